@@ -1,0 +1,52 @@
+//! What can go wrong, in words for the person at the keyboard: what, where, got, wanted, what to do.
+
+use std::path::{Path, PathBuf};
+
+/// Result of everything that can fail for a reason outside the program.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure that is not a bug. Only `main` prints it and turns it into an exit code.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A wrong call: an option or a configuration value that can never work.
+    #[error("{0}")]
+    Usage(String),
+    /// The operating system refused.
+    #[error("{path}: cannot {action}: {source}", path = path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    /// A file that is there but is not what it should be (IDX, PNG, checkpoint, archive, configuration).
+    #[error("{path}: {reason}", path = path.display())]
+    File { path: PathBuf, reason: String },
+    /// A weights file lacks a tensor, or holds it in another shape, type or value.
+    #[error("{path}: tensor {tensor:?} {reason}", path = path.display())]
+    Weights { path: PathBuf, tensor: String, reason: String },
+    /// What was asked for does not fit the machine or the state of the run.
+    #[error("{0}")]
+    Refused(String),
+    /// The run was stopped by this signal after its state was saved.
+    #[error("stopped by signal {signal}; continue with: pareidolia evolve --resume {run}", run = run.display())]
+    Stopped { signal: i32, run: PathBuf },
+}
+
+impl Error {
+    /// An [`Error::Io`] of `path`, for `map_err`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_path_buf();
+        move |source| Error::Io { action, path, source }
+    }
+
+    /// An [`Error::File`] of `path`.
+    pub fn file(path: &Path, reason: impl Into<String>) -> Error {
+        Error::File { path: path.to_path_buf(), reason: reason.into() }
+    }
+
+    /// 2 for a wrong call, 128 + signal after a clean stop by signal, 1 for every other failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => 2,
+            Error::Stopped { signal, .. } => 128 + *signal as u8,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Genomes: the numbers that evolution changes, and how they become images.
+
+pub mod cppn;
+pub mod direct;
+
+use serde::{Deserialize, Serialize};
+
+/// The size of a phenotype: `height` x `width` pixels of `channels` bytes, channels last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canvas {
+    pub height: usize,
+    pub width: usize,
+    /// 1 (grey) or 3.
+    pub channels: usize,
+}
+
+impl Canvas {
+    /// 28 x 28 grey.
+    pub const MNIST: Canvas = Canvas { height: 28, width: 28, channels: 1 };
+
+    /// Bytes of an image, and genes of a direct genome.
+    pub fn len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Whether there is nothing to draw on.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pixels of an image.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// How genomes are made and varied.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Encoding {
+    /// A value per pixel and channel.
+    Direct(direct::Rules),
+    /// A growing graph that draws.
+    Cppn(cppn::Rules),
+}
+
+/// One logical genome, as the archive keeps it and files hold it: no padding, no capacity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Genome {
+    /// `(height, width, channels)` values in [0, 1].
+    Direct(Vec<f32>),
+    Cppn(cppn::Graph),
+}
+
+/// The 8-bit pixel of a phenotype value in [-1, 1]: `trunc(255 * |value|)` (spec 4.1 and 5.7).
+#[inline]
+pub fn pixel(value: f32) -> u8 {
+    (255.0 * value.abs()) as u8
+}
