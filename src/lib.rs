@@ -1,4 +1,6 @@
+pub mod archive;
 pub mod error;
+pub mod experiment;
 pub mod genome;
 pub mod math;
 pub mod network;

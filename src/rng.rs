@@ -71,8 +71,7 @@ impl Philox {
         for _ in 0..ROUNDS {
             let p0 = u64::from(MULTIPLIER[0]) * u64::from(c0);
             let p1 = u64::from(MULTIPLIER[1]) * u64::from(c2);
-            (c0, c1, c2, c3) =
-                ((p1 >> 32) as u32 ^ c1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c3 ^ k1, p0 as u32);
+            (c0, c1, c2, c3) = ((p1 >> 32) as u32 ^ c1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c3 ^ k1, p0 as u32);
             k0 = k0.wrapping_add(WEYL[0]);
             k1 = k1.wrapping_add(WEYL[1]);
         }
@@ -81,7 +80,13 @@ impl Philox {
 
     /// [`Philox::block`] for `L::N` values of the counter's first word at once.
     #[inline(always)]
-    pub fn block_lanes<L: Lanes>(&self, draw: L::Bits, purpose: Purpose, candidate: u32, generation: u32) -> [L::Bits; 4] {
+    pub fn block_lanes<L: Lanes>(
+        &self,
+        draw: L::Bits,
+        purpose: Purpose,
+        candidate: u32,
+        generation: u32,
+    ) -> [L::Bits; 4] {
         let mut c0 = draw;
         let mut c1 = L::bits_splat(purpose as u32);
         let mut c2 = L::bits_splat(candidate);

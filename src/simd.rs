@@ -244,8 +244,14 @@ pub const MAX_LANES: usize = 16;
 pub struct Plain([f32; 4]);
 
 macro_rules! lanewise {
-    ($a:expr, $f:expr) => {{ let a = $a; [$f(a[0]), $f(a[1]), $f(a[2]), $f(a[3])] }};
-    ($a:expr, $b:expr, $f:expr) => {{ let (a, b) = ($a, $b); [$f(a[0], b[0]), $f(a[1], b[1]), $f(a[2], b[2]), $f(a[3], b[3])] }};
+    ($a:expr, $f:expr) => {{
+        let a = $a;
+        [$f(a[0]), $f(a[1]), $f(a[2]), $f(a[3])]
+    }};
+    ($a:expr, $b:expr, $f:expr) => {{
+        let (a, b) = ($a, $b);
+        [$f(a[0], b[0]), $f(a[1], b[1]), $f(a[2], b[2]), $f(a[3], b[3])]
+    }};
 }
 
 impl Lanes for Plain {
@@ -254,83 +260,143 @@ impl Lanes for Plain {
     type Mask = [bool; 4];
 
     #[inline(always)]
-    fn splat(x: f32) -> Self { Plain([x; 4]) }
+    fn splat(x: f32) -> Self {
+        Plain([x; 4])
+    }
     #[inline(always)]
-    fn load(src: &[f32]) -> Self { Plain([src[0], src[1], src[2], src[3]]) }
+    fn load(src: &[f32]) -> Self {
+        Plain([src[0], src[1], src[2], src[3]])
+    }
     #[inline(always)]
-    fn store(self, dst: &mut [f32]) { dst[..4].copy_from_slice(&self.0); }
+    fn store(self, dst: &mut [f32]) {
+        dst[..4].copy_from_slice(&self.0);
+    }
     #[inline(always)]
-    fn add(self, o: Self) -> Self { Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x + y)) }
+    fn add(self, o: Self) -> Self {
+        Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x + y))
+    }
     #[inline(always)]
-    fn sub(self, o: Self) -> Self { Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x - y)) }
+    fn sub(self, o: Self) -> Self {
+        Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x - y))
+    }
     #[inline(always)]
-    fn mul(self, o: Self) -> Self { Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x * y)) }
+    fn mul(self, o: Self) -> Self {
+        Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x * y))
+    }
     #[inline(always)]
-    fn div(self, o: Self) -> Self { Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x / y)) }
+    fn div(self, o: Self) -> Self {
+        Plain(lanewise!(self.0, o.0, |x: f32, y: f32| x / y))
+    }
     #[inline(always)]
-    fn sqrt(self) -> Self { Plain(lanewise!(self.0, f32::sqrt)) }
+    fn sqrt(self) -> Self {
+        Plain(lanewise!(self.0, f32::sqrt))
+    }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
         let (a, b, c) = (self.0, b.0, c.0);
         Plain([a[0].mul_add(b[0], c[0]), a[1].mul_add(b[1], c[1]), a[2].mul_add(b[2], c[2]), a[3].mul_add(b[3], c[3])])
     }
     #[inline(always)]
-    fn lt(self, o: Self) -> [bool; 4] { lanewise!(self.0, o.0, |x: f32, y: f32| x < y) }
+    fn lt(self, o: Self) -> [bool; 4] {
+        lanewise!(self.0, o.0, |x: f32, y: f32| x < y)
+    }
     #[inline(always)]
-    fn le(self, o: Self) -> [bool; 4] { lanewise!(self.0, o.0, |x: f32, y: f32| x <= y) }
+    fn le(self, o: Self) -> [bool; 4] {
+        lanewise!(self.0, o.0, |x: f32, y: f32| x <= y)
+    }
     #[inline(always)]
-    fn eq(self, o: Self) -> [bool; 4] { lanewise!(self.0, o.0, |x: f32, y: f32| x == y) }
+    fn eq(self, o: Self) -> [bool; 4] {
+        lanewise!(self.0, o.0, |x: f32, y: f32| x == y)
+    }
     #[inline(always)]
     fn select(m: [bool; 4], yes: Self, no: Self) -> Self {
         Plain(std::array::from_fn(|i| if m[i] { yes.0[i] } else { no.0[i] }))
     }
     #[inline(always)]
-    fn to_bits(self) -> [u32; 4] { lanewise!(self.0, f32::to_bits) }
+    fn to_bits(self) -> [u32; 4] {
+        lanewise!(self.0, f32::to_bits)
+    }
     #[inline(always)]
-    fn from_bits(b: [u32; 4]) -> Self { Plain(lanewise!(b, f32::from_bits)) }
+    fn from_bits(b: [u32; 4]) -> Self {
+        Plain(lanewise!(b, f32::from_bits))
+    }
     #[inline(always)]
-    fn bits_splat(x: u32) -> [u32; 4] { [x; 4] }
+    fn bits_splat(x: u32) -> [u32; 4] {
+        [x; 4]
+    }
     #[inline(always)]
-    fn bits_load(src: &[u32]) -> [u32; 4] { [src[0], src[1], src[2], src[3]] }
+    fn bits_load(src: &[u32]) -> [u32; 4] {
+        [src[0], src[1], src[2], src[3]]
+    }
     #[inline(always)]
-    fn bits_store(b: [u32; 4], dst: &mut [u32]) { dst[..4].copy_from_slice(&b); }
+    fn bits_store(b: [u32; 4], dst: &mut [u32]) {
+        dst[..4].copy_from_slice(&b);
+    }
     #[inline(always)]
-    fn bits_add(a: [u32; 4], b: [u32; 4]) -> [u32; 4] { lanewise!(a, b, u32::wrapping_add) }
+    fn bits_add(a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        lanewise!(a, b, u32::wrapping_add)
+    }
     #[inline(always)]
-    fn bits_sub(a: [u32; 4], b: [u32; 4]) -> [u32; 4] { lanewise!(a, b, u32::wrapping_sub) }
+    fn bits_sub(a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        lanewise!(a, b, u32::wrapping_sub)
+    }
     #[inline(always)]
-    fn bits_and(a: [u32; 4], b: [u32; 4]) -> [u32; 4] { lanewise!(a, b, |x: u32, y: u32| x & y) }
+    fn bits_and(a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        lanewise!(a, b, |x: u32, y: u32| x & y)
+    }
     #[inline(always)]
-    fn bits_or(a: [u32; 4], b: [u32; 4]) -> [u32; 4] { lanewise!(a, b, |x: u32, y: u32| x | y) }
+    fn bits_or(a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        lanewise!(a, b, |x: u32, y: u32| x | y)
+    }
     #[inline(always)]
-    fn bits_xor(a: [u32; 4], b: [u32; 4]) -> [u32; 4] { lanewise!(a, b, |x: u32, y: u32| x ^ y) }
+    fn bits_xor(a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        lanewise!(a, b, |x: u32, y: u32| x ^ y)
+    }
     #[inline(always)]
-    fn bits_shl<const S: u32>(a: [u32; 4]) -> [u32; 4] { lanewise!(a, |x: u32| x << S) }
+    fn bits_shl<const S: u32>(a: [u32; 4]) -> [u32; 4] {
+        lanewise!(a, |x: u32| x << S)
+    }
     #[inline(always)]
-    fn bits_shr<const S: u32>(a: [u32; 4]) -> [u32; 4] { lanewise!(a, |x: u32| x >> S) }
+    fn bits_shr<const S: u32>(a: [u32; 4]) -> [u32; 4] {
+        lanewise!(a, |x: u32| x >> S)
+    }
     #[inline(always)]
     fn bits_mul_wide(a: [u32; 4], b: [u32; 4]) -> ([u32; 4], [u32; 4]) {
         let p: [u64; 4] = lanewise!(a, b, |x: u32, y: u32| u64::from(x) * u64::from(y));
         (lanewise!(p, |x: u64| x as u32), lanewise!(p, |x: u64| (x >> 32) as u32))
     }
     #[inline(always)]
-    fn bits_eq(a: [u32; 4], b: [u32; 4]) -> [bool; 4] { lanewise!(a, b, |x: u32, y: u32| x == y) }
+    fn bits_eq(a: [u32; 4], b: [u32; 4]) -> [bool; 4] {
+        lanewise!(a, b, |x: u32, y: u32| x == y)
+    }
     #[inline(always)]
-    fn bits_lt(a: [u32; 4], b: [u32; 4]) -> [bool; 4] { lanewise!(a, b, |x: u32, y: u32| x < y) }
+    fn bits_lt(a: [u32; 4], b: [u32; 4]) -> [bool; 4] {
+        lanewise!(a, b, |x: u32, y: u32| x < y)
+    }
     #[inline(always)]
     fn bits_select(m: [bool; 4], yes: [u32; 4], no: [u32; 4]) -> [u32; 4] {
         std::array::from_fn(|i| if m[i] { yes[i] } else { no[i] })
     }
     #[inline(always)]
-    fn trunc_to_i32(self) -> [u32; 4] { lanewise!(self.0, |x: f32| x as i32 as u32) }
+    fn trunc_to_i32(self) -> [u32; 4] {
+        lanewise!(self.0, |x: f32| x as i32 as u32)
+    }
     #[inline(always)]
-    fn from_i32(b: [u32; 4]) -> Self { Plain(lanewise!(b, |x: u32| x as i32 as f32)) }
+    fn from_i32(b: [u32; 4]) -> Self {
+        Plain(lanewise!(b, |x: u32| x as i32 as f32))
+    }
     #[inline(always)]
-    fn mask_and(a: [bool; 4], b: [bool; 4]) -> [bool; 4] { lanewise!(a, b, |x: bool, y: bool| x & y) }
+    fn mask_and(a: [bool; 4], b: [bool; 4]) -> [bool; 4] {
+        lanewise!(a, b, |x: bool, y: bool| x & y)
+    }
     #[inline(always)]
-    fn mask_or(a: [bool; 4], b: [bool; 4]) -> [bool; 4] { lanewise!(a, b, |x: bool, y: bool| x | y) }
+    fn mask_or(a: [bool; 4], b: [bool; 4]) -> [bool; 4] {
+        lanewise!(a, b, |x: bool, y: bool| x | y)
+    }
     #[inline(always)]
-    fn mask_not(a: [bool; 4]) -> [bool; 4] { lanewise!(a, |x: bool| !x) }
+    fn mask_not(a: [bool; 4]) -> [bool; 4] {
+        lanewise!(a, |x: bool| !x)
+    }
     #[inline(always)]
     fn mask_bits(a: [bool; 4]) -> u32 {
         u32::from(a[0]) | u32::from(a[1]) << 1 | u32::from(a[2]) << 2 | u32::from(a[3]) << 3
@@ -399,27 +465,49 @@ mod x86 {
             unsafe { _mm256_storeu_si256(dst.as_mut_ptr().cast(), bits) }
         }
         #[inline(always)]
-        fn add(self, o: Self) -> Self { Avx2(unsafe { _mm256_add_ps(self.0, o.0) }) }
+        fn add(self, o: Self) -> Self {
+            Avx2(unsafe { _mm256_add_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn sub(self, o: Self) -> Self { Avx2(unsafe { _mm256_sub_ps(self.0, o.0) }) }
+        fn sub(self, o: Self) -> Self {
+            Avx2(unsafe { _mm256_sub_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn mul(self, o: Self) -> Self { Avx2(unsafe { _mm256_mul_ps(self.0, o.0) }) }
+        fn mul(self, o: Self) -> Self {
+            Avx2(unsafe { _mm256_mul_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn div(self, o: Self) -> Self { Avx2(unsafe { _mm256_div_ps(self.0, o.0) }) }
+        fn div(self, o: Self) -> Self {
+            Avx2(unsafe { _mm256_div_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn sqrt(self) -> Self { Avx2(unsafe { _mm256_sqrt_ps(self.0) }) }
+        fn sqrt(self) -> Self {
+            Avx2(unsafe { _mm256_sqrt_ps(self.0) })
+        }
         #[inline(always)]
-        fn mul_add(self, b: Self, c: Self) -> Self { Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) }) }
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
+        }
         #[inline(always)]
-        fn lt(self, o: Self) -> __m256i { unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, o.0)) } }
+        fn lt(self, o: Self) -> __m256i {
+            unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, o.0)) }
+        }
         #[inline(always)]
-        fn le(self, o: Self) -> __m256i { unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LE_OQ>(self.0, o.0)) } }
+        fn le(self, o: Self) -> __m256i {
+            unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LE_OQ>(self.0, o.0)) }
+        }
         #[inline(always)]
-        fn eq(self, o: Self) -> __m256i { unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_EQ_OQ>(self.0, o.0)) } }
+        fn eq(self, o: Self) -> __m256i {
+            unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_EQ_OQ>(self.0, o.0)) }
+        }
         #[inline(always)]
-        fn to_bits(self) -> __m256i { unsafe { _mm256_castps_si256(self.0) } }
+        fn to_bits(self) -> __m256i {
+            unsafe { _mm256_castps_si256(self.0) }
+        }
         #[inline(always)]
-        fn trunc_to_i32(self) -> __m256i { unsafe { _mm256_cvttps_epi32(self.0) } }
+        fn trunc_to_i32(self) -> __m256i {
+            unsafe { _mm256_cvttps_epi32(self.0) }
+        }
         #[inline(always)]
         fn bits_shl<const S: u32>(a: __m256i) -> __m256i {
             // SAFETY: see the module.
@@ -490,27 +578,49 @@ mod x86 {
             unsafe { _mm512_storeu_si512(dst.as_mut_ptr().cast(), bits) }
         }
         #[inline(always)]
-        fn add(self, o: Self) -> Self { Avx512(unsafe { _mm512_add_ps(self.0, o.0) }) }
+        fn add(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_add_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn sub(self, o: Self) -> Self { Avx512(unsafe { _mm512_sub_ps(self.0, o.0) }) }
+        fn sub(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_sub_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn mul(self, o: Self) -> Self { Avx512(unsafe { _mm512_mul_ps(self.0, o.0) }) }
+        fn mul(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_mul_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn div(self, o: Self) -> Self { Avx512(unsafe { _mm512_div_ps(self.0, o.0) }) }
+        fn div(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_div_ps(self.0, o.0) })
+        }
         #[inline(always)]
-        fn sqrt(self) -> Self { Avx512(unsafe { _mm512_sqrt_ps(self.0) }) }
+        fn sqrt(self) -> Self {
+            Avx512(unsafe { _mm512_sqrt_ps(self.0) })
+        }
         #[inline(always)]
-        fn mul_add(self, b: Self, c: Self) -> Self { Avx512(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) }) }
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            Avx512(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+        }
         #[inline(always)]
-        fn lt(self, o: Self) -> __mmask16 { unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, o.0) } }
+        fn lt(self, o: Self) -> __mmask16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, o.0) }
+        }
         #[inline(always)]
-        fn le(self, o: Self) -> __mmask16 { unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(self.0, o.0) } }
+        fn le(self, o: Self) -> __mmask16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(self.0, o.0) }
+        }
         #[inline(always)]
-        fn eq(self, o: Self) -> __mmask16 { unsafe { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(self.0, o.0) } }
+        fn eq(self, o: Self) -> __mmask16 {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(self.0, o.0) }
+        }
         #[inline(always)]
-        fn to_bits(self) -> __m512i { unsafe { _mm512_castps_si512(self.0) } }
+        fn to_bits(self) -> __m512i {
+            unsafe { _mm512_castps_si512(self.0) }
+        }
         #[inline(always)]
-        fn trunc_to_i32(self) -> __m512i { unsafe { _mm512_cvttps_epi32(self.0) } }
+        fn trunc_to_i32(self) -> __m512i {
+            unsafe { _mm512_cvttps_epi32(self.0) }
+        }
         #[inline(always)]
         fn bits_shl<const S: u32>(a: __m512i) -> __m512i {
             // SAFETY: see the module.

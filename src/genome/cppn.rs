@@ -62,3 +62,41 @@ pub struct Rules {
     /// Capacity; an operator that would pass it is skipped and counted.
     pub max_edges: u32,
 }
+
+impl Graph {
+    /// The genome as words, for its content hash: number of nodes, number of edges, the activations, and for each edge
+    /// `source | target << 16` and the bits of its gene.
+    pub fn words(&self, sink: &mut impl FnMut(u32)) {
+        sink(self.activations.len() as u32);
+        sink(self.edges.len() as u32);
+        self.activations.iter().for_each(|&activation| sink(activation as u32));
+        for edge in &self.edges {
+            sink(u32::from(edge.source) | u32::from(edge.target) << 16);
+            sink(edge.gene.to_bits());
+        }
+    }
+}
+
+impl Rules {
+    /// The numbers of spec 5.5.
+    pub fn faithful() -> Rules {
+        Rules {
+            weight_rate: 0.1,
+            weight_eta: 15,
+            max_weight: 10.0,
+            activation_rate: 0.1,
+            add_edge_rate: 0.5,
+            delete_edge_rate: 0.3,
+            split_edge_rate: 0.5,
+            delete_node_rate: 0.2,
+            normalise: false,
+            max_nodes: 256,
+            max_edges: 512,
+        }
+    }
+
+    /// [`Rules::faithful`] with x and y over [-1, 1] (spec, section 6).
+    pub fn modern() -> Rules {
+        Rules { normalise: true, ..Rules::faithful() }
+    }
+}

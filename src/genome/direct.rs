@@ -30,3 +30,17 @@ pub struct Rules {
     /// Distribution index of the crossover.
     pub crossover_eta: u32,
 }
+
+impl Default for Rules {
+    /// The numbers of spec sections 4 and 6, `faithful`.
+    fn default() -> Rules {
+        Rules {
+            mutation_rate: 0.1,
+            halve_every: 1000,
+            mutation_eta: 15,
+            crossover: Crossover::AsCoded,
+            crossover_rate: 0.5,
+            crossover_eta: 10,
+        }
+    }
+}

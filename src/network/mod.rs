@@ -14,11 +14,24 @@ pub struct Shape {
 /// dense weights are `(out, in)`, their input flattened channel, row, column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
-    Conv2d { name: String, out_channels: usize, kernel: usize, stride: usize, padding: usize, groups: usize },
+    Conv2d {
+        name: String,
+        out_channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        groups: usize,
+    },
     /// Windows are clipped at the border; the size rounds up (`ceil((size - kernel) / stride) + 1`, Caffe's rule).
-    MaxPool { kernel: usize, stride: usize },
+    MaxPool {
+        kernel: usize,
+        stride: usize,
+    },
     Relu,
-    Dense { name: String, out_features: usize },
+    Dense {
+        name: String,
+        out_features: usize,
+    },
     Softmax,
 }
 

@@ -1,0 +1,3 @@
+//! Experiments: what a user runs.
+
+pub mod config;
