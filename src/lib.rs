@@ -1,4 +1,5 @@
 pub mod archive;
+pub mod cli;
 pub mod error;
 pub mod experiment;
 pub mod genome;
@@ -6,3 +7,4 @@ pub mod math;
 pub mod network;
 pub mod rng;
 pub mod simd;
+pub mod version;

@@ -13,23 +13,23 @@ use std::path::Path;
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// An experiment of the paper (spec, section 6).
+/// An experiment of the paper (spec, section 6). Its variants' texts stand in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// Evolve grey pixels against LeNet.
+    /// Grey pixels, mutated and crossed one by one, against LeNet
     MnistDirect,
-    /// Evolve growing graphs that draw, against LeNet.
+    /// Growing networks that draw (CPPNs), against LeNet
     MnistCppn,
 }
 
-/// How literally the paper's program is followed (spec, section 6).
+/// How literally the paper's program is followed (spec, section 6). Its variants' texts stand in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flavour {
-    /// As the paper's program does it, with the decisions of spec section 13.
+    /// As the paper's program does it, its oddities included
     Faithful,
-    /// SBX repaired, x and y of CPPNs over [-1, 1].
+    /// With its crossover (SBX) repaired, and with CPPNs that see x and y from -1 to 1
     Modern,
 }
 

@@ -1,7 +1,8 @@
 //! What the command line asks of an evolution run.
 
-use super::config::Config;
+use super::config::{Config, Setting};
 use super::progress::ProgressMode;
+use crate::error::Result;
 use crate::simd::Simd;
 use std::path::PathBuf;
 
@@ -54,6 +55,21 @@ pub struct StopOverrides {
 }
 
 impl StopOverrides {
+    /// The rules that `settings` give; the last of each counts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::error::Error::Usage) for a value out of range.
+    pub fn from_settings(settings: &[Setting]) -> Result<StopOverrides> {
+        let config = Config::resolve(settings)?;
+        let given = |key| settings.iter().any(|setting| setting.key == key);
+        Ok(StopOverrides {
+            generations: given("generations").then_some(config.generations),
+            evaluations: given("evaluations").then_some(config.evaluations),
+            time: given("time").then_some(config.time),
+            target: given("target").then_some(config.target),
+        })
+    }
+
     /// Whether the run keeps its own stop rules.
     pub fn is_empty(&self) -> bool {
         *self == StopOverrides::default()
