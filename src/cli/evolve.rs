@@ -258,7 +258,7 @@ fn even(text: &str) -> Result<u32, String> {
 fn keys_help() -> StyledStr {
     let mut text = String::from("Keys for --set and --config (--dry-run prints them with their values):\n");
     for key in KEYS {
-        text.push_str(&format!("  {:<24} {}: {}\n", key.name, key.meaning, key.kind));
+        text.push_str(&format!("  {:<22} {} [{}]\n", key.name, key.meaning, key.kind));
     }
     text.into()
 }

@@ -150,12 +150,15 @@ impl Config {
         for setting in settings {
             let key = setting.known_key()?;
             if !flat.contains_key(key.name) {
+                let why = match base.encoding() {
+                    Encoding::Direct(_) => "is for CPPNs",
+                    Encoding::Cppn(_) => "is for the direct encoding",
+                };
                 return Err(Error::Usage(format!(
-                    "{}: {} is for the other encoding, {} has {}",
+                    "{}: {} {why}, {} is not",
                     setting.origin,
                     key.name,
-                    name_of(preset),
-                    if base.direct.is_some() { "direct.*" } else { "cppn.*" },
+                    name_of(preset)
                 )));
             }
             flat.insert(key.name.to_string(), setting.accepted(key)?);
@@ -178,10 +181,7 @@ impl Config {
         }
         match config.fault() {
             None => Ok(config),
-            Some(fault) => Err(Error::Usage(match origins.get(fault.key) {
-                Some(origin) => format!("{origin}: {fault}"),
-                None => fault.to_string(),
-            })),
+            Some((key, got, wanted)) => Err(refusal(origins.get(key).unwrap_or(&"configuration"), key, &got, &wanted)),
         }
     }
 
@@ -193,7 +193,10 @@ impl Config {
         for (key, value) in self.flatten()? {
             Setting { key, value, origin: "configuration".into() }.check()?;
         }
-        self.fault().map_or(Ok(()), |fault| Err(Error::Usage(fault.to_string())))
+        match self.fault() {
+            None => Ok(()),
+            Some((key, got, wanted)) => Err(refusal("configuration", key, &got, &wanted)),
+        }
     }
 
     /// The configuration as a TOML file that [`Setting::read_file`] takes.
@@ -211,9 +214,9 @@ impl Config {
         Ok(flatten(table).into_iter().collect())
     }
 
-    /// The first thing wrong that concerns more than one key.
-    fn fault(&self) -> Option<Fault> {
-        let fault = |key, got: String, wanted: String| Some(Fault { key, got, wanted });
+    /// The first key whose value does not go with the others', what it is, and what it should be.
+    fn fault(&self) -> Option<(&'static str, String, String)> {
+        let fault = |key, got: String, wanted: String| Some((key, got, wanted));
         let wants_direct = matches!(self.preset, Preset::MnistDirect);
         if (self.direct.is_some(), self.cppn.is_some()) != (wants_direct, !wants_direct) {
             let group = if wants_direct { "[direct]" } else { "[cppn]" };
@@ -245,19 +248,6 @@ impl Config {
             }
         }
         None
-    }
-}
-
-/// A key whose value does not go with the others.
-struct Fault {
-    key: &'static str,
-    got: String,
-    wanted: String,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: got {}, wanted {}", self.key, self.got, self.wanted)
     }
 }
 
@@ -318,7 +308,8 @@ impl Kind {
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
+        match *self {
+            Kind::Whole(min, max) if max >= i64::from(u32::MAX) => write!(f, "a whole number, {min} or more"),
             Kind::Whole(min, max) => write!(f, "a whole number from {min} to {max}"),
             Kind::Even(min, max) => write!(f, "an even number from {min} to {max}"),
             Kind::Probability => f.write_str("a number from 0 to 1"),
@@ -485,6 +476,12 @@ impl Setting {
 
     fn known_key(&self) -> Result<&'static Key> {
         KEYS.iter().find(|key| key.name == self.key).ok_or_else(|| {
+            let group = format!("{}.", self.key);
+            let members: Vec<&str> = KEYS.iter().filter_map(|key| key.name.strip_prefix(&group)).collect();
+            if !members.is_empty() {
+                let members = members.join(", ");
+                return Error::Usage(format!("{}: {} is a group of keys: {members}", self.origin, self.key));
+            }
             let distance = |known: &Key| {
                 let short = known.name.rsplit('.').next().unwrap_or(known.name);
                 strsim::damerau_levenshtein(&self.key, known.name).min(strsim::damerau_levenshtein(&self.key, short))
@@ -495,11 +492,19 @@ impl Setting {
     }
 
     fn accepted(&self, key: &Key) -> Result<Value> {
-        key.kind.accept(&self.value).ok_or_else(|| {
-            let got = one_line(&self.value.to_string());
-            Error::Usage(format!("{}: {}: got {got}, wanted {}", self.origin, key.name, key.kind))
-        })
+        key.kind
+            .accept(&self.value)
+            .ok_or_else(|| refusal(&self.origin, key.name, &one_line(&self.value.to_string()), &key.kind.to_string()))
     }
+}
+
+/// The error of a value that cannot be its key's. An option named as its key says both.
+fn refusal(origin: &str, key: &str, got: &str, wanted: &str) -> Error {
+    let place = match origin.strip_prefix("--") {
+        Some(option) if option == key => origin.to_string(),
+        _ => format!("{origin}: {key}"),
+    };
+    Error::Usage(format!("{place}: got {got}, wanted {wanted}"))
 }
 
 /// Reads class numbers, ranges of them and names of `names`, separated by commas, into ascending order: `3,5-7,eight`.
