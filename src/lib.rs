@@ -4,5 +4,6 @@ pub mod experiment;
 pub mod genome;
 pub mod math;
 pub mod network;
+pub mod output;
 pub mod rng;
 pub mod simd;

@@ -8,13 +8,27 @@ fn each<L: Lanes>(x: L, f: fn(f32) -> f32) -> L {
     lanes.iter_mut().for_each(|v| *v = f(*v));
     L::load(&lanes)
 }
-pub fn sin<L: Lanes>(x: L) -> L { each(x, f32::sin) }
-pub fn exp<L: Lanes>(x: L) -> L { each(x, f32::exp) }
-pub fn exp2<L: Lanes>(x: L) -> L { each(x, f32::exp2) }
-pub fn log2<L: Lanes>(x: L) -> L { each(x, f32::log2) }
-pub fn sigmoid<L: Lanes>(x: L) -> L { each(x, |p| (p * 0.5).tanh()) }
-pub fn gaussian<L: Lanes>(x: L) -> L { each(x, |p| (-p * p).exp()) }
-pub fn clipped_linear<L: Lanes>(x: L) -> L { each(x, |p| p.clamp(-3.0, 3.0) / 3.0) }
+pub fn sin<L: Lanes>(x: L) -> L {
+    each(x, f32::sin)
+}
+pub fn exp<L: Lanes>(x: L) -> L {
+    each(x, f32::exp)
+}
+pub fn exp2<L: Lanes>(x: L) -> L {
+    each(x, f32::exp2)
+}
+pub fn log2<L: Lanes>(x: L) -> L {
+    each(x, f32::log2)
+}
+pub fn sigmoid<L: Lanes>(x: L) -> L {
+    each(x, |p| (p * 0.5).tanh())
+}
+pub fn gaussian<L: Lanes>(x: L) -> L {
+    each(x, |p| (-p * p).exp())
+}
+pub fn clipped_linear<L: Lanes>(x: L) -> L {
+    each(x, |p| p.clamp(-3.0, 3.0) / 3.0)
+}
 pub fn root<L: Lanes>(x: L, n: u32) -> L {
     let mut x = x;
     if n.is_power_of_two() {
