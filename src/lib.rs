@@ -5,6 +5,7 @@ pub mod experiment;
 pub mod genome;
 pub mod math;
 pub mod network;
+pub mod output;
 pub mod rng;
 pub mod simd;
 pub mod version;
