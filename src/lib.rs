@@ -1,4 +1,6 @@
 pub mod archive;
+pub mod backend;
+pub mod dataset;
 pub mod error;
 pub mod experiment;
 pub mod genome;
