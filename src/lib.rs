@@ -1,5 +1,7 @@
 pub mod archive;
 pub mod cli;
+pub mod backend;
+pub mod dataset;
 pub mod error;
 pub mod experiment;
 pub mod genome;
