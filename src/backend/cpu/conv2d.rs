@@ -195,10 +195,14 @@ fn register_block<L: Lanes, const COLUMNS: usize>(
         }
     }
     let (rows, columns) = (geometry.output.height, geometry.output.width);
-    for (plane, sums) in output.chunks_exact_mut(rows * columns * L::N).zip(&sums) {
-        let values = &mut plane[(at.0 * columns + at.1) * L::N..][..COLUMNS * L::N];
-        for (value, sum) in values.chunks_exact_mut(L::N).zip(sums) {
-            sum.store(value);
+    let plane = rows * columns * L::N;
+    // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
+    for channel in 0..OUTPUTS {
+        if channel * plane < output.len() {
+            let values = &mut output[channel * plane + (at.0 * columns + at.1) * L::N..][..COLUMNS * L::N];
+            for column in 0..COLUMNS {
+                sums[channel][column].store(&mut values[column * L::N..]);
+            }
         }
     }
 }
