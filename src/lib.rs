@@ -1,4 +1,5 @@
 pub mod archive;
+pub mod cli;
 pub mod backend;
 pub mod dataset;
 pub mod error;
@@ -6,5 +7,7 @@ pub mod experiment;
 pub mod genome;
 pub mod math;
 pub mod network;
+pub mod output;
 pub mod rng;
 pub mod simd;
+pub mod version;
