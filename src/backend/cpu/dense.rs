@@ -102,10 +102,13 @@ fn dense_tiles<L: Lanes, const TILES: usize>(output: &mut [f32], input: &[f32], 
                 }
             }
         }
-        for (tile, output) in output.chunks_exact_mut(layer.out_features * L::N).enumerate() {
-            let values = output[block * OUTPUTS * L::N..].chunks_exact_mut(L::N);
-            for (value, sums) in values.zip(&sums) {
-                sums[tile].store(value);
+        // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
+        for output_index in 0..OUTPUTS {
+            let feature = block * OUTPUTS + output_index;
+            if feature < layer.out_features {
+                for tile in 0..TILES {
+                    sums[output_index][tile].store(&mut output[(tile * layer.out_features + feature) * L::N..]);
+                }
             }
         }
     }
