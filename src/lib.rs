@@ -1,4 +1,7 @@
 pub mod archive;
+pub mod cli;
+pub mod backend;
+pub mod dataset;
 pub mod error;
 pub mod experiment;
 pub mod genome;
@@ -7,3 +10,4 @@ pub mod network;
 pub mod output;
 pub mod rng;
 pub mod simd;
+pub mod version;

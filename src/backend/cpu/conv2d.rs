@@ -1,0 +1,204 @@
+//! Convolution (cross-correlation) over tiles of images.
+//!
+//! ```text
+//! out  output   (tiles, out_channels, out_height, out_width, L::N) f32, lane = image
+//! in   input    (tiles, channels, height, width, L::N) f32
+//!      weights  (out_channels, channels / groups, kernel, kernel) f32, packed; bias (out_channels)
+//! ```
+//!
+//! Mapping   a register block is OUTPUTS output channels x some neighbouring columns of one output row; per step of k
+//!           it loads one vector a column, broadcasts one weight a channel, and does their product of fused multiply-adds.
+//! Numbers   one accumulator per output, from the bias, k ascending in (input channel, kernel row, kernel column), fused;
+//!           terms of the padding are left out. Exact: the same bits at every width and tile.
+
+use crate::network::{Parameters, Shape};
+use crate::simd::Lanes;
+
+/// Output channels of a register block. 5 x 4 columns fill 20 of 32 vector registers and hide the latency of the
+/// multiply-add (4 cycles, two a cycle); LeNet's 20 and 50 channels are multiples.
+const OUTPUTS: usize = 5;
+
+/// What a convolution reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    pub input: Shape,
+    pub output: Shape,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+    pub groups: usize,
+}
+
+impl Geometry {
+    fn channels_per_group(&self) -> usize {
+        self.input.channels / self.groups
+    }
+
+    fn outputs_per_group(&self) -> usize {
+        self.output.channels / self.groups
+    }
+
+    /// Products in one output value, padding's included.
+    fn k(&self) -> usize {
+        self.channels_per_group() * self.kernel * self.kernel
+    }
+}
+
+/// A convolution with its weights in the order in which the kernel reads them.
+#[derive(Clone, Debug)]
+pub struct PackedConv2d {
+    geometry: Geometry,
+    /// `(groups, blocks, k, OUTPUTS)`; the channels past a group's last are 0 and never stored.
+    weights: Vec<[f32; OUTPUTS]>,
+    /// `(groups, blocks, OUTPUTS)`.
+    bias: Vec<[f32; OUTPUTS]>,
+}
+
+impl PackedConv2d {
+    /// Packs `parameters`, of the shapes at the top of this file.
+    pub fn new(geometry: Geometry, parameters: &Parameters) -> PackedConv2d {
+        let blocks = geometry.groups * geometry.outputs_per_group().div_ceil(OUTPUTS);
+        let mut packed = PackedConv2d {
+            geometry,
+            weights: vec![[0.0; OUTPUTS]; blocks * geometry.k()],
+            bias: vec![[0.0; OUTPUTS]; blocks],
+        };
+        packed.pack(parameters);
+        packed
+    }
+
+    /// Takes other parameters of the same shapes, without allocating.
+    pub fn pack(&mut self, parameters: &Parameters) {
+        let (k, per_group) = (self.geometry.k(), self.geometry.outputs_per_group());
+        assert_eq!(parameters.weight.len(), self.geometry.output.channels * k);
+        assert_eq!(parameters.bias.len(), self.geometry.output.channels);
+        let rows = parameters.weight.chunks_exact(k).zip(&parameters.bias);
+        for (channel, (row, &bias)) in rows.enumerate() {
+            let (group, within) = (channel / per_group, channel % per_group);
+            let (block, lane) = (group * per_group.div_ceil(OUTPUTS) + within / OUTPUTS, within % OUTPUTS);
+            self.bias[block][lane] = bias;
+            for (packed, &weight) in self.weights[block * k..][..k].iter_mut().zip(row) {
+                packed[lane] = weight;
+            }
+        }
+    }
+
+    /// What this convolution reads and writes.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+}
+
+/// The taps `first..last` of a kernel that fall inside the image, for output position `at` along one axis of `size`.
+#[inline(always)]
+fn taps(geometry: &Geometry, at: usize, size: usize) -> (usize, usize) {
+    let first = geometry.padding.saturating_sub(at * geometry.stride);
+    let last = geometry.kernel.min((size + geometry.padding).saturating_sub(at * geometry.stride));
+    (first.min(last), last)
+}
+
+/// Convolves every tile of `input`: see the top of this file.
+#[inline(always)]
+pub fn conv2d<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d) {
+    let geometry = &layer.geometry;
+    let (input_len, output_len) = (geometry.input.len() * L::N, geometry.output.len() * L::N);
+    assert_eq!(input.len() % input_len, 0);
+    assert_eq!(input.len() / input_len * output_len, output.len());
+    for (output, input) in output.chunks_exact_mut(output_len).zip(input.chunks_exact(input_len)) {
+        conv2d_tile::<L>(output, input, layer);
+    }
+}
+
+#[inline(always)]
+fn conv2d_tile<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d) {
+    let geometry = &layer.geometry;
+    let (channels, per_group) = (geometry.channels_per_group(), geometry.outputs_per_group());
+    let input_group = channels * geometry.input.height * geometry.input.width * L::N;
+    let output_plane = geometry.output.height * geometry.output.width * L::N;
+    // Columns whose taps are all inside the image: these go in blocks, the others one by one.
+    let inner_first = geometry.padding.div_ceil(geometry.stride).min(geometry.output.width);
+    let inner_last = match (geometry.input.width + geometry.padding).checked_sub(geometry.kernel) {
+        Some(last) => (last / geometry.stride + 1).min(geometry.output.width),
+        None => 0,
+    };
+    // Of 16 registers AVX2 can spare 10 for accumulators; the others have 32.
+    let most_columns = if L::N == 8 { 2 } else { 4 };
+
+    let output_groups = output.chunks_exact_mut(per_group * output_plane);
+    for (group, (output, input)) in output_groups.zip(input.chunks_exact(input_group)).enumerate() {
+        let blocks = per_group.div_ceil(OUTPUTS);
+        for (index, output) in output.chunks_mut(OUTPUTS * output_plane).enumerate() {
+            let block = group * blocks + index;
+            let bias = &layer.bias[block];
+            let weights = &layer.weights[block * geometry.k()..][..geometry.k()];
+            for row in 0..geometry.output.height {
+                let mut column = 0;
+                while column < geometry.output.width {
+                    let inner = if column >= inner_first { inner_last.saturating_sub(column) } else { 0 };
+                    let columns = inner.clamp(1, most_columns);
+                    let at = (row, column);
+                    match columns {
+                        4 => register_block::<L, 4>(output, input, weights, bias, geometry, at),
+                        3 => register_block::<L, 3>(output, input, weights, bias, geometry, at),
+                        2 => register_block::<L, 2>(output, input, weights, bias, geometry, at),
+                        _ => register_block::<L, 1>(output, input, weights, bias, geometry, at),
+                    }
+                    column += columns;
+                }
+            }
+        }
+    }
+}
+
+/// Output row and columns `at.0`, `at.1..at.1 + COLUMNS` of at most OUTPUTS channels. With more than one column, all
+/// taps of each are inside the image.
+#[inline(always)]
+fn register_block<L: Lanes, const COLUMNS: usize>(
+    output: &mut [f32],
+    input: &[f32],
+    weights: &[[f32; OUTPUTS]],
+    bias: &[f32; OUTPUTS],
+    geometry: &Geometry,
+    at: (usize, usize),
+) {
+    let (kernel, stride, padding) = (geometry.kernel, geometry.stride, geometry.padding);
+    let (height, width) = (geometry.input.height, geometry.input.width);
+    let (row_first, row_last) = taps(geometry, at.0, height);
+    let (column_first, column_last) = taps(geometry, at.1, width);
+    let n_taps = column_last - column_first;
+
+    let mut sums = [[L::splat(0.0); COLUMNS]; OUTPUTS];
+    for output in 0..OUTPUTS {
+        sums[output] = [L::splat(bias[output]); COLUMNS];
+    }
+    if n_taps > 0 {
+        let left = at.1 * stride + column_first - padding;
+        let span = (n_taps + (COLUMNS - 1) * stride) * L::N;
+        for channel in 0..geometry.channels_per_group() {
+            for tap_row in row_first..row_last {
+                let top = at.0 * stride + tap_row - padding;
+                let values = &input[((channel * height + top) * width + left) * L::N..][..span];
+                let weights = &weights[(channel * kernel + tap_row) * kernel + column_first..][..n_taps];
+                for (tap, weights) in weights.iter().enumerate() {
+                    let mut x = [L::splat(0.0); COLUMNS];
+                    for column in 0..COLUMNS {
+                        x[column] = L::load(&values[(tap + column * stride) * L::N..]);
+                    }
+                    for output in 0..OUTPUTS {
+                        let weight = L::splat(weights[output]);
+                        for column in 0..COLUMNS {
+                            sums[output][column] = x[column].mul_add(weight, sums[output][column]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let (rows, columns) = (geometry.output.height, geometry.output.width);
+    for (plane, sums) in output.chunks_exact_mut(rows * columns * L::N).zip(&sums) {
+        let values = &mut plane[(at.0 * columns + at.1) * L::N..][..COLUMNS * L::N];
+        for (value, sum) in values.chunks_exact_mut(L::N).zip(sums) {
+            sum.store(value);
+        }
+    }
+}

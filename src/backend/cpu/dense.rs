@@ -1,0 +1,112 @@
+//! A dense layer over tiles of images.
+//!
+//! ```text
+//! out  output   (tiles, out_features, L::N) f32, lane = image
+//! in   input    (tiles, in_features, L::N) f32
+//!      weights  (out_features, in_features) f32, packed; bias (out_features)
+//! ```
+//!
+//! Mapping   a register block is OUTPUTS features x two tiles: each weight that comes from memory serves both.
+//! Numbers   one accumulator per output, from the bias, k ascending, fused. Exact: the same bits at every width and tile.
+
+use crate::network::Parameters;
+use crate::simd::Lanes;
+
+/// Output features of a register block: 10 x 2 tiles fill 20 of 32 vector registers; LeNet's 500 and 10 are multiples.
+const OUTPUTS: usize = 10;
+
+/// A dense layer with its weights in the order in which the kernel reads them.
+#[derive(Clone, Debug)]
+pub struct PackedDense {
+    in_features: usize,
+    out_features: usize,
+    /// `(blocks, in_features, OUTPUTS)`; the features past the last are 0 and never stored.
+    weights: Vec<[f32; OUTPUTS]>,
+    /// `(blocks, OUTPUTS)`.
+    bias: Vec<[f32; OUTPUTS]>,
+}
+
+impl PackedDense {
+    /// Packs `parameters`: weights `(out_features, in_features)`, one bias an output.
+    pub fn new(in_features: usize, out_features: usize, parameters: &Parameters) -> PackedDense {
+        let blocks = out_features.div_ceil(OUTPUTS);
+        let mut packed = PackedDense {
+            in_features,
+            out_features,
+            weights: vec![[0.0; OUTPUTS]; blocks * in_features],
+            bias: vec![[0.0; OUTPUTS]; blocks],
+        };
+        packed.pack(parameters);
+        packed
+    }
+
+    /// Takes other parameters of the same shapes, without allocating.
+    pub fn pack(&mut self, parameters: &Parameters) {
+        assert_eq!(parameters.weight.len(), self.out_features * self.in_features);
+        assert_eq!(parameters.bias.len(), self.out_features);
+        let rows = parameters.weight.chunks_exact(self.in_features).zip(&parameters.bias);
+        for (feature, (row, &bias)) in rows.enumerate() {
+            let (block, lane) = (feature / OUTPUTS, feature % OUTPUTS);
+            self.bias[block][lane] = bias;
+            for (packed, &weight) in self.weights[block * self.in_features..].iter_mut().zip(row) {
+                packed[lane] = weight;
+            }
+        }
+    }
+
+    /// Values of one image that go in.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// Values of one image that come out.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+}
+
+/// Applies the layer to every tile of `input`: see the top of this file.
+#[inline(always)]
+pub fn dense<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedDense) {
+    let (input_len, output_len) = (layer.in_features * L::N, layer.out_features * L::N);
+    assert_eq!(input.len() % input_len, 0);
+    assert_eq!(input.len() / input_len * output_len, output.len());
+    // Of 16 registers AVX2 can spare 10 for accumulators: one tile.
+    let tiles = if L::N == 8 { 1 } else { 2 };
+    for (output, input) in output.chunks_mut(tiles * output_len).zip(input.chunks(tiles * input_len)) {
+        if input.len() == 2 * input_len {
+            dense_tiles::<L, 2>(output, input, layer);
+        } else {
+            dense_tiles::<L, 1>(output, input, layer);
+        }
+    }
+}
+
+#[inline(always)]
+fn dense_tiles<L: Lanes, const TILES: usize>(output: &mut [f32], input: &[f32], layer: &PackedDense) {
+    let k = layer.in_features;
+    for (block, bias) in layer.bias.iter().enumerate() {
+        let mut sums = [[L::splat(0.0); TILES]; OUTPUTS];
+        for output in 0..OUTPUTS {
+            sums[output] = [L::splat(bias[output]); TILES];
+        }
+        for (at, weights) in layer.weights[block * k..][..k].iter().enumerate() {
+            let mut x = [L::splat(0.0); TILES];
+            for tile in 0..TILES {
+                x[tile] = L::load(&input[(tile * k + at) * L::N..]);
+            }
+            for output in 0..OUTPUTS {
+                let weight = L::splat(weights[output]);
+                for tile in 0..TILES {
+                    sums[output][tile] = x[tile].mul_add(weight, sums[output][tile]);
+                }
+            }
+        }
+        for (tile, output) in output.chunks_exact_mut(layer.out_features * L::N).enumerate() {
+            let values = output[block * OUTPUTS * L::N..].chunks_exact_mut(L::N);
+            for (value, sums) in values.zip(&sums) {
+                sums[tile].store(value);
+            }
+        }
+    }
+}

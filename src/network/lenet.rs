@@ -1,0 +1,35 @@
+//! LeNet for MNIST, Caffe's variant: the network of the fooling paper (spec 2.1).
+//!
+//! There is no activation after the convolutions; the only rectifier follows fc1.
+
+use super::{Layer, Shape};
+
+/// One 28 x 28 grey image.
+pub const INPUT: Shape = Shape { channels: 1, height: 28, width: 28 };
+
+/// Pixels are trained on times this: 1/256, not 1/255.
+pub const INPUT_SCALE: f32 = 1.0 / 256.0;
+
+/// The layers, for `n_classes` classes (ten digits; one more when retrained with fooling images).
+pub fn layers(n_classes: usize) -> Vec<Layer> {
+    let conv2d = |name: &str, out_channels| Layer::Conv2d {
+        name: name.to_string(),
+        out_channels,
+        kernel: 5,
+        stride: 1,
+        padding: 0,
+        groups: 1,
+    };
+    let dense = |name: &str, out_features| Layer::Dense { name: name.to_string(), out_features };
+    let max_pool = Layer::MaxPool { kernel: 2, stride: 2 };
+    vec![
+        conv2d("conv1", 20),
+        max_pool.clone(),
+        conv2d("conv2", 50),
+        max_pool,
+        dense("fc1", 500),
+        Layer::Relu,
+        dense("fc2", n_classes),
+        Layer::Softmax,
+    ]
+}
