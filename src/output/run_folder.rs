@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::experiment::config::Preset;
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
 use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures, preset_name};
+use rayon::prelude::*;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -161,18 +162,18 @@ impl RunFolder {
     pub fn finish(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
         self.unfinish()?;
         archive_file::write(&self.file(ARCHIVE), archive, about)?;
+        // In parallel, since most of the time goes into waiting for the disk.
         atomic::replace_folder(&self.file(ELITES), |folder| {
-            manifest.classes.iter().zip(&archive.elites).try_for_each(|(class, elite)| {
+            manifest.classes.par_iter().zip(&archive.elites).try_for_each(|(class, elite)| {
                 let name = Path::new(&class.file).file_name().expect("every elite's picture has a name");
-                pictures::write_png(&folder.join(name), about.canvas, &elite.image)
+                atomic::write_new(&folder.join(name), |file| pictures::encode_png(file, about.canvas, &elite.image))
             })
         })?;
         let sheet = Sheet::of_run(manifest, archive, about);
-        for page in 0..sheet.n_pages() {
-            let name = if page == 0 { "contact_sheet.png".into() } else { format!("contact_sheet-{}.png", page + 1) };
+        (0..sheet.n_pages()).into_par_iter().try_for_each(|page| {
             let Image { canvas, pixels } = sheet.page(page);
-            pictures::write_png(&self.file(&name), canvas, &pixels)?;
-        }
+            pictures::write_png(&self.file(&sheet.file(page)), canvas, &pixels)
+        })?;
         let lines = metrics::read(&self.file(METRICS))?;
         let Image { canvas, pixels } = convergence::draw(manifest, &lines);
         pictures::write_png(&self.file(CONVERGENCE), canvas, &pixels)?;
