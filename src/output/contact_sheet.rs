@@ -9,8 +9,9 @@ const INK: Colour = [0x22, 0x22, 0x22];
 const FAINT: Colour = [0x6a, 0x6a, 0x6a];
 const FRAME: Colour = [0xc4, 0xc4, 0xc4];
 
-const TITLE: Style = Style { size: 30.0, weight: Weight::Bold, colour: INK };
-const SUBTITLE: Style = Style { size: 19.0, weight: Weight::Regular, colour: FAINT };
+/// Of every figure, as [`SUBTITLE`] is.
+pub(super) const TITLE: Style = Style { size: 30.0, weight: Weight::Bold, colour: INK };
+pub(super) const SUBTITLE: Style = Style { size: 19.0, weight: Weight::Regular, colour: FAINT };
 const NUMBER: Style = Style { size: 22.0, weight: Weight::Bold, colour: INK };
 const CONFIDENCE: Style = Style { size: 20.0, weight: Weight::Regular, colour: INK };
 const NAME: Style = Style { size: 17.0, weight: Weight::Regular, colour: FAINT };
@@ -53,13 +54,8 @@ impl<'a> Sheet<'a> {
     pub fn of_run(manifest: &'a Manifest, archive: &'a Archive, about: &About) -> Sheet<'a> {
         let niches = manifest.classes.iter().zip(&archive.elites);
         Sheet {
-            title: format!("{}, seed {}", preset_name(manifest.configuration.preset), manifest.seed),
-            subtitle: format!(
-                "generation {}  ·  {} evaluations  ·  median confidence {}",
-                thousands(manifest.generation.into()),
-                thousands(manifest.evaluations),
-                confidence_text(manifest.statistics.median as f32),
-            ),
+            title: title(manifest),
+            subtitle: subtitle(manifest),
             canvas: about.canvas,
             cells: niches
                 .map(|(niche, elite)| Cell {
@@ -75,6 +71,17 @@ impl<'a> Sheet<'a> {
     /// Number of pages, each of at most [`PAGE`] cells.
     pub fn n_pages(&self) -> usize {
         self.cells.len().div_ceil(PAGE)
+    }
+
+    /// Name of a page's file, counted from 0: `contact_sheet.png`, `contact_sheet-02.png` and so on.
+    pub fn file(&self, page: usize) -> String {
+        let width = self.n_pages().to_string().len();
+        if page == 0 { "contact_sheet.png".to_owned() } else { format!("contact_sheet-{:0width$}.png", page + 1) }
+    }
+
+    /// Whether `name` is one that [`Sheet::file`] gives.
+    pub fn is_page(name: &str) -> bool {
+        name.starts_with("contact_sheet") && name.ends_with(".png")
     }
 
     /// Draws a page, counted from 0.
@@ -104,8 +111,8 @@ impl<'a> Sheet<'a> {
         for (index, cell) in cells.iter().enumerate() {
             let left = MARGIN + index % columns * (width + GAP);
             let top = MARGIN + HEADER + index / columns * pitch;
-            fill(&mut sheet, left - 1, top - 1, width + 2, height + 2, |_, _| FRAME);
-            fill(&mut sheet, left, top, width, height, |x, y| {
+            sheet.fill(left - 1, top - 1, width + 2, height + 2, |_, _| FRAME);
+            sheet.fill(left, top, width, height, |x, y| {
                 let pixel = (y / zoom * self.canvas.width + x / zoom) * self.canvas.channels;
                 let channel = |c: usize| cell.image[pixel + c.min(self.canvas.channels - 1)];
                 [channel(0), channel(1), channel(2)]
@@ -123,14 +130,25 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Fills a rectangle of an RGB image with the colours of its points, counted from its corner.
-fn fill(image: &mut Image, left: usize, top: usize, width: usize, height: usize, at: impl Fn(usize, usize) -> Colour) {
-    for y in 0..height {
-        let start = ((top + y) * image.canvas.width + left) * 3;
-        for (x, pixel) in image.pixels[start..start + width * 3].chunks_exact_mut(3).enumerate() {
-            pixel.copy_from_slice(&at(x, y));
-        }
-    }
+/// What a figure of a run is called.
+pub(super) fn title(manifest: &Manifest) -> String {
+    format!("{}, seed {}", preset_name(manifest.configuration.preset), manifest.seed)
+}
+
+/// What a run came to, in a line.
+pub(super) fn subtitle(manifest: &Manifest) -> String {
+    format!(
+        "generation {}  ·  {} evaluations  ·  median confidence {}",
+        thousands(manifest.generation.into()),
+        thousands(manifest.evaluations),
+        confidence_text(round_down(manifest.statistics.median)),
+    )
+}
+
+/// The greatest f32 that is not above `x`: a median just below 1 shall not read 1.
+fn round_down(x: f64) -> f32 {
+    let nearest = x as f32;
+    if f64::from(nearest) > x { nearest.next_down() } else { nearest }
 }
 
 /// `n` with a comma after every third digit from the right.
@@ -138,7 +156,7 @@ fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -17,17 +17,9 @@ pub enum Weight {
 }
 
 impl Weight {
-    /// The font file, as it is embedded.
-    pub fn bytes(self) -> &'static [u8] {
-        match self {
-            Weight::Regular => dejavu::sans::regular(),
-            Weight::Bold => dejavu::sans::bold(),
-        }
-    }
-
     fn font(self) -> &'static FontRef<'static> {
-        static REGULAR: LazyLock<FontRef> = LazyLock::new(|| parse(Weight::Regular));
-        static BOLD: LazyLock<FontRef> = LazyLock::new(|| parse(Weight::Bold));
+        static REGULAR: LazyLock<FontRef> = LazyLock::new(|| parse(dejavu::sans::regular()));
+        static BOLD: LazyLock<FontRef> = LazyLock::new(|| parse(dejavu::sans::bold()));
         match self {
             Weight::Regular => &REGULAR,
             Weight::Bold => &BOLD,
@@ -35,8 +27,8 @@ impl Weight {
     }
 }
 
-fn parse(weight: Weight) -> FontRef<'static> {
-    FontRef::try_from_slice(weight.bytes()).expect("the embedded font is a font")
+fn parse(bytes: &'static [u8]) -> FontRef<'static> {
+    FontRef::try_from_slice(bytes).expect("the embedded font is a font")
 }
 
 /// A way to set text: `size` is that of the em, in pixels.
