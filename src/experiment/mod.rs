@@ -1,5 +1,8 @@
 //! Experiments: what a user runs.
 
+pub mod classify;
 pub mod config;
+pub mod evolve;
 pub mod progress;
+pub mod render;
 pub mod request;
