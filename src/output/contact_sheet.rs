@@ -79,6 +79,11 @@ impl<'a> Sheet<'a> {
         if page == 0 { "contact_sheet.png".to_owned() } else { format!("contact_sheet-{:0width$}.png", page + 1) }
     }
 
+    /// Whether `name` is one that [`Sheet::file`] gives.
+    pub fn is_page(name: &str) -> bool {
+        name.starts_with("contact_sheet") && name.ends_with(".png")
+    }
+
     /// Draws a page, counted from 0.
     pub fn page(&self, page: usize) -> Image {
         let cells = self.cells.chunks(PAGE).nth(page).unwrap_or_default();
