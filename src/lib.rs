@@ -1,6 +1,6 @@
 pub mod archive;
-pub mod cli;
 pub mod backend;
+pub mod cli;
 pub mod dataset;
 pub mod error;
 pub mod experiment;
