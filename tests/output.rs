@@ -171,7 +171,12 @@ fn atomic_write_gives_the_rights_of_any_new_file() {
 fn replace_folder_leaves_the_old_one_when_it_fails() {
     let folder = temporary();
     let path = folder.path().join("elites");
-    let with = |name: &'static str| move |folder: &Path| Ok(fs::write(folder.join(name), "").unwrap());
+    let with = |name: &'static str| {
+        move |folder: &Path| {
+            fs::write(folder.join(name), "").unwrap();
+            Ok(())
+        }
+    };
     atomic::replace_folder(&path, with("a")).unwrap();
     atomic::replace_folder(&path, |_| Err(Error::Refused("no".to_owned()))).unwrap_err();
     assert_eq!(names_in(&path), ["a"]);
