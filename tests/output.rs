@@ -201,9 +201,9 @@ fn archive_file_round_trips() {
         (direct_archive(Canvas::MNIST, &[0, 1, 2]), direct(Canvas::MNIST)),
         (direct_archive(colour, &[7]), direct(colour)),
     ] {
-        archive_file::write(&path, &archive, &about, true).unwrap();
+        archive_file::write(&path, &archive, &about).unwrap();
         assert_eq!(archive_file::read(&path).unwrap(), (archive.clone(), about.clone()));
-        archive_file::write(&again, &archive, &about, true).unwrap();
+        archive_file::write(&again, &archive, &about).unwrap();
         assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap(), "the same archive gives the same bytes");
     }
 }
@@ -626,7 +626,9 @@ fn finish_that_fails_leaves_no_manifest() {
     folder.finish(&manifest(&archive), &archive, &about, true).unwrap();
     fs::remove_file(root.path().join("convergence.png")).unwrap();
     fs::create_dir(root.path().join("convergence.png")).unwrap(); // no file takes its place
-    assert!(refusal(folder.finish(&manifest(&archive), &archive, &about, true)).contains("convergence.png: cannot write"));
+    assert!(
+        refusal(folder.finish(&manifest(&archive), &archive, &about, true)).contains("convergence.png: cannot write")
+    );
     assert!(!root.path().join("run.json").exists());
 }
 
