@@ -1,6 +1,6 @@
 //! The elementary functions against f64, and against themselves at every SIMD width.
 //!
-//! Without further ado each runs over every 1009th bit pattern of f32 and over edges; all 2^32 inputs, which
+//! Each runs over every 1009th bit pattern of f32 and over edges; all 2^32 inputs, which
 //! the worst errors in `src/math.rs` and the limits here come from, are tried by
 //!
 //!     PAREIDOLIA_EXHAUSTIVE=1 cargo test --release --test elementary -- --nocapture
@@ -160,6 +160,7 @@ fn edges() -> Vec<f32> {
     // Multiples of pi/2: the first thousand, and a growing one up to the largest f32.
     edges.extend((1..=1000).map(|k| (f64::from(k) * std::f64::consts::FRAC_PI_2) as f32));
     edges.extend((0..1000).map(|i| ((1.09f64.powi(i)).round() * std::f64::consts::FRAC_PI_2) as f32));
+    edges.push(f32::from_bits(0x6ff9_be45)); // of those above 2^20 the nearest to a multiple of pi, in fractions of pi
     edges.extend([f32::from_bits(0x7f80_0001), f32::from_bits(0x7fff_ffff)]);
     let near = |x: &f32| {
         let bits = x.to_bits();

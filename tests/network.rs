@@ -264,6 +264,7 @@ fn softmax_is_close_to_the_formula_in_f64() {
         vec![-60.0, 20.0, -5.0, 19.5],
         vec![1e30, -1e30, 1e30],
         vec![-200.0, 0.0],
+        vec![0.0, -200.0],
     ];
     for logits in cases {
         let best = logits.iter().fold(f64::NEG_INFINITY, |best, &x| best.max(f64::from(x)));

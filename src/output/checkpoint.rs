@@ -7,7 +7,6 @@
 use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::error::{Error, Result};
 use crate::experiment::config::Config;
-use crate::genome::Encoding;
 use crate::output::{archive_file, atomic, hash_text, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -122,16 +121,17 @@ impl Checkpoint {
         // First of all, since with the arithmetic all else may have changed.
         let raw: Value = serde_json::from_str(state).map_err(invalid)?;
         archive_file::check_arithmetic(u32::deserialize(&raw["arithmetic_version"]).map_err(invalid)?)?;
-        let State { config, evaluations, skipped, elapsed, replaced, started, weights, mean, weights_sha256, .. } =
-            serde_json::from_str(state).map_err(invalid)?;
-        let encoding = match (&config.direct, &config.cppn) {
-            (Some(rules), None) => Encoding::Direct(rules.clone()),
-            (None, Some(rules)) => Encoding::Cppn(rules.clone()),
-            _ => return Err("its configuration must have one encoding".to_owned()),
-        };
-        let generation = u32::deserialize(&raw["generation"]).map_err(invalid)?;
-        let archive = archive_file::decode(body, config.canvas(), &encoding, generation)?;
-        archive_file::check_hash(&archive, raw["archive_hash"].as_str().unwrap_or_default())?;
+        let state: State = serde_json::from_str(state).map_err(invalid)?;
+        let config = state.config.clone();
+        config.check().map_err(|error| error.to_string())?;
+        let archive = archive_file::decode(body, config.canvas(), &config.encoding(), state.generation)?;
+        archive_file::check_hash(&archive, &state.archive_hash)?;
+        let n_classes = archive.elites[0].probabilities.len() as u32;
+        let all_classes = config.classes.is_empty() && archive.classes.iter().copied().eq(0..n_classes);
+        if !all_classes && archive.classes != config.classes {
+            return Err("the classes of its archive are not those of its configuration".to_owned());
+        }
+        let State { weights, mean, weights_sha256, started, evaluations, skipped, elapsed, replaced, .. } = state;
         Ok(Checkpoint {
             config,
             weights,

@@ -2,9 +2,9 @@
 
 use crate::archive::Archive;
 use crate::error::{Error, Result};
-use crate::experiment::config::Preset;
+use crate::experiment::config::{Preset, name_of};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
-use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures, preset_name};
+use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures};
 use rayon::prelude::*;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -29,7 +29,7 @@ pub struct RunFolder {
 
 /// Where the runs of `preset` go unless told otherwise: `runs/<preset>-seed<seed>`.
 pub fn default_path(preset: Preset, seed: u64) -> PathBuf {
-    Path::new("runs").join(format!("{}-seed{seed}", preset_name(preset)))
+    Path::new("runs").join(format!("{}-seed{seed}", name_of(preset)))
 }
 
 impl RunFolder {
