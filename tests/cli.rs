@@ -1,5 +1,7 @@
 //! The program as a user meets it: what it prints where, exit codes, and calls that cannot work.
 
+mod common;
+
 use clap::CommandFactory;
 use pareidolia::cli::Cli;
 use serde_json::Value;
@@ -328,6 +330,45 @@ fn evolve_classify_render_go_together() {
     refused(&folder, 2, &["render", "two", "--all", "--out", "both.png"]);
     refused(&folder, 2, &["render", "two", "--class", "3", "--size", "0", "--out", "none.png"]);
     assert!(!path("four.png").exists() && !path("both.png").exists() && !path("none.png").exists());
+}
+
+#[test]
+fn elites_of_another_network_are_not_as_recorded() {
+    let Some(data) = common::data_dir() else { return };
+    let folder = folder();
+    done(&folder, &SMALL);
+    let mean = data.join("mnist-mean.safetensors");
+    let other = ["--mean", mean.to_str().unwrap(), "--json"];
+    let elites: Vec<Value> =
+        serde_json::from_str(&done(&folder, &[&["classify", "run"], &other[..]].concat())).unwrap();
+    assert_eq!(elites.len(), 10);
+    for elite in elites {
+        assert_eq!(elite["elite"]["identical"], false);
+        assert_ne!(elite["elite"]["confidence"], elite["elite"]["recorded"]);
+    }
+}
+
+#[test]
+fn test_digits_are_read_from_idx_and_from_png() {
+    let Some(data) = common::data_dir() else { return };
+    let folder = folder();
+    let digits = data.join("mnist/t10k-images-idx3-ubyte.gz");
+    let classified = |args: &[&str]| -> Vec<Value> {
+        serde_json::from_str(&done(&folder, &[&["classify", "--json", "--top", "1"], args].concat())).unwrap()
+    };
+    let reports = classified(&[digits.to_str().unwrap()]);
+    assert_eq!(reports.len(), 10_000);
+    let labels = pareidolia::dataset::read_idx_labels(&data.join("mnist/t10k-labels-idx1-ubyte.gz")).unwrap().labels;
+    let right = reports.iter().zip(labels).filter(|(report, label)| report["top"][0]["class"] == *label).count();
+    assert!(right >= 9_900, "{right} of 10000 right: our network has at least 99.0 %");
+
+    // The first digit as a scan would show it: dark on white, in colour.
+    let images = pareidolia::dataset::read_idx_images(&digits).unwrap();
+    let scan: Vec<u8> = images.pixels[..784].iter().flat_map(|&pixel| [255 - pixel; 3]).collect();
+    let canvas = pareidolia::genome::Canvas { channels: 3, ..pareidolia::genome::Canvas::MNIST };
+    pareidolia::output::pictures::write_png(&folder.path().join("scan.png"), canvas, &scan).unwrap();
+    assert_eq!(classified(&["scan.png", "--invert"])[0]["top"], reports[0]["top"]);
+    assert_ne!(classified(&["scan.png"])[0]["top"], reports[0]["top"]);
 }
 
 #[test]

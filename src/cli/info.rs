@@ -91,7 +91,7 @@ impl Info {
             platform: version::TARGET,
             rustc: version::RUSTC,
             processor: telemetry::processor(),
-            threads: super::processors(),
+            threads: super::threads(None),
             simd: Simd::detect().to_string(),
             simd_available: Simd::available().iter().map(Simd::to_string).collect(),
             memory_bytes: telemetry::physical_memory(),

@@ -119,9 +119,9 @@ pub struct Speed {
 }
 
 impl Speed {
-    /// Worker threads: as many as asked for, else as the machine runs at once.
+    /// How many worker threads.
     pub fn threads(&self) -> usize {
-        self.threads.map_or_else(processors, usize::from)
+        threads(self.threads)
     }
 
     /// The worker threads.
@@ -135,9 +135,9 @@ impl Speed {
     }
 }
 
-/// Threads that the machine runs at once.
-pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// Worker threads: as many as `asked` for, else as the machine runs at once.
+pub fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// `value` as JSON for people and programs, with a newline at the end.
