@@ -139,7 +139,8 @@ fn wrong_values_are_named_in_one_line() {
         (&["--set", "cppn.normalise=7"], "--set: cppn.normalise: got 7, wanted true or false"),
         (&["--set", "direct.crossover=none"], "--set: direct.crossover is for the direct encoding, mnist-cppn is not"),
     ] {
-        let args: Vec<&str> = ["evolve"].iter().chain(args).copied().collect();
+        // Should one be taken by mistake, it does not evolve for ever.
+        let args: Vec<&str> = ["evolve", "--dry-run"].iter().chain(args).copied().collect();
         assert_eq!(refused(&folder, 2, &args), want);
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "a wrong call left something behind");
