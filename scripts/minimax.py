@@ -3,18 +3,20 @@
 
     python3 scripts/minimax.py
 
-Each table minimises the largest error relative to the function (weight 1 / |function|), by Remez exchange on
-a grid of Chebyshev nodes with 100 digits. The coefficients are then made f32 one after the other, the one of
-the lowest power first (it weighs most): each is rounded, and those that follow are fitted again round it, so
-they take up its rounding error, wherever that makes the whole better. Last, every coefficient tries its neighbouring f32 for as long as that helps.
+Each table minimises the largest error relative to the function, by Remez exchange on a grid of Chebyshev nodes
+with 100 digits. The coefficients are then made f32 one after the other, the one of the lowest power first (it
+weighs most): each is rounded, and those that follow are fitted again, to take up its rounding error, where that
+makes the whole better. Last, every coefficient tries its neighbouring f32 for as long as that helps.
 
     sin    sin(r)  = r + r^3 P(r^2)           |r| <= SIN_END: pi/2 and what a rounded 1/pi adds at x = 2^20
     exp    e^r     = 1 + r + r^2 P(r)         |r| <= ln(2)/2 and a little for the rounding of x/ln(2)
     exp2   2^r     = 1 + r P(r)               |r| <= 1/2
-    log2   log2(m) = f P(f), f = m - 1        2/3 <= m <= 4/3
+    log2   log2(m) = f P(f), f = m - 1        sqrt(1/2) <= m <= sqrt(2)
 
-Printed per table: the coefficients, lowest power first, as f32 literals with their bits, and the largest
-relative error of the polynomial over exact arithmetic, in units of 2^-24 (half an ulp of a value just above 1).
+The sine's target lies below the sine by SIN_MARGIN at pi/2: so rounding never takes the sine beyond 1.
+
+Printed per table: its largest relative error in exact arithmetic, in units of 2^-24 (half an ulp of a value just
+above 1), before and after rounding; then the coefficients, lowest power first, as f32 literals with their bits.
 """
 import struct
 
@@ -23,6 +25,7 @@ from mpmath import cos, exp, fabs, floor, ldexp, log, lu_solve, matrix, mp, mpf,
 mp.dps = 100
 LN2 = log(2)
 GRID = 400
+SIN_MARGIN = mpf("0.1") * mpf(2) ** -24  # with 0 one f32 r has sin(r) = 1 + 2^-23
 
 
 def f32(x):
@@ -81,8 +84,9 @@ def remez(points, target, weight, powers):
     return c
 
 
-def fit(name, low, high, target, weight, powers):
+def fit(name, low, high, target, weight, n_terms):
     """Fits, rounds and prints one table."""
+    powers = list(range(n_terms))
     points = chebyshev_grid(low, high)
     values = [(target(x), weight(x), [x**p for p in powers]) for x in points]
 
@@ -124,13 +128,6 @@ def split(name, value, parts):
 
 
 def main():
-    import sys
-
-    degrees = dict(sin=4, exp=5, exp2=6, log2=9)
-    for arg in sys.argv[1:]:
-        name, _, n = arg.partition("=")
-        degrees[name] = int(n)
-
     # k = nearest(x f32(1/pi)) is off by at most x |f32(1/pi) - 1/pi| beyond the half; r = x - k pi.
     sin_end = pi / 2 + pi * 2**20 * fabs(f32(1 / pi) - 1 / pi)
     print(f"SIN_END = {float(sin_end)!r}")
@@ -139,7 +136,8 @@ def main():
     def target_sin(s):
         s = s if s > tiny else tiny
         r = sqrt(s)
-        return (sin(r) - r) / r**3
+        lower = SIN_MARGIN * (2 * r / pi) ** 4
+        return (sin(r) * (1 - lower) - r) / r**3
 
     def weight_sin(s):
         s = s if s > tiny else tiny
@@ -149,7 +147,7 @@ def main():
     def nonzero(r):
         return r if fabs(r) > tiny else tiny
 
-    fit("sin", mpf(0), sin_end**2, target_sin, weight_sin, list(range(degrees["sin"])))
+    fit("sin", mpf(0), sin_end**2, target_sin, weight_sin, 4)
     end = LN2 / 2 * (1 + mpf(2) ** -16)
     fit(
         "exp",
@@ -157,7 +155,7 @@ def main():
         end,
         lambda r: (exp(nonzero(r)) - 1 - nonzero(r)) / nonzero(r) ** 2,
         lambda r: nonzero(r) ** 2 / exp(r),
-        list(range(degrees["exp"])),
+        5,
     )
     fit(
         "exp2",
@@ -165,15 +163,15 @@ def main():
         mpf(1) / 2,
         lambda r: (exp(nonzero(r) * LN2) - 1) / nonzero(r),
         lambda r: fabs(nonzero(r)) / exp(r * LN2),
-        list(range(degrees["exp2"])),
+        6,
     )
     fit(
         "log2",
-        -mpf(1) / 3,
-        mpf(1) / 3,
+        sqrt(mpf(1) / 2) - 1,
+        sqrt(mpf(2)) - 1,
         lambda f: log(1 + nonzero(f)) / LN2 / nonzero(f),
         lambda f: fabs(nonzero(f) * LN2 / log(1 + nonzero(f))),
-        list(range(degrees["log2"])),
+        9,
     )
     split("1/pi", 1 / pi, 1)
     split("pi", pi, 3)

@@ -1,6 +1,11 @@
+//! pareidolia: evolves images that a neural network recognises with certainty and people do not.
+//!
+//! ARCHITECTURE.md shows the house on one page. The promise that shapes it: a run is a function of configuration, seed
+//! and weights, and of nothing else.
+
 pub mod archive;
-pub mod cli;
 pub mod backend;
+pub mod cli;
 pub mod dataset;
 pub mod error;
 pub mod experiment;
@@ -10,4 +15,5 @@ pub mod network;
 pub mod output;
 pub mod rng;
 pub mod simd;
+pub mod telemetry;
 pub mod version;

@@ -24,14 +24,14 @@ const PI_LOW: f32 = -3.430249e-15;
 const LN_2_LOW: f32 = -1.9046542e-9;
 
 /// `sin(r) = r + r^3 SIN(r^2)`.
-const SIN: [f32; 4] = [-0.16666658, 0.008333026, -0.00019806415, 2.5983113e-6];
+const SIN: [f32; 4] = [-0.16666658, 0.0083330255, -0.00019806404, 2.5983145e-6];
 /// `exp(r) = 1 + r + r^2 EXP(r)`.
 const EXP: [f32; 5] = [0.49999994, 0.16666517, 0.041668102, 0.008369193, 0.0013838927];
 /// `2^r = 1 + r EXP2(r)`.
 const EXP2: [f32; 6] = [LN_2, 0.24022594, 0.055503663, 0.009625446, 0.0013387928, 0.00013331929];
 /// `log2(1 + f) = f LOG2(f)`.
 const LOG2: [f32; 9] =
-    [LOG2_E, -0.7213462, 0.48090377, -0.3608169, 0.2883344, -0.23625852, 0.20750123, -0.22507268, 0.17622073];
+    [LOG2_E, -0.72134733, 0.48091063, -0.3607037, 0.28791615, -0.23894514, 0.21571636, -0.20726825, 0.12577341];
 
 /// The sine. Odd, -0 included; infinities give NaN.
 ///
@@ -103,9 +103,10 @@ fn reduce_far(x: &[f32; MAX_LANES], r: &mut [f32; MAX_LANES], k: &mut [u32; MAX_
             (pair << shift) >> 32
         };
         // |x|/pi modulo 2 in units of 2^-63, short by less than two of them. No f32 comes so near a multiple of
-        // pi that less than 30 significant bits are left.
-        let quotient =
-            (mantissa * window(0) << 32).wrapping_add(mantissa * window(1)).wrapping_add(mantissa * window(2) >> 32);
+        // pi that less than 34 significant bits are left.
+        let quotient = ((mantissa * window(0)) << 32)
+            .wrapping_add(mantissa * window(1))
+            .wrapping_add((mantissa * window(2)) >> 32);
         // The fraction goes to [-1/2, 1/2) in units of 2^-64, and what it takes up or down goes to k.
         let fraction = (quotient << 1) as i64;
         k[i] = (quotient >> 63) as u32 ^ (fraction < 0) as u32;
@@ -172,8 +173,8 @@ pub fn exp2<L: Lanes>(x: L) -> L {
 pub fn log2<L: Lanes>(x: L) -> L {
     let tiny = x.lt(L::splat(f32::MIN_POSITIVE));
     let normal = L::select(tiny, x.mul(L::splat(16_777_216.0)), x).to_bits();
-    // x = m * 2^e with m in [2/3, 4/3): the bits of 2/3 are subtracted, 2^7 exponents added to stay positive.
-    let shifted = L::bits_add(normal, L::bits_splat(0x4000_0000 - TWO_THIRDS));
+    // x = m * 2^e with m in [sqrt(1/2), sqrt(2)): the bits of sqrt(1/2) are subtracted, 2^7 exponents added to stay positive.
+    let shifted = L::bits_add(normal, L::bits_splat(0x4000_0000 - SQRT_HALF));
     let m = L::bits_sub(normal, L::bits_and(shifted, L::bits_splat(0xff80_0000)));
     let m = L::from_bits(L::bits_add(m, L::bits_splat(0x4000_0000)));
     let e = L::from_i32(L::bits_shr::<23>(shifted)).sub(L::select(tiny, L::splat(128.0 + 24.0), L::splat(128.0)));
@@ -187,8 +188,8 @@ pub fn log2<L: Lanes>(x: L) -> L {
     canonical(zero.le(x), y)
 }
 
-/// The bits of the f32 nearest 2/3.
-const TWO_THIRDS: u32 = 0x3f2a_aaab;
+/// The bits of the f32 nearest sqrt(1/2).
+const SQRT_HALF: u32 = 0x3f35_04f3;
 
 /// The n-th root of x >= 0, n >= 1; NaN below 0. Where n is a power of two it is square roots alone, else
 /// `exp2(log2(x) / n)`. `n` is exact up to 2^24.

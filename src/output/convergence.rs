@@ -179,9 +179,8 @@ fn plot_confidences(chart: &mut Chart, lines: &[&Metrics]) -> Drawn {
 }
 
 fn plot_counts(chart: &mut Chart, lines: &[&Metrics]) -> Drawn {
-    let series: [(fn(&Metrics) -> usize, _); 3] =
-        [(|m| m.over_99, OVER_99), (|m| m.over_999, OVER_999), (|m| m.over_9999, OVER_9999)];
-    for (of, colour) in series {
+    let counts: [fn(&Metrics) -> usize; 3] = [|m| m.over_99, |m| m.over_999, |m| m.over_9999];
+    for (of, colour) in counts.into_iter().zip([OVER_99, OVER_999, OVER_9999]) {
         let points = lines.iter().map(|line| (place(line.generation), of(line) as f64));
         // A count holds until the next line: steps.
         let steps =
@@ -204,4 +203,100 @@ fn average(fine: &[u8]) -> Vec<u8> {
     }
     let n = (FINE * FINE) as u32;
     sums.into_iter().map(|sum| ((sum + n / 2) / n) as u8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Statistics;
+    use crate::experiment::config::{Config, Flavour, Preset};
+    use crate::output::{ClassResult, Stop};
+    use std::time::SystemTime;
+
+    fn manifest() -> Manifest {
+        let class =
+            ClassResult { class: 0, name: "0".into(), confidence: 0.9, born: (0, 0), file: "elites/0.png".into() };
+        Manifest {
+            version: String::new(),
+            commit: String::new(),
+            arithmetic_version: 1,
+            seed: 0,
+            configuration: Config::preset(Preset::MnistCppn, Flavour::Faithful),
+            device: String::new(),
+            device_reason: String::new(),
+            threads: 1,
+            simd: String::new(),
+            network: String::new(),
+            weights: String::new(),
+            weights_sha256: String::new(),
+            start: SystemTime::UNIX_EPOCH,
+            end: SystemTime::UNIX_EPOCH,
+            seconds: 0.0,
+            stopped_by: Stop::Generations,
+            generation: 99,
+            evaluations: 0,
+            genomes_per_second: 0.0,
+            statistics: Statistics::of(&[0.9]),
+            distinct_genomes: 1,
+            operators_skipped_at_capacity: 0,
+            archive_hash: 0,
+            classes: vec![class; 2],
+        }
+    }
+
+    fn line(generation: u32, fitness: &[f32]) -> Metrics {
+        Metrics::new(generation, 0, &Statistics::of(fitness), 0, 0.0, 0)
+    }
+
+    fn pixel(image: &Image, x: usize, y: usize) -> [u8; 3] {
+        image.pixels[(y * WIDTH + x) * 3..][..3].try_into().unwrap()
+    }
+
+    fn rgb(RGBColor(r, g, b): RGBColor) -> [u8; 3] {
+        [r, g, b]
+    }
+
+    #[test]
+    fn curves_stand_where_their_confidences_say() {
+        // Three nines all the time, over axes of 2 decades of generations and 4 nines.
+        let lines: Vec<Metrics> = (0..100).map(|generation| line(generation, &[0.999, 0.999])).collect();
+        let image = draw(&manifest(), &lines);
+        let y = 150 + 430 / 4; // of Panel `confidence`
+        for x in [Panel::LEFT + 30, Panel::LEFT + Panel::WIDTH / 3, Panel::LEFT + Panel::WIDTH - 30] {
+            assert_eq!(pixel(&image, x, y), rgb(MEDIAN), "median at {x}");
+            assert_eq!(pixel(&image, x, y - 9), [255; 3], "above at {x}");
+        }
+        // All classes are above 0.999 and none above 0.9999.
+        let x = Panel::LEFT + Panel::WIDTH / 3;
+        assert_eq!(pixel(&image, x, 666), rgb(OVER_999));
+        assert_eq!(pixel(&image, x, 666 + 116), rgb(OVER_9999));
+    }
+
+    #[test]
+    fn runs_of_no_line_one_line_and_certainty_can_be_drawn() {
+        for lines in [vec![], vec![line(0, &[0.1, 0.2])], vec![line(0, &[0.0, 0.5]), line(4_000_000_000, &[1.0, 1.0])]]
+        {
+            let image = draw(&manifest(), &lines);
+            assert_eq!(image.pixels.len(), WIDTH * HEIGHT * 3);
+        }
+    }
+
+    #[test]
+    fn scale_counts_nines() {
+        assert_eq!([0, 1, 4, 8].map(nines_label), ["0", "0.9", "0.9999", "1"]);
+        assert_eq!((nines(0.0), nines(1.0)), (0.0, ONE));
+        assert!((nines(0.999) - 3.0).abs() < 1e-9);
+        assert!(nines(1.0_f32.next_down().into()) < ONE);
+        let labels = |last| generation_ticks(last).into_iter().map(|tick| tick.1).collect::<Vec<_>>().join(" ");
+        assert_eq!(labels(12), "0 1 2 5 10");
+        assert_eq!(labels(u32::MAX), "0 1 10 100 1000 10000 100000 1000000 10000000 100000000 1000000000");
+    }
+
+    #[test]
+    fn thinning_keeps_the_last_line_of_each_column() {
+        let lines: Vec<Metrics> = (0..100_000).map(|generation| line(generation, &[0.5])).collect();
+        let thinned = thin(&lines, place(99_999));
+        assert!(thinned.len() <= Panel::WIDTH + 1);
+        assert_eq!((thinned[0].generation, thinned.last().unwrap().generation), (0, 99_999));
+    }
 }
