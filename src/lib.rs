@@ -1,10 +1,13 @@
 pub mod archive;
 pub mod backend;
+pub mod cli;
 pub mod dataset;
 pub mod error;
 pub mod experiment;
 pub mod genome;
 pub mod math;
 pub mod network;
+pub mod output;
 pub mod rng;
 pub mod simd;
+pub mod version;

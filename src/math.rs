@@ -29,3 +29,13 @@ pub fn gaussian<L: Lanes>(x: L) -> L {
 pub fn clipped_linear<L: Lanes>(x: L) -> L {
     each(x, |p| p.clamp(-3.0, 3.0) / 3.0)
 }
+pub fn root<L: Lanes>(x: L, n: u32) -> L {
+    let mut x = x;
+    if n.is_power_of_two() {
+        for _ in 0..n.trailing_zeros() {
+            x = x.sqrt();
+        }
+        return x;
+    }
+    exp2(log2(x).div(L::splat(n as f32)))
+}

@@ -1,3 +1,5 @@
 //! Experiments: what a user runs.
 
 pub mod config;
+pub mod progress;
+pub mod request;

@@ -1,8 +1,11 @@
 //! Genomes: the numbers that evolution changes, and how they become images.
 
+pub mod colour;
 pub mod cppn;
 pub mod direct;
+pub mod mutation;
 
+use crate::simd::Lanes;
 use serde::{Deserialize, Serialize};
 
 /// The size of a phenotype: `height` x `width` pixels of `channels` bytes, channels last.
@@ -55,4 +58,10 @@ pub enum Genome {
 #[inline]
 pub fn pixel(value: f32) -> u8 {
     (255.0 * value.abs()) as u8
+}
+
+/// [`pixel`] in every lane, as integers of 0..=255 for values within rounding of [-1, 1].
+#[inline(always)]
+pub fn pixel_lanes<L: Lanes>(value: L) -> L::Bits {
+    L::splat(255.0).mul(value.abs()).trunc_to_i32()
 }

@@ -105,12 +105,16 @@ pub fn conv2d<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d)
     assert_eq!(input.len() % input_len, 0);
     assert_eq!(input.len() / input_len * output_len, output.len());
     for (output, input) in output.chunks_exact_mut(output_len).zip(input.chunks_exact(input_len)) {
-        conv2d_tile::<L>(output, input, layer);
+        // A constant stride leaves the inner loop one check of bounds instead of one a column.
+        match layer.geometry.stride {
+            1 => conv2d_tile::<L>(output, input, layer, 1),
+            stride => conv2d_tile::<L>(output, input, layer, stride),
+        }
     }
 }
 
 #[inline(always)]
-fn conv2d_tile<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d) {
+fn conv2d_tile<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d, stride: usize) {
     let geometry = &layer.geometry;
     let (channels, per_group) = (geometry.channels_per_group(), geometry.outputs_per_group());
     let input_group = channels * geometry.input.height * geometry.input.width * L::N;
@@ -136,7 +140,7 @@ fn conv2d_tile<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d
                 while column < geometry.output.width {
                     let inner = if column >= inner_first { inner_last.saturating_sub(column) } else { 0 };
                     let columns = inner.clamp(1, most_columns);
-                    let at = (row, column);
+                    let at = Block { row, column, stride };
                     match columns {
                         4 => register_block::<L, 4>(output, input, weights, bias, geometry, at),
                         3 => register_block::<L, 3>(output, input, weights, bias, geometry, at),
@@ -150,8 +154,16 @@ fn conv2d_tile<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d
     }
 }
 
-/// Output row and columns `at.0`, `at.1..at.1 + COLUMNS` of at most OUTPUTS channels. With more than one column, all
-/// taps of each are inside the image.
+/// Where a register block starts, and the stride of the convolution.
+#[derive(Clone, Copy)]
+struct Block {
+    row: usize,
+    column: usize,
+    stride: usize,
+}
+
+/// Columns `at.column..at.column + COLUMNS` of the output row `at.row`, of at most OUTPUTS channels. With more than one
+/// column, all taps of each are inside the image.
 #[inline(always)]
 fn register_block<L: Lanes, const COLUMNS: usize>(
     output: &mut [f32],
@@ -159,12 +171,12 @@ fn register_block<L: Lanes, const COLUMNS: usize>(
     weights: &[[f32; OUTPUTS]],
     bias: &[f32; OUTPUTS],
     geometry: &Geometry,
-    at: (usize, usize),
+    at: Block,
 ) {
-    let (kernel, stride, padding) = (geometry.kernel, geometry.stride, geometry.padding);
+    let (kernel, padding, stride) = (geometry.kernel, geometry.padding, at.stride);
     let (height, width) = (geometry.input.height, geometry.input.width);
-    let (row_first, row_last) = taps(geometry, at.0, height);
-    let (column_first, column_last) = taps(geometry, at.1, width);
+    let (row_first, row_last) = taps(geometry, at.row, height);
+    let (column_first, column_last) = taps(geometry, at.column, width);
     let n_taps = column_last - column_first;
 
     let mut sums = [[L::splat(0.0); COLUMNS]; OUTPUTS];
@@ -172,17 +184,18 @@ fn register_block<L: Lanes, const COLUMNS: usize>(
         sums[output] = [L::splat(bias[output]); COLUMNS];
     }
     if n_taps > 0 {
-        let left = at.1 * stride + column_first - padding;
+        let left = at.column * stride + column_first - padding;
         let span = (n_taps + (COLUMNS - 1) * stride) * L::N;
         for channel in 0..geometry.channels_per_group() {
             for tap_row in row_first..row_last {
-                let top = at.0 * stride + tap_row - padding;
+                let top = at.row * stride + tap_row - padding;
                 let values = &input[((channel * height + top) * width + left) * L::N..][..span];
                 let weights = &weights[(channel * kernel + tap_row) * kernel + column_first..][..n_taps];
                 for (tap, weights) in weights.iter().enumerate() {
                     let mut x = [L::splat(0.0); COLUMNS];
+                    let values = &values[tap * L::N..][..((COLUMNS - 1) * stride + 1) * L::N];
                     for column in 0..COLUMNS {
-                        x[column] = L::load(&values[(tap + column * stride) * L::N..]);
+                        x[column] = L::load(&values[column * stride * L::N..]);
                     }
                     for output in 0..OUTPUTS {
                         let weight = L::splat(weights[output]);
@@ -195,10 +208,14 @@ fn register_block<L: Lanes, const COLUMNS: usize>(
         }
     }
     let (rows, columns) = (geometry.output.height, geometry.output.width);
-    for (plane, sums) in output.chunks_exact_mut(rows * columns * L::N).zip(&sums) {
-        let values = &mut plane[(at.0 * columns + at.1) * L::N..][..COLUMNS * L::N];
-        for (value, sum) in values.chunks_exact_mut(L::N).zip(sums) {
-            sum.store(value);
+    let plane = rows * columns * L::N;
+    // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
+    for channel in 0..OUTPUTS {
+        if channel * plane < output.len() {
+            let values = &mut output[channel * plane + (at.row * columns + at.column) * L::N..][..COLUMNS * L::N];
+            for column in 0..COLUMNS {
+                sums[channel][column].store(&mut values[column * L::N..]);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Activations are `(tiles, channels, height, width, L::N)`: a tile is `L::N` images, one a lane, so that no step ever
 //! mixes lanes and every width gives the same bits.
 
+pub mod classify;
 pub mod conv2d;
 pub mod dense;
 pub mod max_pool;

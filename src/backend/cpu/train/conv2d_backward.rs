@@ -8,149 +8,79 @@
 //!
 //! Numbers   orders and accumulators: see the top of `train`. Terms of the padding are left out.
 
+use std::ops::Range;
+
 use super::{SLOTS, Slots};
-use crate::backend::cpu::conv2d::Geometry;
+use crate::backend::cpu::conv2d::{Geometry, PackedConv2d, conv2d};
 use crate::network::Parameters;
 use crate::simd::Lanes;
 
-/// Input channels of a register block of the input gradient: ten independent sums hide the latency of the multiply-add
-/// (4 cycles, two a cycle), and LeNet's 20 are a multiple.
-const INPUTS: usize = 10;
-
-/// Output channels whose gradients and weights stay in the first cache while all positions are visited.
-const OUTPUTS_IN_CACHE: usize = 5;
-
-/// What the input gradient of a convolution needs: its weights in the order in which they are read, and which taps of
-/// the kernel an input position has taken part in.
+/// What the input gradient of a convolution needs. It is itself a convolution of the output gradient, with the kernel
+/// turned by half a turn and the roles of the channels exchanged; the forward kernel computes it.
 #[derive(Clone, Debug)]
 pub struct Conv2dInputGradient {
-    geometry: Geometry,
-    /// `(groups, blocks of INPUTS channels, out_channels / groups, kernel, kernel)`; channels past the last are 0.
-    weights: Vec<[f32; INPUTS]>,
-    /// For each input row, ascending: the kernel row, and the output row that it belongs to.
-    rows: Vec<Vec<(usize, usize)>>,
-    /// The same for columns.
-    columns: Vec<Vec<(usize, usize)>>,
+    forward: Geometry,
+    turned: Parameters,
+    layer: PackedConv2d,
 }
 
 impl Conv2dInputGradient {
-    /// Packs `parameters`, of the shapes that `geometry` says.
-    pub fn new(geometry: Geometry, parameters: &Parameters) -> Conv2dInputGradient {
-        let blocks = geometry.groups * (geometry.input.channels / geometry.groups).div_ceil(INPUTS);
-        let taps = |inputs: usize, outputs: usize| -> Vec<Vec<(usize, usize)>> {
-            let at = |input: usize| {
-                (0..geometry.kernel).filter_map(move |tap| {
-                    let from_first = (input + geometry.padding).checked_sub(tap)?;
-                    let output = from_first / geometry.stride;
-                    (from_first % geometry.stride == 0 && output < outputs).then_some((tap, output))
-                })
-            };
-            (0..inputs).map(|input| at(input).collect()).collect()
-        };
-        let mut packed = Conv2dInputGradient {
-            geometry,
-            weights: vec![
-                [0.0; INPUTS];
-                blocks * geometry.output.channels / geometry.groups * geometry.kernel * geometry.kernel
-            ],
-            rows: taps(geometry.input.height, geometry.output.height),
-            columns: taps(geometry.input.width, geometry.output.width),
-        };
-        packed.pack(parameters);
-        packed
+    /// Packs `parameters`, of the shapes that `forward` says.
+    ///
+    /// # Errors
+    /// If the stride is not 1 or the padding not below the kernel: there it is no such convolution.
+    pub fn new(forward: Geometry, parameters: &Parameters) -> Result<Conv2dInputGradient, String> {
+        let Geometry { input, output, kernel, stride, padding, groups } = forward;
+        if stride != 1 || padding >= kernel {
+            return Err(format!(
+                "a convolution with kernel {kernel}, stride {stride}, padding {padding} behind another layer with \
+                 weights cannot be trained: wanted stride 1 and a padding below the kernel"
+            ));
+        }
+        let backward = Geometry { input: output, output: input, kernel, stride, padding: kernel - 1 - padding, groups };
+        let turned = Parameters { weight: vec![0.0; parameters.weight.len()], bias: vec![0.0; input.channels] };
+        let layer = PackedConv2d::new(backward, &turned);
+        let mut gradient = Conv2dInputGradient { forward, turned, layer };
+        gradient.pack(parameters);
+        Ok(gradient)
     }
 
     /// Takes other parameters of the same shapes, without allocating.
     pub fn pack(&mut self, parameters: &Parameters) {
-        let geometry = &self.geometry;
-        let (inputs, outputs) =
-            (geometry.input.channels / geometry.groups, geometry.output.channels / geometry.groups);
-        let taps = geometry.kernel * geometry.kernel;
+        let groups = self.forward.groups;
+        let (inputs, outputs) = (self.forward.input.channels / groups, self.forward.output.channels / groups);
+        let taps = self.forward.kernel * self.forward.kernel;
         for (output, weights) in parameters.weight.chunks_exact(inputs * taps).enumerate() {
             let (group, output) = (output / outputs, output % outputs);
             for (input, weights) in weights.chunks_exact(taps).enumerate() {
-                let block = group * inputs.div_ceil(INPUTS) + input / INPUTS;
-                let packed = &mut self.weights[(block * outputs + output) * taps..][..taps];
-                for (packed, &weight) in packed.iter_mut().zip(weights) {
-                    packed[input % INPUTS] = weight;
+                let turned = &mut self.turned.weight[((group * inputs + input) * outputs + output) * taps..][..taps];
+                for (turned, &weight) in turned.iter_mut().rev().zip(weights) {
+                    *turned = weight;
                 }
             }
         }
+        self.layer.pack(&self.turned);
     }
 
     /// Writes the gradient of the input of every tile.
     #[inline(always)]
     pub fn run<L: Lanes>(&self, input_gradient: &mut [f32], output_gradient: &[f32]) {
-        let geometry = &self.geometry;
-        let tiles = input_gradient.chunks_exact_mut(geometry.input.len() * L::N);
-        for (input_gradient, output_gradient) in
-            tiles.zip(output_gradient.chunks_exact(geometry.output.len() * L::N))
-        {
-            self.tile::<L>(input_gradient, output_gradient);
-        }
-    }
-
-    #[inline(always)]
-    fn tile<L: Lanes>(&self, input_gradient: &mut [f32], output_gradient: &[f32]) {
-        let geometry = &self.geometry;
-        let (inputs, outputs) =
-            (geometry.input.channels / geometry.groups, geometry.output.channels / geometry.groups);
-        let taps = geometry.kernel * geometry.kernel;
-        let input_plane = geometry.input.height * geometry.input.width * L::N;
-        let output_plane = geometry.output.height * geometry.output.width * L::N;
-        input_gradient.fill(0.0);
-        let groups = input_gradient.chunks_exact_mut(inputs * input_plane);
-        for (group, (inputs_of, outputs_of)) in
-            groups.zip(output_gradient.chunks_exact(outputs * output_plane)).enumerate()
-        {
-            let first_block = group * inputs.div_ceil(INPUTS);
-            for (block, block_gradient) in inputs_of.chunks_mut(INPUTS * input_plane).enumerate() {
-                let weights = &self.weights[(first_block + block) * outputs * taps..][..outputs * taps];
-                let slabs = outputs_of.chunks(OUTPUTS_IN_CACHE * output_plane);
-                for (outputs_of, weights) in slabs.zip(weights.chunks(OUTPUTS_IN_CACHE * taps)) {
-                    self.slab::<L>(block_gradient, outputs_of, weights);
-                }
-            }
-        }
-    }
-
-    /// Adds what some output channels send to at most INPUTS input channels.
-    #[inline(always)]
-    fn slab<L: Lanes>(&self, input_gradient: &mut [f32], output_gradient: &[f32], weights: &[[f32; INPUTS]]) {
-        let (kernel, width) = (self.geometry.kernel, self.geometry.output.width);
-        let input_plane = self.geometry.input.height * self.geometry.input.width * L::N;
-        let output_plane = self.geometry.output.height * width * L::N;
-        let positions = self.rows.iter().flat_map(|rows| self.columns.iter().map(move |columns| (rows, columns)));
-        for (position, (rows, columns)) in positions.enumerate() {
-            let mut sums = [L::splat(0.0); INPUTS];
-            for (sum, plane) in sums.iter_mut().zip(input_gradient.chunks_exact(input_plane)) {
-                *sum = L::load(&plane[position * L::N..]);
-            }
-            for (plane, weights) in
-                output_gradient.chunks_exact(output_plane).zip(weights.chunks_exact(kernel * kernel))
-            {
-                for &(tap_row, row) in rows {
-                    let gradients = &plane[row * width * L::N..][..width * L::N];
-                    let weights = &weights[tap_row * kernel..][..kernel];
-                    for &(tap, column) in columns {
-                        let gradient = L::load(&gradients[column * L::N..]);
-                        let weights = &weights[tap];
-                        for input in 0..INPUTS {
-                            sums[input] = gradient.mul_add(L::splat(weights[input]), sums[input]);
-                        }
-                    }
-                }
-            }
-            for (sum, plane) in sums.iter().zip(input_gradient.chunks_exact_mut(input_plane)) {
-                sum.store(&mut plane[position * L::N..]);
-            }
-        }
+        conv2d::<L>(input_gradient, output_gradient, &self.layer);
     }
 }
 
 /// Output positions visited before going on to the next tap: few enough for their gradients and inputs to stay in the
 /// first cache for all taps.
-const POSITIONS: usize = 32;
+const POSITIONS: usize = 64;
+
+/// Input channels of a register block; 1 where a group has fewer.
+const INPUTS: usize = 4;
+
+/// Output channels of a register block: with the input channels 20 accumulators, or with one 10. That hides the latency
+/// of the multiply-add (4 cycles, two a cycle), and LeNet's 20 and 50 are multiples.
+pub fn block_outputs(geometry: &Geometry) -> usize {
+    if geometry.input.channels / geometry.groups < INPUTS { 10 } else { 5 }
+}
 
 /// Writes the weight and bias gradients of the output channels `first..first + bias_gradient.len()`.
 ///
@@ -165,19 +95,18 @@ pub fn conv2d_weight_gradient<L: Lanes>(
     geometry: &Geometry,
     first: usize,
 ) {
-    // Of 16 registers AVX2 can spare 10 for accumulators; the others have 32.
-    if L::N == 8 {
-        weight_gradient_blocks::<L, 2>(weight_gradient, bias_gradient, output_gradients, inputs, geometry, first);
+    if geometry.input.channels / geometry.groups < INPUTS {
+        blocks::<L, 10, 1>(weight_gradient, bias_gradient, output_gradients, inputs, geometry, first);
+    } else if L::N == 8 {
+        // Of 16 registers AVX2 can spare 10 for accumulators.
+        blocks::<L, 2, INPUTS>(weight_gradient, bias_gradient, output_gradients, inputs, geometry, first);
     } else {
-        weight_gradient_blocks::<L, 5>(weight_gradient, bias_gradient, output_gradients, inputs, geometry, first);
+        blocks::<L, 5, INPUTS>(weight_gradient, bias_gradient, output_gradients, inputs, geometry, first);
     }
 }
 
-/// Input channels of a register block, where there are as many.
-const BLOCK_INPUTS: usize = 5;
-
 #[inline(always)]
-fn weight_gradient_blocks<L: Lanes, const OUTPUTS: usize>(
+fn blocks<L: Lanes, const OUTPUTS: usize, const INPUTS: usize>(
     weight_gradient: &mut [f32],
     bias_gradient: &mut [f32],
     output_gradients: &[&[f32]],
@@ -188,30 +117,24 @@ fn weight_gradient_blocks<L: Lanes, const OUTPUTS: usize>(
     let (inputs_per_group, outputs_per_group) =
         (geometry.input.channels / geometry.groups, geometry.output.channels / geometry.groups);
     let taps = geometry.kernel * geometry.kernel;
-    let mut sums = vec![Slots([0.0; SLOTS]); taps * OUTPUTS * BLOCK_INPUTS];
+    let mut sums = vec![[[Slots([0.0; SLOTS]); INPUTS]; OUTPUTS]; taps];
     let mut done = 0;
     while done < bias_gradient.len() {
         let output = first + done;
         let group = output / outputs_per_group;
         let n = OUTPUTS.min(bias_gradient.len() - done).min((group + 1) * outputs_per_group - output);
         let block = Block { output_gradients, inputs, geometry, outputs: [output, output + n - 1] };
-        let mut input = 0;
-        while input < inputs_per_group {
-            let channel = group * inputs_per_group + input;
-            let n_inputs = if inputs_per_group - input >= BLOCK_INPUTS { BLOCK_INPUTS } else { 1 };
-            let sums = &mut sums[..taps * OUTPUTS * n_inputs];
-            match n_inputs {
-                BLOCK_INPUTS => block.weights::<L, OUTPUTS, BLOCK_INPUTS>(sums, channel),
-                _ => block.weights::<L, OUTPUTS, 1>(sums, channel),
-            }
-            for (tap, sums) in sums.chunks_exact(OUTPUTS * n_inputs).enumerate() {
-                for (o, sums) in sums.chunks_exact(n_inputs).take(n).enumerate() {
-                    for (i, sums) in sums.iter().enumerate() {
-                        weight_gradient[((done + o) * inputs_per_group + input + i) * taps + tap] = sums.total();
+        for input in (0..inputs_per_group).step_by(INPUTS) {
+            // The last block reaches back over channels that are done: the same bits again.
+            let input = input.min(inputs_per_group - INPUTS);
+            block.weights::<L, OUTPUTS, INPUTS>(&mut sums, group * inputs_per_group + input);
+            for (tap, sums) in sums.iter().enumerate() {
+                for (o, sums) in sums[..n].iter().enumerate() {
+                    for (i, slots) in sums.iter().enumerate() {
+                        weight_gradient[((done + o) * inputs_per_group + input + i) * taps + tap] = slots.total();
                     }
                 }
             }
-            input += n_inputs;
         }
         for (o, gradient) in bias_gradient[done..done + n].iter_mut().enumerate() {
             *gradient = block.bias::<L>(output + o);
@@ -230,14 +153,19 @@ struct Block<'a> {
 
 impl Block<'_> {
     /// The slots of the gradients of `OUTPUTS` output channels (the last again, where there are fewer) and `INPUTS`
-    /// input channels from `channel`: `sums` is `(tap, output, input)`.
+    /// input channels from `channel`, for each tap of the kernel.
     #[inline(always)]
-    fn weights<L: Lanes, const OUTPUTS: usize, const INPUTS: usize>(&self, sums: &mut [Slots], channel: usize) {
-        let geometry = self.geometry;
-        let (height, width) = (geometry.output.height, geometry.output.width);
-        let (plane, input_plane) = (height * width * L::N, geometry.input.height * geometry.input.width * L::N);
+    fn weights<L: Lanes, const OUTPUTS: usize, const INPUTS: usize>(
+        &self,
+        sums: &mut [[[Slots; INPUTS]; OUTPUTS]],
+        channel: usize,
+    ) {
+        let Geometry { kernel, stride, padding, .. } = *self.geometry;
+        let (input_height, input_width) = (self.geometry.input.height, self.geometry.input.width);
+        let (height, width) = (self.geometry.output.height, self.geometry.output.width);
+        let (plane, input_plane) = (height * width * L::N, input_height * input_width * L::N);
         let chunk = (POSITIONS / width).max(1);
-        sums.fill(Slots([0.0; SLOTS]));
+        sums.fill([[Slots([0.0; SLOTS]); INPUTS]; OUTPUTS]);
         for (tile, (gradients, inputs)) in self.output_gradients.iter().zip(self.inputs).enumerate() {
             let slot = tile * L::N % SLOTS;
             let gradients: [&[f32]; OUTPUTS] =
@@ -245,41 +173,39 @@ impl Block<'_> {
             let inputs: [&[f32]; INPUTS] =
                 std::array::from_fn(|i| &inputs[(channel + i) * input_plane..][..input_plane]);
             for top in (0..height).step_by(chunk) {
-                for tap_row in 0..geometry.kernel {
-                    let rows = positions(geometry, tap_row, geometry.input.height, height);
-                    let rows = rows.0.max(top)..rows.1.min(top + chunk);
-                    for tap_column in 0..geometry.kernel {
-                        let columns = positions(geometry, tap_column, geometry.input.width, width);
-                        let tap = tap_row * geometry.kernel + tap_column;
-                        let sums = &mut sums[tap * OUTPUTS * INPUTS..][..OUTPUTS * INPUTS];
-                        let mut registers = [[L::splat(0.0); INPUTS]; OUTPUTS];
-                        for o in 0..OUTPUTS {
-                            for i in 0..INPUTS {
-                                registers[o][i] = L::load(&sums[o * INPUTS + i].0[slot..]);
-                            }
+                for (tap, sums) in sums.iter_mut().enumerate() {
+                    let (tap_row, tap_column) = (tap / kernel, tap % kernel);
+                    let rows = positions(self.geometry, tap_row, input_height, height);
+                    let columns = positions(self.geometry, tap_column, input_width, width);
+                    let mut registers = [[L::splat(0.0); INPUTS]; OUTPUTS];
+                    for o in 0..OUTPUTS {
+                        for i in 0..INPUTS {
+                            registers[o][i] = L::load(&sums[o][i].0[slot..]);
                         }
-                        for row in rows.clone() {
-                            let input_row = row * geometry.stride + tap_row - geometry.padding;
-                            for column in columns.0..columns.1 {
-                                let input_column = column * geometry.stride + tap_column - geometry.padding;
-                                let at = (row * width + column) * L::N;
-                                let input_at = (input_row * geometry.input.width + input_column) * L::N;
-                                let mut gradient = [L::splat(0.0); OUTPUTS];
+                    }
+                    for row in rows.start.max(top)..rows.end.min(top + chunk) {
+                        let input_row = row * stride + tap_row - padding;
+                        let input_column = columns.start * stride + tap_column - padding;
+                        let mut at = (row * width + columns.start) * L::N;
+                        let mut input_at = (input_row * input_width + input_column) * L::N;
+                        for _ in columns.clone() {
+                            let mut gradient = [L::splat(0.0); OUTPUTS];
+                            for o in 0..OUTPUTS {
+                                gradient[o] = L::load(&gradients[o][at..]);
+                            }
+                            for i in 0..INPUTS {
+                                let input = L::load(&inputs[i][input_at..]);
                                 for o in 0..OUTPUTS {
-                                    gradient[o] = L::load(&gradients[o][at..]);
-                                }
-                                for i in 0..INPUTS {
-                                    let input = L::load(&inputs[i][input_at..]);
-                                    for o in 0..OUTPUTS {
-                                        registers[o][i] = gradient[o].mul_add(input, registers[o][i]);
-                                    }
+                                    registers[o][i] = gradient[o].mul_add(input, registers[o][i]);
                                 }
                             }
+                            at += L::N;
+                            input_at += stride * L::N;
                         }
-                        for o in 0..OUTPUTS {
-                            for i in 0..INPUTS {
-                                registers[o][i].store(&mut sums[o * INPUTS + i].0[slot..]);
-                            }
+                    }
+                    for o in 0..OUTPUTS {
+                        for i in 0..INPUTS {
+                            registers[o][i].store(&mut sums[o][i].0[slot..]);
                         }
                     }
                 }
@@ -304,10 +230,11 @@ impl Block<'_> {
     }
 }
 
-/// The output positions `first..last` along one axis whose `tap` falls inside the input of `size`.
+/// The output positions along one axis whose `tap` falls inside the input of `size`; none if their start is not below
+/// their end.
 #[inline(always)]
-fn positions(geometry: &Geometry, tap: usize, size: usize, outputs: usize) -> (usize, usize) {
+fn positions(geometry: &Geometry, tap: usize, size: usize, outputs: usize) -> Range<usize> {
     let first = geometry.padding.saturating_sub(tap).div_ceil(geometry.stride);
     let last = (size + geometry.padding).saturating_sub(tap).div_ceil(geometry.stride);
-    (first.min(outputs), last.min(outputs))
+    first..last.min(outputs)
 }

@@ -10,9 +10,6 @@ use crate::simd::Lanes;
 /// Inputs whose gradients are accumulated together: one cache line of a weight row, one register each.
 const INPUT_BLOCK: usize = 16;
 
-/// Rows of the weight matrix whose gradients share the loads of the input.
-const ROW_BLOCK: usize = 4;
-
 /// Floats from one row of [`to_rows`] to the next: whole vectors of every width.
 pub fn row_stride(features: usize) -> usize {
     features.next_multiple_of(SLOTS)
@@ -63,6 +60,7 @@ fn input_block<L: Lanes, const B: usize>(
             sums[b] = gradient.mul_add(L::splat(row[b]), sums[b]);
         }
     }
+    // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
     for b in 0..B {
         sums[b].store(&mut input_gradient[b * L::N..]);
     }
@@ -71,7 +69,7 @@ fn input_block<L: Lanes, const B: usize>(
 /// Writes the weight and bias gradients of the outputs `first..first + bias_gradient.len()`.
 ///
 /// `weight_gradient` is `(those outputs, inputs)`; `output_gradients` the tiles of the batch, `(outputs, lane)` each;
-/// `rows` the inputs of the batch, one slice of [`row_stride`] floats an image.
+/// `rows` the inputs of the batch, one slice of [`row_stride`] floats an image; a multiple of SLOTS images.
 #[inline(always)]
 pub fn dense_weight_gradient<L: Lanes>(
     weight_gradient: &mut [f32],
@@ -80,89 +78,104 @@ pub fn dense_weight_gradient<L: Lanes>(
     rows: &[&[f32]],
     first: usize,
 ) {
-    let outputs = bias_gradient.len();
-    let inputs = weight_gradient.len() / outputs;
-    // Inputs outermost: one vector of each image stays in the first cache for all outputs.
-    for column in (0..inputs).step_by(L::N) {
-        let batch = Batch { output_gradients, rows, column };
-        let mut output = 0;
-        while output < outputs {
-            if output + ROW_BLOCK <= outputs {
-                batch.gradient::<L, ROW_BLOCK>(&mut weight_gradient[output * inputs..], first + output, inputs);
-                output += ROW_BLOCK;
-            } else {
-                batch.gradient::<L, 1>(&mut weight_gradient[output * inputs..], first + output, inputs);
-                output += 1;
-            }
-        }
+    // A register block is four slots x some outputs. Of 16 registers AVX2 can spare 8 for accumulators.
+    if L::N == 8 {
+        weight_gradient_blocks::<L, 2>(weight_gradient, bias_gradient, output_gradients, rows, first);
+    } else {
+        weight_gradient_blocks::<L, 4>(weight_gradient, bias_gradient, output_gradients, rows, first);
     }
+}
+
+/// Slots that are accumulated together: q, q + 4, q + 8 and q + 12.
+const QUARTER: usize = SLOTS / 4;
+
+#[inline(always)]
+fn weight_gradient_blocks<L: Lanes, const OUTPUTS: usize>(
+    weight_gradient: &mut [f32],
+    bias_gradient: &mut [f32],
+    output_gradients: &[&[f32]],
+    rows: &[&[f32]],
+    first: usize,
+) {
+    let n = bias_gradient.len();
+    let inputs = weight_gradient.len() / n;
+    let rounds = rows.len() / SLOTS;
+    let gradient = |image: usize, output: usize| output_gradients[image / L::N][output * L::N + image % L::N];
     for (bias, output) in bias_gradient.iter_mut().zip(first..) {
         let mut slots = Slots([0.0; SLOTS]);
         for image in 0..rows.len() {
-            slots.0[image % SLOTS] += output_gradients[image / L::N][output * L::N + image % L::N];
+            slots.0[image % SLOTS] += gradient(image, output);
         }
         *bias = slots.total();
     }
-}
 
-/// The batch as the weight gradients of `L::N` neighbouring inputs, from `column`, see it.
-struct Batch<'a> {
-    output_gradients: &'a [&'a [f32]],
-    rows: &'a [&'a [f32]],
-    column: usize,
-}
-
-/// Sums for `R` outputs, a vector of neighbouring inputs each.
-type Sums<L, const R: usize> = [L; R];
-
-impl Batch<'_> {
-    /// Writes the gradients of `R` rows of the weights, of `inputs` each.
-    #[inline(always)]
-    fn gradient<L: Lanes, const R: usize>(&self, weight_gradient: &mut [f32], output: usize, inputs: usize) {
-        let sums: Sums<L, R> = add(self.eight(output, 0), self.eight(output, 1));
-        let width = L::N.min(inputs - self.column);
-        for (sum, row) in sums.iter().zip(weight_gradient.chunks_exact_mut(inputs)) {
-            let gradient = &mut row[self.column..][..width];
-            if width == L::N { sum.store(gradient) } else { sum.store_partial(gradient) }
-        }
-    }
-
-    // The tree of `Slots::total`, leaves first: slots s and s + 8, then with s + 4, s + 2, s + 1.
-
-    #[inline(always)]
-    fn eight<L: Lanes, const R: usize>(&self, output: usize, slot: usize) -> Sums<L, R> {
-        add(self.four(output, slot), self.four(output, slot + 2))
-    }
-
-    #[inline(always)]
-    fn four<L: Lanes, const R: usize>(&self, output: usize, slot: usize) -> Sums<L, R> {
-        add(self.two(output, slot), self.two(output, slot + 4))
-    }
-
-    #[inline(always)]
-    fn two<L: Lanes, const R: usize>(&self, output: usize, slot: usize) -> Sums<L, R> {
-        add(self.one(output, slot), self.one(output, slot + 8))
-    }
-
-    /// The images of one slot, ascending.
-    #[inline(always)]
-    fn one<L: Lanes, const R: usize>(&self, output: usize, slot: usize) -> Sums<L, R> {
-        let mut sums = [L::splat(0.0); R];
-        for image in (slot..self.rows.len()).step_by(SLOTS) {
-            let input = L::load(&self.rows[image][self.column..]);
-            let gradients = &self.output_gradients[image / L::N][output * L::N..][..R * L::N];
-            for r in 0..R {
-                sums[r] = input.mul_add(L::splat(gradients[r * L::N + image % L::N]), sums[r]);
+    // In the order in which they are read. Both `(quarter, round, slot of the quarter, ..)`: image i has round
+    // i / SLOTS, slot i % SLOTS / 4 and quarter i % 4.
+    let image = |quarter: usize, round: usize, slot: usize| round * SLOTS + slot * QUARTER + quarter;
+    let places = || (0..QUARTER).flat_map(|quarter| (0..rounds).map(move |round| (quarter, round)));
+    let mut gradients = vec![[[0.0; OUTPUTS]; QUARTER]; n.div_ceil(OUTPUTS) * QUARTER * rounds];
+    for (block, gradients) in gradients.chunks_exact_mut(QUARTER * rounds).enumerate() {
+        let outputs = OUTPUTS.min(n - block * OUTPUTS);
+        for (gradients, (quarter, round)) in gradients.iter_mut().zip(places()) {
+            for (slot, gradients) in gradients.iter_mut().enumerate() {
+                for (o, value) in gradients[..outputs].iter_mut().enumerate() {
+                    *value = gradient(image(quarter, round, slot), first + block * OUTPUTS + o);
+                }
             }
         }
-        sums
     }
+    let mut columns = vec![[Slots([0.0; SLOTS]); QUARTER]; QUARTER * rounds];
+
+    // Inputs outermost: one vector of each image stays in the first cache for all outputs.
+    for column in (0..inputs).step_by(L::N) {
+        for (columns, (quarter, round)) in columns.iter_mut().zip(places()) {
+            for (slot, values) in columns.iter_mut().enumerate() {
+                L::load(&rows[image(quarter, round, slot)][column..]).store(&mut values.0);
+            }
+        }
+        let width = L::N.min(inputs - column);
+        for (block, gradients) in gradients.chunks_exact(QUARTER * rounds).enumerate() {
+            let mut sums = [[L::splat(0.0); OUTPUTS]; QUARTER];
+            for q in 0..QUARTER {
+                sums[q] = quarter(&columns[q * rounds..][..rounds], &gradients[q * rounds..][..rounds]);
+            }
+            // The rest of the tree of `Slots::total`: s and s + 2, then s and s + 1.
+            let sums = add(add(sums[0], sums[2]), add(sums[1], sums[3]));
+            // Constant bounds: indexed by a variable, the sums would live in memory, not in registers.
+            for o in 0..OUTPUTS {
+                let output = block * OUTPUTS + o;
+                if output < n {
+                    let gradient = &mut weight_gradient[output * inputs + column..][..width];
+                    if width == L::N { sums[o].store(gradient) } else { sums[o].store_partial(gradient) }
+                }
+            }
+        }
+    }
+}
+
+/// The four slots of a quarter, for a vector of inputs and some outputs, added as [`Slots::total`] adds them: s and
+/// s + 8, then s and s + 4.
+#[inline(always)]
+fn quarter<L: Lanes, const OUTPUTS: usize>(
+    columns: &[[Slots; QUARTER]],
+    gradients: &[[[f32; OUTPUTS]; QUARTER]],
+) -> [L; OUTPUTS] {
+    let mut sums = [[L::splat(0.0); OUTPUTS]; QUARTER];
+    for (columns, gradients) in columns.iter().zip(gradients) {
+        for slot in 0..QUARTER {
+            let column = L::load(&columns[slot].0);
+            for o in 0..OUTPUTS {
+                sums[slot][o] = column.mul_add(L::splat(gradients[slot][o]), sums[slot][o]);
+            }
+        }
+    }
+    add(add(sums[0], sums[2]), add(sums[1], sums[3]))
 }
 
 #[inline(always)]
-fn add<L: Lanes, const R: usize>(mut a: Sums<L, R>, b: Sums<L, R>) -> Sums<L, R> {
-    for r in 0..R {
-        a[r] = a[r].add(b[r]);
+fn add<L: Lanes, const OUTPUTS: usize>(mut a: [L; OUTPUTS], b: [L; OUTPUTS]) -> [L; OUTPUTS] {
+    for o in 0..OUTPUTS {
+        a[o] = a[o].add(b[o]);
     }
     a
 }

@@ -20,7 +20,11 @@ pub fn max_pool_backward<L: Lanes>(
     stride: usize,
 ) {
     let zero = L::splat(0.0);
-    input_gradient.fill(0.0);
+    // Then every element lies in exactly one window (they reach the border: the size rounds up).
+    let disjoint = stride == kernel;
+    if !disjoint {
+        input_gradient.fill(0.0);
+    }
     for channel in 0..input.len() / (from.height * from.width * L::N) {
         for window_row in 0..to.height {
             for window_column in 0..to.width {
@@ -33,8 +37,8 @@ pub fn max_pool_backward<L: Lanes>(
                     for column in first.1..(first.1 + kernel).min(from.width) {
                         let element = ((channel * from.height + row) * from.width + column) * L::N;
                         let is_maximum = L::load(&input[element..]).eq(maximum);
-                        let sum = L::load(&input_gradient[element..]).add(L::select(is_maximum, gradient, zero));
-                        sum.store(&mut input_gradient[element..]);
+                        let before = if disjoint { zero } else { L::load(&input_gradient[element..]) };
+                        before.add(L::select(is_maximum, gradient, zero)).store(&mut input_gradient[element..]);
                         gradient = L::select(is_maximum, zero, gradient);
                     }
                 }

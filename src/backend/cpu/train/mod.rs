@@ -6,9 +6,9 @@
 //! - **Forward** is the forward of the network: the same kernels, the same order.
 //! - **Softmax and cross entropy**: the gradient of the averaged loss with respect to a logit is
 //!   `(p - 1) / batch` for the image's class and `p / batch` for the others; here and nowhere else the batch divides.
-//! - **Input gradient** of a convolution: one accumulator an element, from +0, fused multiply-add, in the order
-//!   (output channel, kernel row, kernel column) ascending; terms outside the output are left out. Of a dense
-//!   layer: output feature ascending.
+//! - **Input gradient**: one accumulator an element, from +0, fused multiply-add, over the output values that the
+//!   element took part in, in their order (output channel, row, column). Terms outside the output are left out.
+//! - **A batch** is filled up to a multiple of [`SLOTS`] with black images that send the gradient +0.
 //! - **Weight gradient**: [`SLOTS`] accumulators a weight, from +0; image i of the batch belongs to slot
 //!   `i % SLOTS`. A slot takes its images ascending, the output positions of an image row by row, fused multiply-add.
 //!   Then the upper half of the slots is added to the lower half (slot s takes slot s + 8, then s + 4, s + 2, s + 1):
@@ -36,9 +36,10 @@ use super::max_pool::max_pool;
 use super::preprocess::preprocess;
 use super::relu::relu;
 use super::softmax::softmax;
+use crate::error::{Error, Result};
 use crate::network::{Layer, Network, Parameters, Preprocess, Shape};
 use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
-use conv2d_backward::{Conv2dInputGradient, conv2d_weight_gradient};
+use conv2d_backward::{Conv2dInputGradient, block_outputs, conv2d_weight_gradient};
 use dense_backward::{dense_input_gradient, dense_weight_gradient, row_stride, to_rows};
 use max_pool_backward::max_pool_backward;
 use relu_backward::relu_backward;
@@ -70,6 +71,11 @@ impl Slots {
     }
 }
 
+/// The `index`-th chunk of `len` values; shorter, or empty, past the end.
+fn chunk<T>(values: &[T], index: usize, len: usize) -> &[T] {
+    &values[(index * len).min(values.len())..((index + 1) * len).min(values.len())]
+}
+
 /// How gradients become new weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
@@ -98,7 +104,7 @@ pub struct Trainer {
 /// A layer with its shapes and, if it learns, its parameters.
 #[derive(Debug)]
 enum Step {
-    Conv2d { layer: PackedConv2d, backward: Conv2dInputGradient, learned: Learned },
+    Conv2d { layer: PackedConv2d, backward: Option<Conv2dInputGradient>, learned: Learned },
     MaxPool { input: Shape, output: Shape, kernel: usize, stride: usize },
     Relu,
     Dense { layer: PackedDense, learned: Learned },
@@ -122,38 +128,45 @@ struct Group {
     gradients: Vec<Aligned>,
     /// The input of each dense step as rows, an image each; empty for the other steps.
     rows: Vec<Aligned>,
-    /// Cross entropy of each image.
+    /// Cross entropy of each image; 0 in lanes without one.
     losses: Vec<f64>,
 }
 
 /// Tiles that share the weights they read from memory: as many as [`dense`] serves with one read.
 const GROUP_TILES: usize = 2;
 
-/// Output channels of a convolution whose weight gradients one thread computes at a time, and the same for the outputs
-/// of a dense layer: enough to share what they read, few enough for many threads.
-const TASK_CHANNELS: usize = 5;
-const TASK_FEATURES: usize = 20;
+/// Outputs of a dense layer whose weight gradients one thread computes at a time: enough to share what they read, few
+/// enough for many threads.
+const PIECE_FEATURES: usize = 100;
 
 impl Trainer {
     /// Prepares to train `network` from the parameters it has, `batch` images at a time (at least one), on rayon's
     /// current pool.
-    pub fn new(network: &Network, batch: usize, sgd: Sgd, simd: Simd) -> Trainer {
+    ///
+    /// # Errors
+    /// [`Error::Refused`] naming the layer that cannot be trained.
+    pub fn new(network: &Network, batch: usize, sgd: Sgd, simd: Simd) -> Result<Trainer> {
         assert!(batch > 0, "a batch has at least one image");
         let shapes = network.shapes();
+        let learns = |layer: &Layer| matches!(layer, Layer::Conv2d { .. } | Layer::Dense { .. });
+        let first_learned = network.layers.iter().position(learns).unwrap_or(network.layers.len());
         let mut parameters = network.parameters.iter().cloned();
         let mut next = || Learned::new(parameters.next().expect("checked by Network::new"));
         let mut steps: Vec<Step> = Vec::new();
-        for (layer, pair) in network.layers.iter().zip(shapes.windows(2)) {
+        for (index, (layer, pair)) in network.layers.iter().zip(shapes.windows(2)).enumerate() {
             let (input, output) = (pair[0], pair[1]);
             steps.push(match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
+                Layer::Conv2d { kernel, stride, padding, groups, ref name, .. } => {
                     let geometry = Geometry { input, output, kernel, stride, padding, groups };
                     let learned = next();
-                    Step::Conv2d {
-                        layer: PackedConv2d::new(geometry, &learned.parameters),
-                        backward: Conv2dInputGradient::new(geometry, &learned.parameters),
-                        learned,
-                    }
+                    let layer = PackedConv2d::new(geometry, &learned.parameters);
+                    let backward = (index > first_learned)
+                        .then(|| Conv2dInputGradient::new(geometry, &learned.parameters))
+                        .transpose()
+                        .map_err(|reason| {
+                            Error::Refused(format!("network {:?}, layer {name:?}: {reason}", network.name))
+                        })?;
+                    Step::Conv2d { layer, backward, learned }
                 }
                 Layer::MaxPool { kernel, stride } => Step::MaxPool { input, output, kernel, stride },
                 Layer::Relu => Step::Relu,
@@ -164,16 +177,16 @@ impl Trainer {
                 Layer::Softmax => Step::Softmax { classes: output.len() },
             });
         }
-        let first_learned = steps.iter().position(|step| step.learned().is_some()).unwrap_or(steps.len());
-        let group_tiles = if batch >= GROUP_TILES * simd.width() * rayon::current_num_threads() { GROUP_TILES } else { 1 };
+        let group_tiles =
+            if batch >= GROUP_TILES * simd.width() * rayon::current_num_threads() { GROUP_TILES } else { 1 };
         let group_images = group_tiles * simd.width();
-        let groups = (0..batch.div_ceil(group_images))
+        let groups = (0..batch.next_multiple_of(SLOTS).div_ceil(group_images))
             .map(|group| {
-                let images = group_images.min(batch - group * group_images);
-                Group::new(&shapes, &steps, first_learned, images, simd.width())
+                let lanes = group_images.min(batch.next_multiple_of(SLOTS) - group * group_images);
+                Group::new(&shapes, &steps, first_learned, lanes)
             })
             .collect();
-        Trainer {
+        Ok(Trainer {
             simd,
             sgd,
             input: network.input,
@@ -182,7 +195,7 @@ impl Trainer {
             steps,
             first_learned,
             groups,
-        }
+        })
     }
 
     /// One iteration: the gradients of the loss over a batch, then the update at learning rate `rate`. Gives the loss
@@ -199,14 +212,12 @@ impl Trainer {
         let group_images = self.groups[0].losses.len();
         let (steps, simd) = (&self.steps, self.simd);
         let (input, preprocess, batch, first_learned) = (self.input, &self.preprocess, self.batch, self.first_learned);
-        self.groups
-            .par_iter_mut()
-            .zip(images.par_chunks(group_images * image_len))
-            .zip(labels.par_chunks(group_images))
-            .with_max_len(1)
-            .for_each(|((group, images), labels)| {
-                simd.run(Pass { group, steps, input, preprocess, images, labels, batch, first_learned });
-            });
+        self.groups.par_iter_mut().enumerate().with_max_len(1).for_each(|(index, group)| {
+            // The last groups may hold fewer images than lanes, or none.
+            let images = chunk(images, index, group_images * image_len);
+            let labels = chunk(labels, index, group_images);
+            simd.run(Pass { group, steps, input, preprocess, images, labels, batch, first_learned });
+        });
 
         let (groups, sgd) = (&self.groups, self.sgd);
         self.steps
@@ -230,7 +241,8 @@ impl Trainer {
 
 impl Learned {
     fn new(parameters: Parameters) -> Learned {
-        let zeros = || Parameters { weight: vec![0.0; parameters.weight.len()], bias: vec![0.0; parameters.bias.len()] };
+        let zeros =
+            || Parameters { weight: vec![0.0; parameters.weight.len()], bias: vec![0.0; parameters.bias.len()] };
         Learned { gradient: zeros(), velocity: zeros(), parameters }
     }
 
@@ -280,22 +292,22 @@ impl Step {
                 let geometry = layer.geometry();
                 let inputs = &tiles(|group| &group.activations, index, geometry.input.len());
                 let output_gradients = &tiles(|group| &group.gradients, index + 1, geometry.output.len());
-                learned.pieces(TASK_CHANNELS).for_each(|piece| {
+                learned.pieces(block_outputs(geometry)).for_each(|piece| {
                     let source = Source::Conv2d { geometry, inputs };
                     simd.run(Learn { piece, source, output_gradients, sgd, rate });
                 });
                 layer.pack(&learned.parameters);
-                backward.pack(&learned.parameters);
+                if let Some(backward) = backward {
+                    backward.pack(&learned.parameters);
+                }
             }
             Step::Dense { layer, learned } => {
                 let output_gradients = &tiles(|group| &group.gradients, index + 1, layer.out_features());
                 let rows: &Vec<&[f32]> = &groups
                     .iter()
-                    .flat_map(|group| {
-                        group.rows[index].chunks_exact(row_stride(layer.in_features())).take(group.losses.len())
-                    })
+                    .flat_map(|group| group.rows[index].chunks_exact(row_stride(layer.in_features())))
                     .collect();
-                learned.pieces(TASK_FEATURES).for_each(|piece| {
+                learned.pieces(PIECE_FEATURES).for_each(|piece| {
                     simd.run(Learn { piece, source: Source::Dense { rows }, output_gradients, sgd, rate });
                 });
                 layer.pack(&learned.parameters);
@@ -350,9 +362,8 @@ fn update(weights: &mut [f32], velocity: &mut [f32], gradient: &[f32], sgd: Sgd,
 }
 
 impl Group {
-    /// Memory for `images` images.
-    fn new(shapes: &[Shape], steps: &[Step], first_learned: usize, images: usize, width: usize) -> Group {
-        let lanes = images.next_multiple_of(width);
+    /// Memory for `lanes` images.
+    fn new(shapes: &[Shape], steps: &[Step], first_learned: usize, lanes: usize) -> Group {
         let activations = shapes.iter().map(|shape| Aligned::zeros(lanes * shape.len())).collect();
         let gradients = shapes
             .iter()
@@ -366,7 +377,7 @@ impl Group {
                 _ => Aligned::zeros(0),
             })
             .collect();
-        Group { activations, gradients, rows, losses: vec![0.0; images] }
+        Group { activations, gradients, rows, losses: vec![0.0; lanes] }
     }
 }
 
@@ -397,7 +408,8 @@ impl Pass<'_> {
     fn forward<L: Lanes>(&mut self) {
         let Group { activations, rows, losses, .. } = &mut *self.group;
         let tiles = activations[0].chunks_exact_mut(self.input.len() * L::N);
-        for (tile, images) in tiles.zip(self.images.chunks(self.input.len() * L::N)) {
+        for (index, tile) in tiles.enumerate() {
+            let images = chunk(self.images, index, self.input.len() * L::N);
             preprocess::<L>(tile, images, self.input, self.preprocess);
         }
         for (index, step) in self.steps.iter().enumerate() {
@@ -424,8 +436,7 @@ impl Pass<'_> {
                     output.copy_from_slice(input);
                     softmax::<L>(output, *classes);
                     for (image, (loss, &label)) in losses.iter_mut().zip(self.labels).enumerate() {
-                        let probability =
-                            output[((image / L::N) * classes + usize::from(label)) * L::N + image % L::N];
+                        let probability = output[((image / L::N) * classes + usize::from(label)) * L::N + image % L::N];
                         *loss = -f64::from(probability).ln();
                     }
                 }
@@ -441,17 +452,13 @@ impl Pass<'_> {
             let (input_gradient, output_gradient) = (&mut before[index], &after[0]);
             let (input, output) = (&activations[index], &activations[index + 1]);
             match step {
-                Step::Conv2d { backward, .. } => backward.run::<L>(input_gradient, output_gradient),
-                Step::MaxPool { input: from, output: to, kernel, stride } => max_pool_backward::<L>(
-                    input_gradient,
-                    output_gradient,
-                    input,
-                    output,
-                    *from,
-                    *to,
-                    *kernel,
-                    *stride,
-                ),
+                Step::Conv2d { backward, .. } => {
+                    let backward = backward.as_ref().expect("made for all steps behind the first that learns");
+                    backward.run::<L>(input_gradient, output_gradient);
+                }
+                Step::MaxPool { input: from, output: to, kernel, stride } => {
+                    max_pool_backward::<L>(input_gradient, output_gradient, input, output, *from, *to, *kernel, *stride)
+                }
                 Step::Relu => {
                     input_gradient.copy_from_slice(output_gradient);
                     relu_backward::<L>(input_gradient, output);
@@ -467,8 +474,8 @@ impl Pass<'_> {
                 Step::Softmax { classes } => {
                     let tiles = input_gradient.chunks_exact_mut(classes * L::N);
                     let probabilities = output.chunks_exact(classes * L::N);
-                    for ((gradient, probabilities), labels) in tiles.zip(probabilities).zip(self.labels.chunks(L::N)) {
-                        softmax_backward::<L>(gradient, probabilities, labels, self.batch);
+                    for (tile, (gradient, probabilities)) in tiles.zip(probabilities).enumerate() {
+                        softmax_backward::<L>(gradient, probabilities, chunk(self.labels, tile, L::N), self.batch);
                     }
                 }
             }

@@ -1,0 +1,264 @@
+//! `pareidolia evolve`: the main job.
+
+use super::Source;
+use crate::error::{Error, Result};
+use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
+use crate::experiment::progress::ProgressMode;
+use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
+use crate::simd::Simd;
+use clap::builder::StyledStr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use tracing::info;
+
+/// Evolve an image for every class
+///
+/// With no options: for each digit an image that LeNet takes for it, by CPPNs, 1,001 generations, a matter of seconds. The
+/// run goes to a new folder, which holds the pictures, the archive and all that is needed to repeat or continue it.
+///
+/// A run is a function of configuration, seed and weights. Threads, instruction set and chunk change its speed alone.
+///
+/// The configuration grows in layers: the preset in its flavour, then --config, then --set, then the options below.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = keys_help())]
+pub struct Args {
+    /// The experiment [default: mnist-cppn]
+    #[arg(value_enum)]
+    preset: Option<Preset>,
+
+    /// How literally the paper's program is followed [default: faithful]
+    #[arg(long, value_enum, help_heading = "What to evolve")]
+    flavour: Option<Flavour>,
+
+    /// Seed of all random numbers: a number, or `random` to have one drawn [default: 1]
+    #[arg(long, value_name = "N", help_heading = "What to evolve", allow_negative_numbers = true)]
+    seed: Option<String>,
+
+    /// Candidates a generation, an even number [default: 200]
+    #[arg(long, value_name = "N", help_heading = "What to evolve", allow_negative_numbers = true)]
+    batch: Option<String>,
+
+    /// Classes to evolve for: numbers, ranges, names, such as `3,5-7` [default: all]
+    #[arg(long, value_name = "LIST", help_heading = "What to evolve")]
+    classes: Option<String>,
+
+    #[command(flatten)]
+    source: Source,
+
+    /// A configuration to start from, such as --dry-run prints
+    #[arg(long, value_name = "FILE", help_heading = "What to evolve")]
+    config: Option<PathBuf>,
+
+    /// A configuration value, such as `cppn.add_edge_rate=0.4`; may be repeated (--help lists the keys)
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "What to evolve")]
+    set: Vec<String>,
+
+    /// Generations after the random one [default: the preset's; no limit with --time or --evaluations; 100000 with --target]
+    #[arg(long, value_name = "N", help_heading = "When to stop (whatever comes first)", allow_negative_numbers = true)]
+    generations: Option<String>,
+
+    /// Stop after the generation that brings the candidates evaluated to this many
+    #[arg(long, value_name = "N", help_heading = "When to stop (whatever comes first)", allow_negative_numbers = true)]
+    evaluations: Option<String>,
+
+    /// Stop after this much time, such as `90s`, `10m` or `1h30m`
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = "When to stop (whatever comes first)",
+        allow_negative_numbers = true
+    )]
+    time: Option<String>,
+
+    /// Stop once every class has this confidence, such as 0.9999
+    #[arg(long, value_name = "P", help_heading = "When to stop (whatever comes first)", allow_negative_numbers = true)]
+    target: Option<String>,
+
+    /// The run's folder, which must not exist yet [default: a new one, named after the run, in `runs`]
+    #[arg(long, value_name = "DIR", help_heading = "Where the run goes")]
+    out: Option<PathBuf>,
+
+    /// Continue the run in this folder
+    ///
+    /// Its configuration comes from its checkpoint, so only options of speed and output go with it; and stop rules, which
+    /// then replace those of the run: `--resume DIR --generations 5000` extends a finished run.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "Where the run goes",
+        conflicts_with_all = ["preset", "flavour", "seed", "batch", "classes", "config", "set", "out", "dry_run"]
+    )]
+    resume: Option<PathBuf>,
+
+    /// Continue the run in --out if there is one, start it if there is none: one command for batch jobs that are requeued
+    #[arg(long, requires = "out", help_heading = "Where the run goes")]
+    resume_or_start: bool,
+
+    /// Print the resolved configuration as TOML (with --json, as JSON) and do nothing else
+    #[arg(long, help_heading = "Where the run goes")]
+    dry_run: bool,
+
+    /// Draw no pictures; the archive still holds every image
+    #[arg(long, help_heading = "Where the run goes")]
+    no_pictures: bool,
+
+    /// At the end, print the contents of run.json to standard output instead of a summary
+    #[arg(long, help_heading = "Where the run goes")]
+    json: bool,
+
+    /// How progress is shown: a bar on a terminal, lines, or nothing
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = "How it runs")]
+    progress: ProgressMode,
+
+    /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
+    #[arg(long, default_value = "auto", help_heading = "How it runs")]
+    device: Device,
+
+    /// Worker threads [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "How it runs")]
+    threads: Option<u16>,
+
+    /// Vector instructions: `auto`, `plain`, `avx2` or `avx512`
+    #[arg(long, value_name = "SET", default_value = "auto", help_heading = "How it runs")]
+    simd: Simd,
+
+    /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
+    #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
+    chunk: Option<u32>,
+}
+
+/// A place to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Device {
+    Auto,
+    Cpu,
+    Cuda(u32),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Device, String> {
+        match (text, text.strip_prefix("cuda:").map(str::parse)) {
+            ("auto", _) => Ok(Device::Auto),
+            ("cpu", _) => Ok(Device::Cpu),
+            (_, Some(Ok(n))) => Ok(Device::Cuda(n)),
+            _ => Err("wanted auto, cpu, or cuda:N with the number of a GPU".into()),
+        }
+    }
+}
+
+impl Args {
+    /// Evolves.
+    ///
+    /// # Errors
+    /// Whatever kept the run from being finished.
+    pub fn run(self, quiet: bool) -> Result<()> {
+        if let Device::Cuda(n) = self.device {
+            return Err(Error::Refused(format!(
+                "--device cuda:{n}: this version has no CUDA backend; --device cpu gives the same result"
+            )));
+        }
+        let request = self.request(quiet)?;
+        if self.dry_run {
+            let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
+            return super::print(&text);
+        }
+        Ok(())
+    }
+
+    /// What the call asks for.
+    fn request(&self, quiet: bool) -> Result<EvolveRequest> {
+        let stop = self.stop_settings();
+        let mut overrides = StopOverrides::default();
+        let (out, config) = match (&self.resume, &self.out) {
+            (Some(run), _) => {
+                overrides = StopOverrides::from_settings(&stop)?;
+                (OutChoice::Resume(run.clone()), Config::preset(Preset::MnistCppn, Flavour::Faithful))
+            }
+            (None, Some(run)) if self.resume_or_start => (OutChoice::ResumeOrStart(run.clone()), self.resolve(stop)?),
+            (None, Some(run)) => (OutChoice::Create(run.clone()), self.resolve(stop)?),
+            (None, None) => (OutChoice::Default, self.resolve(stop)?),
+        };
+        Ok(EvolveRequest {
+            config,
+            weights: self.source.weights.clone(),
+            mean: self.source.mean.clone(),
+            out,
+            stop: overrides,
+            threads: super::threads(self.threads),
+            simd: self.simd,
+            chunk: self.chunk,
+            progress: if quiet { ProgressMode::None } else { self.progress },
+            pictures: !self.no_pictures,
+        })
+    }
+
+    /// The configuration, from its layers.
+    fn resolve(&self, stop: Vec<Setting>) -> Result<Config> {
+        let mut settings = match &self.config {
+            Some(path) => Setting::read_file(path)?,
+            None => Vec::new(),
+        };
+        for assignment in &self.set {
+            settings.push(Setting::parse_assignment(assignment)?);
+        }
+        let mut option = |key, origin, value: toml::Value| {
+            settings.push(Setting { key: String::from(key), value, origin: String::from(origin) });
+        };
+        if let Some(preset) = self.preset {
+            option("preset", "PRESET", name_of(preset).into());
+        }
+        if let Some(flavour) = self.flavour {
+            option("flavour", "--flavour", name_of(flavour).into());
+        }
+        if let Some(list) = &self.classes {
+            option("classes", "--classes", self.classes(list)?.into());
+        }
+        match self.seed.as_deref() {
+            // 32 bits: enough to differ, few enough to type.
+            Some("random") => {
+                let seed = rand::random::<u32>();
+                info!("seed {seed}");
+                option("seed", "--seed", i64::from(seed).into());
+            }
+            Some(seed) => settings.push(Setting::parse("seed", seed, "--seed")),
+            None => {}
+        }
+        settings.extend(self.batch.iter().map(|batch| Setting::parse("batch", batch, "--batch")));
+        settings.extend(stop);
+        Config::resolve(&settings)
+    }
+
+    /// The stop rules given as options.
+    fn stop_settings(&self) -> Vec<Setting> {
+        [
+            ("generations", "--generations", &self.generations),
+            ("evaluations", "--evaluations", &self.evaluations),
+            ("time", "--time", &self.time),
+            ("target", "--target", &self.target),
+        ]
+        .into_iter()
+        .filter_map(|(key, origin, text)| text.as_ref().map(|text| Setting::parse(key, text, origin)))
+        .collect()
+    }
+
+    /// The classes of `list`; only names of classes need the network.
+    fn classes(&self, list: &str) -> Result<Vec<i64>> {
+        let classes = parse_classes(list, &[]).map_err(|reason| Error::Usage(format!("--classes: {reason}")))?;
+        Ok(classes.into_iter().map(i64::from).collect())
+    }
+}
+
+fn even(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|n| *n >= 2 && n % 2 == 0).ok_or_else(|| "wanted an even number, at least 2".into())
+}
+
+/// The keys of the configuration, for `--help`.
+fn keys_help() -> StyledStr {
+    let mut text = String::from("Keys for --set and --config (--dry-run prints them with their values):\n");
+    for key in KEYS {
+        text.push_str(&format!("  {:<22} {} [{}]\n", key.name, key.meaning, key.kind));
+    }
+    text.into()
+}

@@ -1,0 +1,110 @@
+//! The command line: one file a subcommand. What the user gives is checked here, once.
+
+pub mod evolve;
+
+use crate::error::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use tracing_subscriber::filter::LevelFilter;
+
+/// Evolves images that a neural network recognises with certainty and people do not.
+///
+/// The main job is `pareidolia evolve`: for each digit an image that LeNet takes for it with a confidence of 99.99 %, in
+/// seconds, on any machine. Results go to standard output, everything else to standard error.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong call, 130 or 143 stopped by SIGINT or SIGTERM after saving the run.
+#[derive(Debug, Parser)]
+#[command(name = "pareidolia", version = crate::version::LONG_VERSION, max_term_width = 120)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Say more: debugging messages, with times
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+
+    /// Say less: warnings and errors only, no progress
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Evolve(evolve::Args),
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done.
+    pub fn run(self) -> Result<()> {
+        self.start_log();
+        match self.command {
+            Command::Evolve(args) => args.run(self.quiet),
+        }
+    }
+
+    /// Log lines go to stderr, in colour on a terminal unless `NO_COLOR` is set.
+    fn start_log(&self) {
+        let level = match (self.verbose, self.quiet) {
+            (true, _) => LevelFilter::DEBUG,
+            (_, true) => LevelFilter::WARN,
+            _ => LevelFilter::INFO,
+        };
+        let colour =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let log = tracing_subscriber::fmt()
+            .compact()
+            .with_writer(std::io::stderr)
+            .with_max_level(level)
+            .with_ansi(colour)
+            .with_target(self.verbose)
+            .log_internal_errors(false);
+        if self.verbose { log.init() } else { log.without_time().init() }
+    }
+}
+
+/// The network that an image is shown to.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Network")]
+pub struct Source {
+    /// Weights, a safetensors file [default: our own LeNet, built in]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+
+    /// Mean image to subtract from every image, a safetensors file [default: as the weights file says]
+    #[arg(long, value_name = "FILE")]
+    pub mean: Option<PathBuf>,
+}
+
+/// Worker threads: as many as asked for, else as the machine runs at once.
+pub fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+/// `value` as JSON for people and programs, with a newline at the end.
+///
+/// # Errors
+/// None for the types of this program.
+pub fn json(value: &impl serde::Serialize) -> Result<String> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Error::Refused(format!("cannot write JSON: {error}")))?;
+    Ok(text + "\n")
+}
+
+/// Writes `text` to stdout. A reader that has gone (`| head`) wants no more: that is no error.
+///
+/// # Errors
+/// [`Error::Io`] if stdout takes no more for another reason.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write", Path::new("standard output"))(source))
+        }
+        _ => Ok(()),
+    }
+}

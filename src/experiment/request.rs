@@ -1,0 +1,88 @@
+//! What the command line asks of an evolution run.
+
+use super::config::{Config, Setting};
+use super::progress::ProgressMode;
+use crate::error::Result;
+use crate::simd::Simd;
+use std::path::PathBuf;
+
+/// One call of `evolve`, checked. Only `config`, the weights and the mean decide the result; the rest decides where it
+/// goes, how far, how fast and what is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvolveRequest {
+    /// The configuration of a new run. [`OutChoice::Resume`] takes the checkpoint's instead.
+    pub config: Config,
+    /// Weights file; `None` for the network built into the program, or for the one that a resumed run names.
+    pub weights: Option<PathBuf>,
+    /// File of the mean image to subtract; `None` for what the weights file says.
+    pub mean: Option<PathBuf>,
+    pub out: OutChoice,
+    /// What stops a run resumed with [`OutChoice::Resume`]. A run that [`OutChoice::ResumeOrStart`] finds goes on to the
+    /// stop rules of `config`.
+    pub stop: StopOverrides,
+    /// Worker threads, at least 1.
+    pub threads: usize,
+    pub simd: Simd,
+    /// Candidates worked on at once, even; `None` leaves it to the backend.
+    pub chunk: Option<u32>,
+    pub progress: ProgressMode,
+    /// Whether to draw the elites, the contact sheet and the convergence plot.
+    pub pictures: bool,
+}
+
+/// Where a run lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutChoice {
+    /// A new folder with a name of its own.
+    Default,
+    /// A new folder with this name.
+    Create(PathBuf),
+    /// The run in this folder, continued.
+    Resume(PathBuf),
+    /// The run in this folder, continued if it is there and started if it is not.
+    ResumeOrStart(PathBuf),
+}
+
+/// Stop rules given along with `--resume`. If there is any, they replace all stop rules of the run, so that a run which
+/// one rule has stopped can go on to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StopOverrides {
+    pub generations: Option<u32>,
+    pub evaluations: Option<u64>,
+    /// Seconds.
+    pub time: Option<f64>,
+    pub target: Option<f64>,
+}
+
+impl StopOverrides {
+    /// The rules that `settings` give; the last of each counts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::error::Error::Usage) for a value out of range.
+    pub fn from_settings(settings: &[Setting]) -> Result<StopOverrides> {
+        let config = Config::resolve(settings)?;
+        let given = |key| settings.iter().any(|setting| setting.key == key);
+        Ok(StopOverrides {
+            generations: given("generations").then_some(config.generations),
+            evaluations: given("evaluations").then_some(config.evaluations),
+            time: given("time").then_some(config.time),
+            target: given("target").then_some(config.target),
+        })
+    }
+
+    /// Whether the run keeps its own stop rules.
+    pub fn is_empty(&self) -> bool {
+        *self == StopOverrides::default()
+    }
+
+    /// Replaces the stop rules of `config`, unless there is nothing to replace them with.
+    pub fn apply(&self, config: &mut Config) {
+        if self.is_empty() {
+            return;
+        }
+        config.evaluations = self.evaluations.unwrap_or(0);
+        config.time = self.time.unwrap_or(0.0);
+        config.target = self.target.unwrap_or(0.0);
+        config.generations = self.generations.unwrap_or_else(|| config.implied_generations());
+    }
+}

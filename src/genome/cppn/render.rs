@@ -1,0 +1,215 @@
+//! Drawing: the instruction list of a genome over all pixels, lanes across pixels.
+//!
+//! Mapping  a register strip is [`STRIP`] vectors of neighbouring pixels, whose sums stay in registers over all
+//!          terms of an instruction; a block is as many strips as leave the values of all instructions
+//!          in the first-level cache. For each block, each instruction runs over its strips.
+//! Cost     a load and a fused operation a term, an activation and a store a value, for each vector.
+//! Numbers  each pixel by itself, in the order of the program: exact at every width and block size.
+
+use super::{Activation, N_INPUTS, Program, Term};
+use crate::genome::colour::hls_to_rgb;
+use crate::genome::{Canvas, pixel_lanes};
+use crate::math;
+use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
+
+/// Vectors of a register strip. Seven sums, a weight and temporaries fit sixteen registers, and 28 x 28 pixels
+/// are a whole number of strips at every width.
+const STRIP: usize = 7;
+
+/// What a block's values may take of the first-level cache, in bytes.
+const BLOCK_BYTES: usize = 24 * 1024;
+
+/// The four inputs of every pixel (spec 5.1), row by row, computed once per canvas.
+#[derive(Clone, Debug)]
+pub struct InputPlanes {
+    n_pixels: usize,
+    /// Length of a plane: `n_pixels`, padded with zeros to whole strips of the widest vector.
+    stride: usize,
+    /// `(4, stride)`: column, row, distance from the centre, 1.
+    values: Vec<f32>,
+}
+
+impl InputPlanes {
+    /// The inputs at the pixels of `canvas`.
+    pub fn new(canvas: Canvas, normalise: bool) -> InputPlanes {
+        InputPlanes::scaled(canvas, canvas.height, canvas.width, normalise)
+    }
+
+    /// The inputs at `height` x `width` points spread evenly over `canvas`, corner pixel to corner pixel.
+    /// For the canvas's own size they are those of [`InputPlanes::new`], bit for bit (sides up to 4096).
+    pub fn scaled(canvas: Canvas, height: usize, width: usize, normalise: bool) -> InputPlanes {
+        InputPlanes::band(canvas, height, width, 0..height, normalise)
+    }
+
+    /// Those of [`InputPlanes::scaled`] for some rows only: large images are drawn band by band.
+    pub fn band(
+        canvas: Canvas,
+        height: usize,
+        width: usize,
+        rows: std::ops::Range<usize>,
+        normalise: bool,
+    ) -> InputPlanes {
+        let n_pixels = rows.len() * width;
+        let stride = n_pixels.next_multiple_of(STRIP * MAX_LANES);
+        let mut values = vec![0.0; N_INPUTS * stride];
+        let mut pixel = 0;
+        for j in rows {
+            let y = position(j, height, canvas.height);
+            let y_norm = normalised(y, canvas.height);
+            for i in 0..width {
+                let x = position(i, width, canvas.width);
+                let x_norm = normalised(x, canvas.width);
+                let distance = (x_norm * x_norm + y_norm * y_norm).sqrt();
+                let (x, y) = if normalise { (x_norm, y_norm) } else { (x, y) };
+                for (plane, value) in [x, y, distance, 1.0].into_iter().enumerate() {
+                    values[plane * stride + pixel] = value;
+                }
+                pixel += 1;
+            }
+        }
+        InputPlanes { n_pixels, stride, values }
+    }
+
+    /// Pixels of an image drawn from these planes.
+    pub fn n_pixels(&self) -> usize {
+        self.n_pixels
+    }
+}
+
+/// Where point `index` of `count` lies on a side of `side` pixels, in pixels.
+fn position(index: usize, count: usize, side: usize) -> f32 {
+    (index * (side - 1)) as f32 / (count - 1).max(1) as f32
+}
+
+/// A position on a side of `side` pixels as a number of [-1, 1].
+fn normalised(position: f32, side: usize) -> f32 {
+    2.0 * position / (side - 1).max(1) as f32 - 1.0
+}
+
+/// Draws programs, one after the other in the same memory.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    /// `(instructions, block)`
+    values: Vec<f32>,
+}
+
+impl Renderer {
+    /// Draws `program` on `image`, `(pixels, channels)`: one output gives a grey byte, three give hue,
+    /// lightness and saturation, which become RGB (spec 5.7).
+    ///
+    /// # Panics
+    /// If `image` does not have one byte for each pixel of `planes` and output, or outputs are not 1 or 3.
+    pub fn render(&mut self, simd: Simd, planes: &InputPlanes, program: &Program, image: &mut [u8]) {
+        assert_eq!(image.len(), planes.n_pixels * program.outputs.len(), "an image of another size");
+        simd.run(Render { values: &mut self.values, planes, program, image });
+    }
+}
+
+struct Render<'a> {
+    values: &'a mut Vec<f32>,
+    planes: &'a InputPlanes,
+    program: &'a Program,
+    image: &'a mut [u8],
+}
+
+impl Vectorised for Render<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let strip = STRIP * L::N;
+        let n_values = self.program.instructions.len();
+        let n_strips = (BLOCK_BYTES / (size_of::<f32>() * strip * n_values)).max(1);
+        let block = (n_strips * strip).min(self.planes.stride);
+        if self.values.len() < n_values * block {
+            self.values.resize(n_values * block, 0.0);
+        }
+        let n_channels = self.program.outputs.len();
+        for (start, image) in (0..self.planes.n_pixels).step_by(block).zip(self.image.chunks_mut(block * n_channels)) {
+            let slots = Slots { planes: &self.planes.values, stride: self.planes.stride, start, block };
+            let len = block.min(self.planes.stride - start);
+            let mut terms = self.program.terms.as_slice();
+            for (i, instruction) in self.program.instructions.iter().enumerate() {
+                let (own_terms, later) = terms.split_at(instruction.n_terms as usize);
+                terms = later;
+                let (done, out) = self.values.split_at_mut(i * block);
+                let out = &mut out[..len];
+                match instruction.activation {
+                    Activation::Sine => slots.evaluate::<L>(own_terms, done, out, math::sin),
+                    Activation::Sigmoid => slots.evaluate::<L>(own_terms, done, out, math::sigmoid),
+                    Activation::Gaussian => slots.evaluate::<L>(own_terms, done, out, math::gaussian),
+                    Activation::Linear => slots.evaluate::<L>(own_terms, done, out, math::clipped_linear),
+                }
+            }
+            let output = |channel: usize| &self.values[(self.program.outputs[channel] as usize - N_INPUTS) * block..];
+            match n_channels {
+                1 => write_grey::<L>(output(0), image),
+                3 => write_colour::<L>([output(0), output(1), output(2)], image),
+                n => panic!("a CPPN draws with 1 or 3 outputs, not {n}"),
+            }
+        }
+    }
+}
+
+/// Where a block finds the values of a slot.
+#[derive(Clone, Copy)]
+struct Slots<'a> {
+    planes: &'a [f32],
+    stride: usize,
+    start: usize,
+    block: usize,
+}
+
+impl Slots<'_> {
+    #[inline(always)]
+    fn evaluate<L: Lanes>(&self, terms: &[Term], done: &[f32], out: &mut [f32], activation: impl Fn(L) -> L) {
+        for (s, out) in out.chunks_exact_mut(STRIP * L::N).enumerate() {
+            let mut sums = [L::splat(0.0); STRIP];
+            for term in terms {
+                let slot = term.slot as usize;
+                let (values, row) = if slot < N_INPUTS {
+                    (self.planes, slot * self.stride + self.start)
+                } else {
+                    (done, (slot - N_INPUTS) * self.block)
+                };
+                let values = &values[row + s * STRIP * L::N..][..STRIP * L::N];
+                let weight = L::splat(term.weight);
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = weight.mul_add(L::load(&values[v * L::N..]), *sum);
+                }
+            }
+            for (v, sum) in sums.into_iter().enumerate() {
+                activation(sum).store(&mut out[v * L::N..]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn write_grey<L: Lanes>(values: &[f32], image: &mut [u8]) {
+    for (pixels, values) in image.chunks_mut(L::N).zip(values.chunks_exact(L::N)) {
+        let mut bytes = [0; MAX_LANES];
+        L::bits_store(pixel_lanes(L::load(values)), &mut bytes);
+        for (pixel, byte) in pixels.iter_mut().zip(bytes) {
+            *pixel = byte as u8;
+        }
+    }
+}
+
+#[inline(always)]
+fn write_colour<L: Lanes>(values: [&[f32]; 3], image: &mut [u8]) {
+    for (v, pixels) in image.chunks_mut(3 * L::N).enumerate() {
+        let [hue, lightness, saturation] =
+            values.map(|channel| L::from_i32(pixel_lanes(L::load(&channel[v * L::N..]))));
+        let rgb = hls_to_rgb(hue, lightness, saturation).map(|channel| {
+            let mut bytes = [0; MAX_LANES];
+            L::bits_store(channel, &mut bytes);
+            bytes
+        });
+        for (i, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+            for (byte, channel) in pixel.iter_mut().zip(&rgb) {
+                *byte = channel[i] as u8;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Files and folders that are there whole or not at all, whenever the process is killed or the power fails.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+/// How the names of unfinished files and folders begin. What a killed process leaves behind is known by it.
+pub const PARTIAL: &str = ".partial-";
+
+/// Writes the file `path`, replacing what is there: `fill` writes to a temporary name in the same folder, which takes
+/// the name `path` once its content has reached the disk.
+///
+/// # Errors
+/// [`Error::Io`] if a step fails; `path` is then as it was.
+pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<()> {
+    let folder = parent(path);
+    let temporary = partial(0o666).tempfile_in(folder).map_err(Error::io("create a file in", folder))?;
+    let mut writer = BufWriter::new(temporary.as_file());
+    fill(&mut writer)
+        .and_then(|()| writer.flush())
+        .and_then(|()| temporary.as_file().sync_all())
+        .map_err(Error::io("write", path))?;
+    drop(writer);
+    temporary.persist(path).map_err(|failure| Error::io("write", path)(failure.error))?;
+    sync_folder(folder)
+}
+
+/// Makes the folder `path`, replacing what is there: `fill` fills a temporary folder beside it, which then takes its
+/// name. Killed between the two, the old folder is gone and the new one not yet there.
+///
+/// # Errors
+/// What `fill` says, or [`Error::Io`].
+pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = parent(path);
+    let new_folder = || partial(0o777).tempdir_in(folder).map_err(Error::io("create a folder in", folder));
+    let temporary = new_folder()?;
+    fill(temporary.path())?;
+    sync_folder(temporary.path())?;
+    let old = new_folder()?; // removed, with the folder that moves into it, at the end of this function
+    match fs::rename(path, old.path().join("old")) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Error::io("replace", path)(source)),
+        _ => fs::rename(temporary.keep(), path).map_err(Error::io("write", path))?,
+    }
+    sync_folder(folder)
+}
+
+/// Removes the file `path`, if it is there, and sees to it that it stays away.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_folder(parent(path)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::io("remove", path)(source)),
+    }
+}
+
+/// The folder of `path`; the current one for a bare name.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A builder of temporary names, with the access rights that any other new file or folder would have: tempfile's own
+/// default shuts everybody else out.
+fn partial(mode: u32) -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PARTIAL);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode)); // less the umask
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
+}
+
+/// Brings the names in `folder` to the disk: a renamed file is safe only then. Elsewhere folders cannot be opened.
+fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write", folder))?;
+    }
+    Ok(())
+}

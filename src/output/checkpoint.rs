@@ -1,0 +1,188 @@
+//! `checkpoint`: all that a run needs to go on as if it had never stopped.
+//!
+//! A first line with the format's name and version; a second one with the SHA-256 of the first line and of all that
+//! follows the second; then the archive in safetensors form, with the rest as JSON in its metadata under `state`.
+//! The first two lines stay as they are in later versions, so that a damaged file is told from a foreign one.
+
+use crate::archive::{ARITHMETIC_VERSION, Archive};
+use crate::error::{Error, Result};
+use crate::experiment::config::Config;
+use crate::genome::Encoding;
+use crate::output::{archive_file, atomic, hash_text, rfc3339};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::SystemTime;
+
+const FIRST_LINE: &[u8] = b"pareidolia checkpoint 1\n";
+
+/// Bytes of the second line: 64 hexadecimal digits and the end of the line.
+const SECOND_LINE: usize = 65;
+
+/// Keys of a configuration that say when a run stops and what it tells: they may change when it goes on.
+const FREE_KEYS: [&str; 6] = ["generations", "evaluations", "time", "target", "log_every", "checkpoint_every"];
+
+/// The state of a run after a generation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    pub config: Config,
+    /// SHA-256 of the network's weights, hexadecimal.
+    pub weights_sha256: String,
+    pub archive: Archive,
+    /// When the run began.
+    pub started: SystemTime,
+    /// Candidates evaluated so far.
+    pub evaluations: u64,
+    /// Operators skipped so far since a genome was at capacity.
+    pub skipped: u64,
+    /// Seconds spent so far, the time between a stop and its continuation left out.
+    pub elapsed: f64,
+    /// Niches changed in the last generation.
+    pub replaced: u32,
+}
+
+/// A [`Checkpoint`] but for its elites, as JSON.
+#[derive(Serialize, Deserialize)]
+struct State {
+    arithmetic_version: u32,
+    generation: u32,
+    archive_hash: String,
+    evaluations: u64,
+    skipped: u64,
+    elapsed: f64,
+    replaced: u32,
+    #[serde(with = "rfc3339")]
+    started: SystemTime,
+    weights_sha256: String,
+    config: Config,
+}
+
+impl Checkpoint {
+    /// Writes the file `path`, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let state = State {
+            arithmetic_version: ARITHMETIC_VERSION,
+            generation: self.archive.generation,
+            archive_hash: hash_text(self.archive.hash()),
+            evaluations: self.evaluations,
+            skipped: self.skipped,
+            elapsed: self.elapsed,
+            replaced: self.replaced,
+            started: self.started,
+            weights_sha256: self.weights_sha256.clone(),
+            config: self.config.clone(),
+        };
+        let state = serde_json::to_string(&state).expect("a state has a JSON form");
+        let body = archive_file::encode(&self.archive, self.config.canvas(), [("state", state)]);
+        atomic::write(path, |file| {
+            file.write_all(FIRST_LINE)?;
+            writeln!(file, "{}", digest(FIRST_LINE, &body))?;
+            file.write_all(&body)
+        })
+    }
+
+    /// Reads what [`Checkpoint::write`] wrote, and checks all of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; [`Error::File`] if a single bit of it is not as it was written, or
+    /// if another version of the arithmetic made it.
+    pub fn read(path: &Path) -> Result<Checkpoint> {
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let body = verify(&bytes).ok_or_else(|| {
+            let remedy = "restore it from a copy, or start the run again in another folder";
+            Error::file(path, format!("this checkpoint is damaged: its SHA-256 does not fit its content; {remedy}"))
+        })?;
+        if !bytes.starts_with(FIRST_LINE) {
+            let version = String::from_utf8_lossy(&bytes[..bytes.len() - body.len() - SECOND_LINE]);
+            let want = String::from_utf8_lossy(FIRST_LINE);
+            let reason = format!("the format is {:?}, this program reads {:?}", version.trim_end(), want.trim_end());
+            return Err(Error::file(path, reason));
+        }
+        Checkpoint::parse(body).map_err(|reason| Error::file(path, format!("not a checkpoint to go on from: {reason}")))
+    }
+
+    fn parse(body: &[u8]) -> Result<Checkpoint, String> {
+        let metadata = archive_file::metadata(body)?;
+        let state = metadata.get("state").ok_or("it holds no state")?;
+        let invalid = |source: serde_json::Error| format!("its state: {source}");
+        // First of all, since with the arithmetic all else may have changed.
+        let raw: Value = serde_json::from_str(state).map_err(invalid)?;
+        archive_file::check_arithmetic(u32::deserialize(&raw["arithmetic_version"]).map_err(invalid)?)?;
+        let State { config, evaluations, skipped, elapsed, replaced, started, weights_sha256, .. } =
+            serde_json::from_str(state).map_err(invalid)?;
+        let encoding = match (&config.direct, &config.cppn) {
+            (Some(rules), None) => Encoding::Direct(rules.clone()),
+            (None, Some(rules)) => Encoding::Cppn(rules.clone()),
+            _ => return Err("its configuration must have one encoding".to_owned()),
+        };
+        let generation = u32::deserialize(&raw["generation"]).map_err(invalid)?;
+        let archive = archive_file::decode(body, config.canvas(), &encoding, generation)?;
+        archive_file::check_hash(&archive, raw["archive_hash"].as_str().unwrap_or_default())?;
+        Ok(Checkpoint { config, weights_sha256, archive, started, evaluations, skipped, elapsed, replaced })
+    }
+
+    /// Whether a run of `config` with these weights may go on from here.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the first key that decides results and differs, and both its values.
+    pub fn check_matches(&self, config: &Config, weights_sha256: &str) -> Result<()> {
+        let refuse = |what: &str, there: &str, here: &str| {
+            Err(Error::Refused(format!(
+                "the checkpoint is of another run: {what} is {there} there and {here} here; \
+                 continue with what it has, or start a new run in another folder"
+            )))
+        };
+        let (there, here) = (entries(&self.config), entries(config));
+        let value = |entries: &[(String, String)], key: &str| {
+            entries.iter().find(|entry| entry.0 == key).map_or("not set".to_owned(), |entry| entry.1.clone())
+        };
+        for (key, _) in there.iter().chain(&here) {
+            let (there, here) = (value(&there, key), value(&here, key));
+            if there != here && !FREE_KEYS.contains(&key.as_str()) {
+                return refuse(key, &there, &here);
+            }
+        }
+        if self.weights_sha256 != weights_sha256 {
+            return refuse("the SHA-256 of the weights", &self.weights_sha256, weights_sha256);
+        }
+        Ok(())
+    }
+}
+
+/// Every key of `config`, those of the encoding's rules with its name before them, with its value as JSON.
+fn entries(config: &Config) -> Vec<(String, String)> {
+    let mut entries = Vec::new();
+    for (key, value) in as_object(serde_json::to_value(config).expect("a configuration has a JSON form")) {
+        match value {
+            Value::Object(rules) => {
+                entries.extend(rules.into_iter().map(|(k, v)| (format!("{key}.{k}"), v.to_string())))
+            }
+            value => entries.push((key, value.to_string())),
+        }
+    }
+    entries
+}
+
+fn as_object(value: Value) -> serde_json::Map<String, Value> {
+    if let Value::Object(map) = value { map } else { unreachable!("a struct is a JSON object") }
+}
+
+/// What follows the second line, if the second line is the digest of the rest.
+fn verify(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().take(64).position(|&byte| byte == b'\n')? + 1;
+    let (first, rest) = bytes.split_at(end);
+    let (second, body) = rest.split_at_checked(SECOND_LINE)?;
+    (second == format!("{}\n", digest(first, body)).as_bytes()).then_some(body)
+}
+
+/// SHA-256 of the first line and the body, hexadecimal.
+fn digest(first: &[u8], body: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(first).chain_update(body).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,110 @@
+//! `run.json`: what ran, on what, and what came of it. Written last: where it is, the run is finished.
+
+use crate::archive::{Archive, Statistics};
+use crate::error::{Error, Result};
+use crate::experiment::config::Config;
+use crate::output::{hex64, pictures, rfc3339};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Why a run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stop {
+    /// All its generations were done.
+    Generations,
+    /// Every niche had the confidence asked for.
+    Target,
+    /// Its time was up.
+    Time,
+    /// Its evaluations were used up.
+    Evaluations,
+}
+
+/// The content of `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Of this program.
+    pub version: String,
+    /// Of its sources, where it was built from a repository.
+    pub commit: String,
+    pub arithmetic_version: u32,
+    pub seed: u64,
+    /// Every key, given or not.
+    pub configuration: Config,
+    /// What the steps ran on.
+    pub device: String,
+    /// Why on that.
+    pub device_reason: String,
+    pub threads: usize,
+    /// The instruction set.
+    pub simd: String,
+    pub network: String,
+    /// The file, or `built in`.
+    pub weights: String,
+    pub weights_sha256: String,
+    #[serde(with = "rfc3339")]
+    pub start: SystemTime,
+    #[serde(with = "rfc3339")]
+    pub end: SystemTime,
+    /// Time spent; less than from start to end for a run that was stopped and continued.
+    pub seconds: f64,
+    pub stopped_by: Stop,
+    pub generation: u32,
+    pub evaluations: u64,
+    /// Evaluations by seconds.
+    pub genomes_per_second: f64,
+    #[serde(flatten)]
+    pub statistics: Statistics,
+    /// Different genomes among the elites.
+    pub distinct_genomes: usize,
+    pub operators_skipped_at_capacity: u64,
+    #[serde(with = "hex64")]
+    pub archive_hash: u64,
+    /// One a niche.
+    pub classes: Vec<ClassResult>,
+}
+
+/// What became of a niche.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassResult {
+    pub class: u32,
+    pub name: String,
+    pub confidence: f32,
+    /// Generation and candidate.
+    pub born: (u32, u32),
+    /// Its picture, relative to the run folder.
+    pub file: String,
+}
+
+impl ClassResult {
+    /// One a niche of `archive`; `class_names` are those of all the network's classes.
+    pub fn table(archive: &Archive, class_names: &[String]) -> Vec<ClassResult> {
+        let niches = archive.classes.iter().zip(&archive.elites).zip(archive.fitness());
+        niches
+            .map(|((&class, elite), confidence)| {
+                let name = class_names[class as usize].clone();
+                let file = pictures::elite_file(class, class_names.len(), &name, confidence);
+                ClassResult { class, name, confidence, born: elite.born, file }
+            })
+            .collect()
+    }
+}
+
+impl Manifest {
+    /// Reads the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::File`] if it is no manifest.
+    pub fn read(path: &Path) -> Result<Manifest> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        serde_json::from_str(&text).map_err(|source| Error::file(path, format!("not a manifest of a run: {source}")))
+    }
+
+    /// The text of the file, for people as well as for programs.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a manifest has a JSON form") + "\n"
+    }
+}

@@ -1,0 +1,130 @@
+//! `metrics.jsonl`: one JSON object a logged generation.
+
+use crate::archive::Statistics;
+use crate::error::{Error, Result};
+use crate::output::{atomic, hex64};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+/// One line of `metrics.jsonl`: a run after a generation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    pub generation: u32,
+    /// Candidates evaluated so far.
+    pub evaluations: u64,
+    pub median: f64,
+    pub mean: f64,
+    pub min: f64,
+    pub max: f64,
+    /// Niches at or above each confidence.
+    pub over_99: usize,
+    pub over_999: usize,
+    pub over_9999: usize,
+    /// Niches changed in this generation.
+    pub replaced: u32,
+    /// Over the time since the line before.
+    pub genomes_per_second: f64,
+    #[serde(with = "hex64")]
+    pub archive_hash: u64,
+}
+
+impl Metrics {
+    /// The line of a generation whose archive has these `statistics` and this hash.
+    pub fn new(
+        generation: u32,
+        evaluations: u64,
+        statistics: &Statistics,
+        replaced: u32,
+        genomes_per_second: f64,
+        archive_hash: u64,
+    ) -> Metrics {
+        let &Statistics { median, mean, min, max, over_99, over_999, over_9999, .. } = statistics;
+        Metrics {
+            generation,
+            evaluations,
+            median,
+            mean,
+            min,
+            max,
+            over_99,
+            over_999,
+            over_9999,
+            replaced,
+            genomes_per_second,
+            archive_hash,
+        }
+    }
+}
+
+/// Appends to `metrics.jsonl`, a whole line at a time.
+#[derive(Debug)]
+pub struct MetricsWriter {
+    file: File,
+    path: PathBuf,
+}
+
+impl MetricsWriter {
+    /// Starts the file `path` for a new run, or goes on with it `after` a generation: the lines up to that one stay as
+    /// they are; later ones, and what was torn by a sudden end, are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn open(path: &Path, after: Option<u32>) -> Result<MetricsWriter> {
+        let kept = match after {
+            Some(generation) => lines(path)?.into_iter().filter(|(_, line)| line.generation <= generation).collect(),
+            None => Vec::new(),
+        };
+        atomic::write(path, |file| kept.iter().try_for_each(|(text, _)| writeln!(file, "{text}")))?;
+        let file = OpenOptions::new().append(true).open(path).map_err(Error::io("open", path))?;
+        Ok(MetricsWriter { file, path: path.to_path_buf() })
+    }
+
+    /// Appends a line; anyone who follows the file sees it at once.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&mut self, metrics: &Metrics) -> Result<()> {
+        let mut line = serde_json::to_vec(metrics).expect("metrics have a JSON form");
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(Error::io("write", &self.path))
+    }
+
+    /// Brings every line so far to the disk. To be called before a checkpoint is written: then no line up to the
+    /// checkpoint's generation is ever missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io("write", &self.path))
+    }
+}
+
+/// Reads the lines of the file `path`; a torn one is left out. Empty if there is no such file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn read(path: &Path) -> Result<Vec<Metrics>> {
+    Ok(lines(path)?.into_iter().map(|(_, metrics)| metrics).collect())
+}
+
+/// Every whole line with what it says.
+fn lines(path: &Path) -> Result<Vec<(String, Metrics)>> {
+    let file = match File::open(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file.map_err(Error::io("read", path))?,
+    };
+    let mut lines = Vec::new();
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.map_err(Error::io("read", path))?;
+        let parsed = serde_json::from_slice(&line).ok().zip(String::from_utf8(line).ok());
+        lines.extend(parsed.map(|(metrics, text)| (text, metrics)));
+    }
+    Ok(lines)
+}
+
+/// Whether the file `path` says nothing of generations after the first line's.
+pub(super) fn is_barely_begun(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() < 4096) && lines(path).is_ok_and(|lines| lines.len() <= 1)
+}

@@ -1,0 +1,93 @@
+//! PNG files, read and written, and the names of those of elites.
+
+use crate::error::{Error, Result};
+use crate::genome::Canvas;
+use crate::output::{atomic, confidence_text};
+use png::{BitDepth, ColorType, Decoder, Encoder, Limits, Transformations};
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+/// The largest picture that is read, in pixels: 8192 x 8192.
+pub const MAX_PIXELS: u64 = 1 << 26;
+
+/// Characters of a class name in a file name.
+const MAX_NAME: usize = 40;
+
+/// A picture of 8-bit pixels, grey or RGB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub canvas: Canvas,
+    /// `(height, width, channels)`.
+    pub pixels: Vec<u8>,
+}
+
+/// Writes an 8-bit PNG of `pixels`, which are `(height, width, channels)`, atomically.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_png(path: &Path, canvas: Canvas, pixels: &[u8]) -> Result<()> {
+    atomic::write(path, |file| {
+        let side = |n: usize| u32::try_from(n).map_err(io::Error::other);
+        let mut encoder = Encoder::new(file, side(canvas.width)?, side(canvas.height)?);
+        encoder.set_color(if canvas.channels == 1 { ColorType::Grayscale } else { ColorType::Rgb });
+        encoder.set_depth(BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(pixels)?;
+        Ok(writer.finish()?)
+    })
+}
+
+/// Reads a PNG as 8-bit grey or RGB. Fewer bits and palettes are expanded; of 16 bits the upper 8 are taken; an alpha
+/// channel is dropped if the whole picture is opaque.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be opened; [`Error::File`] if it is no whole PNG, is larger than [`MAX_PIXELS`] or
+/// is see-through anywhere.
+pub fn read_png(path: &Path) -> Result<Image> {
+    let broken = |source: png::DecodingError| Error::file(path, format!("not a readable PNG: {source}"));
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    // Enough for every picture of MAX_PIXELS, whatever its pixels are.
+    let mut decoder = Decoder::new_with_limits(BufReader::new(file), Limits { bytes: MAX_PIXELS as usize * 8 });
+    decoder.set_transformations(Transformations::normalize_to_color8());
+    let header = decoder.read_header_info().map_err(broken)?;
+    let (height, width) = (header.height as usize, header.width as usize);
+    if height as u64 * width as u64 > MAX_PIXELS {
+        return Err(Error::file(path, format!("{width} x {height} pixels are more than the {MAX_PIXELS} allowed")));
+    }
+    let mut reader = decoder.read_info().map_err(broken)?;
+    let (color, _) = reader.output_color_type();
+    let samples = color.samples();
+    let mut pixels = vec![0; height * width * samples];
+    reader.next_frame(&mut pixels).map_err(broken)?;
+    reader.finish().map_err(broken)?;
+    let channels = if samples < 3 { 1 } else { 3 };
+    if samples > channels {
+        if pixels.chunks(samples).any(|pixel| pixel[channels] != 255) {
+            return Err(Error::file(path, "has transparent pixels, whose colour is undefined; save it without alpha"));
+        }
+        pixels = pixels.chunks(samples).flat_map(|pixel| &pixel[..channels]).copied().collect();
+    }
+    Ok(Image { canvas: Canvas { height, width, channels }, pixels })
+}
+
+/// Name of an elite's picture in the run folder: `elites/<class>_<name>_<confidence>.png`, the class padded with zeros
+/// to the width of the network's last one.
+pub fn elite_file(class: u32, n_classes: usize, name: &str, confidence: f32) -> String {
+    let width = n_classes.saturating_sub(1).to_string().len();
+    format!("elites/{class:0width$}_{}_{}.png", safe_name(name), confidence_text(confidence))
+}
+
+/// `name` with only letters, digits, `-` and single `_`, at most [`MAX_NAME`] characters.
+fn safe_name(name: &str) -> String {
+    let mut safe = String::new();
+    for c in name.chars().take(MAX_NAME) {
+        if c.is_alphanumeric() || c == '-' {
+            safe.push(c);
+        } else if !safe.is_empty() && !safe.ends_with('_') {
+            safe.push('_');
+        }
+    }
+    let safe = safe.trim_end_matches('_');
+    if safe.is_empty() { "class".to_owned() } else { safe.to_owned() }
+}

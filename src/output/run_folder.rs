@@ -1,0 +1,215 @@
+//! The folder of a run.
+
+use crate::archive::Archive;
+use crate::error::{Error, Result};
+use crate::experiment::config::Preset;
+use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
+use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures, preset_name};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+const ARCHIVE: &str = "archive.safetensors";
+const CHECKPOINT: &str = "checkpoint";
+const CONVERGENCE: &str = "convergence.png";
+const ELITES: &str = "elites";
+const LOCK: &str = "lock";
+const MANIFEST: &str = "run.json";
+const METRICS: &str = "metrics.jsonl";
+
+/// A run folder, locked for this process as long as this value lives. The file `lock` stays behind empty and holds
+/// nobody off: the lock belongs to the open file, and ends with the process however that ends.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Held, not read.
+    _lock: File,
+}
+
+/// Where the runs of `preset` go unless told otherwise: `runs/<preset>-seed<seed>`.
+pub fn default_path(preset: Preset, seed: u64) -> PathBuf {
+    Path::new("runs").join(format!("{}-seed{seed}", preset_name(preset)))
+}
+
+impl RunFolder {
+    /// Makes the folder `path`, and those above it. An empty folder will do, and so will one whose run was killed
+    /// before its first checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is anything else, or another process is at it; [`Error::Io`] if it cannot be made.
+    pub fn create(path: &Path) -> Result<RunFolder> {
+        if path.exists() && !path.is_dir() {
+            return Err(Error::Refused(format!("{}: is no folder; choose another with --out", path.display())));
+        }
+        fs::create_dir_all(path).map_err(Error::io("create", path))?;
+        refuse_occupied(path)?;
+        let folder = RunFolder::lock(path)?;
+        refuse_occupied(path)?; // another process may have come and gone between the two lines above
+        atomic::remove(&folder.file(METRICS))?;
+        Ok(folder)
+    }
+
+    /// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be made.
+    pub fn create_numbered(path: &Path) -> Result<RunFolder> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        let mut candidate = path.to_path_buf();
+        for number in 2_u32.. {
+            match fs::create_dir(&candidate) {
+                Ok(()) => break,
+                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(Error::io("create", &candidate)(source)),
+            }
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!("-{number}"));
+            candidate = name.into();
+        }
+        RunFolder::lock(&candidate)
+    }
+
+    /// Opens the folder of a run to go on with it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it holds no checkpoint or another process is at it, [`Error::Io`] if it cannot be written.
+    pub fn open(path: &Path) -> Result<RunFolder> {
+        if !has_checkpoint(path) {
+            let shown = path.display();
+            return Err(Error::Refused(format!(
+                "{shown}: holds no checkpoint; name the folder of a run that was begun"
+            )));
+        }
+        RunFolder::lock(path)
+    }
+
+    /// Takes the lock and clears away what a killed process left unfinished.
+    fn lock(path: &Path) -> Result<RunFolder> {
+        let file = path.join(LOCK);
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&file);
+        let lock = lock.map_err(Error::io("create", &file))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let shown = path.display();
+                return Err(Error::Refused(format!("{shown}: another process is at this run; wait for it to end")));
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", &file)(source)),
+        }
+        for entry in entries(path)?.into_iter().filter(|name| is_partial(name)) {
+            let entry = path.join(entry);
+            let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+            removed.map_err(Error::io("remove", &entry))?;
+        }
+        Ok(RunFolder { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of one of its files.
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The manifest of a finished run; `None` if it is not finished.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`] if there is one that cannot be read.
+    pub fn manifest(&self) -> Result<Option<Manifest>> {
+        let path = self.file(MANIFEST);
+        if path.exists() { Manifest::read(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Reads the checkpoint.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub fn read_checkpoint(&self) -> Result<Checkpoint> {
+        Checkpoint::read(&self.file(CHECKPOINT))
+    }
+
+    /// Writes the checkpoint, replacing the one before it. From here on the run is not finished: see
+    /// [`RunFolder::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.unfinish()?;
+        checkpoint.write(&self.file(CHECKPOINT))
+    }
+
+    /// Starts `metrics.jsonl`, or goes on with it after the generation of a checkpoint: lines of later generations, and
+    /// what was torn by a sudden end, are dropped. From here on the run is not finished.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn metrics(&self, after_generation: Option<u32>) -> Result<MetricsWriter> {
+        self.unfinish()?;
+        MetricsWriter::open(&self.file(METRICS), after_generation)
+    }
+
+    /// Writes what a finished run leaves: `archive.safetensors`, `elites/`, the contact sheet, `convergence.png` and, last
+    /// of all, `run.json`. Files of an earlier finish are replaced, the folder `elites` as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
+        self.unfinish()?;
+        archive_file::write(&self.file(ARCHIVE), archive, about)?;
+        atomic::replace_folder(&self.file(ELITES), |folder| {
+            manifest.classes.iter().zip(&archive.elites).try_for_each(|(class, elite)| {
+                let name = Path::new(&class.file).file_name().expect("every elite's picture has a name");
+                pictures::write_png(&folder.join(name), about.canvas, &elite.image)
+            })
+        })?;
+        let sheet = Sheet::of_run(manifest, archive, about);
+        for page in 0..sheet.n_pages() {
+            let name = if page == 0 { "contact_sheet.png".into() } else { format!("contact_sheet-{}.png", page + 1) };
+            let Image { canvas, pixels } = sheet.page(page);
+            pictures::write_png(&self.file(&name), canvas, &pixels)?;
+        }
+        let lines = metrics::read(&self.file(METRICS))?;
+        let Image { canvas, pixels } = convergence::draw(manifest, &lines);
+        pictures::write_png(&self.file(CONVERGENCE), canvas, &pixels)?;
+        atomic::write(&self.file(MANIFEST), |file| file.write_all(manifest.to_json().as_bytes()))
+    }
+
+    /// Takes `run.json` away, so that it never stands beside what is newer or half written.
+    fn unfinish(&self) -> Result<()> {
+        atomic::remove(&self.file(MANIFEST))
+    }
+}
+
+/// Whether `path` is the folder of a run that can be continued.
+pub fn has_checkpoint(path: &Path) -> bool {
+    path.join(CHECKPOINT).is_file()
+}
+
+/// Refuses a folder that holds anything but what a run leaves that was killed before its first checkpoint.
+fn refuse_occupied(path: &Path) -> Result<()> {
+    let begun = |name: &str| name == METRICS && metrics::is_barely_begun(&path.join(METRICS));
+    let occupied = entries(path)?.iter().any(|name| name != LOCK && !is_partial(name) && !begun(name));
+    if !occupied {
+        return Ok(());
+    }
+    let shown = path.display();
+    let remedy =
+        if has_checkpoint(path) { format!(", or continue that run with --resume {shown}") } else { String::new() };
+    Err(Error::Refused(format!("{shown}: is not empty, and nothing is ever overwritten; choose another --out{remedy}")))
+}
+
+/// Names in the folder `path`.
+fn entries(path: &Path) -> Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let names: io::Result<Vec<String>> = fs::read_dir(path).and_then(|entries| entries.map(name).collect());
+    names.map_err(Error::io("read", path))
+}
+
+fn is_partial(name: &str) -> bool {
+    name.starts_with(atomic::PARTIAL)
+}
