@@ -1,3 +1,8 @@
+//! pareidolia: evolves images that a neural network recognises with certainty and people do not.
+//!
+//! ARCHITECTURE.md shows the house on one page. The promise that shapes it: a run is a function of configuration, seed
+//! and weights, and of nothing else.
+
 pub mod archive;
 pub mod backend;
 pub mod cli;
@@ -10,4 +15,5 @@ pub mod network;
 pub mod output;
 pub mod rng;
 pub mod simd;
+pub mod telemetry;
 pub mod version;

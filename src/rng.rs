@@ -23,32 +23,31 @@ pub enum Purpose {
     DirectGate = 2,
     /// By how much they mutate.
     DirectAmount = 3,
-    /// The shared number of simulated binary crossover, a gene each; the candidate is the pair's first child.
-    CrossoverSpread = 4,
-    /// Which child gets which of the two new genes.
-    CrossoverCoin = 5,
+    /// Simulated binary crossover, a word a gene: its unit is the shared number, its lowest bit (which the unit leaves
+    /// out) the coin that says which child gets which new gene. The candidate is the pair's first child.
+    Crossover = 4,
     /// A random CPPN: activations, then weight genes.
-    CppnInit = 6,
+    CppnInit = 5,
     /// Which weight genes of a CPPN mutate.
-    CppnWeightGate = 7,
+    CppnWeightGate = 6,
     /// By how much they mutate.
-    CppnWeightAmount = 8,
+    CppnWeightAmount = 7,
     /// Which activations are redrawn.
-    CppnActivationGate = 9,
+    CppnActivationGate = 8,
     /// What they become.
-    CppnActivation = 10,
+    CppnActivation = 9,
     /// Add an edge: 0 whether, 1 source, 2 target, 3 weight gene.
-    CppnAddEdge = 11,
+    CppnAddEdge = 10,
     /// Delete an edge: 0 whether, 1 which.
-    CppnDeleteEdge = 12,
+    CppnDeleteEdge = 11,
     /// Split an edge: 0 whether, 1 which, 2 the new node's activation.
-    CppnSplitEdge = 13,
+    CppnSplitEdge = 12,
     /// Delete a hidden node: 0 whether, 1 which.
-    CppnDeleteNode = 14,
+    CppnDeleteNode = 13,
     /// Initial weights of a network to be trained; the candidate is the layer.
-    TrainInit = 15,
+    TrainInit = 14,
     /// Order of the training images; the generation is the epoch.
-    TrainOrder = 16,
+    TrainOrder = 15,
 }
 
 /// The generator of one run.

@@ -213,6 +213,11 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn max(self, other: Self) -> Self {
         Self::select(other.lt(self), self, other)
     }
+    /// `self < other ? self : other` (so NaN in either gives `other`): the project's one minimum.
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self::select(self.lt(other), self, other)
+    }
     /// Whether any lane is true.
     #[inline(always)]
     fn any(mask: Self::Mask) -> bool {
@@ -484,6 +489,16 @@ mod x86 {
         fn sqrt(self) -> Self {
             Avx2(unsafe { _mm256_sqrt_ps(self.0) })
         }
+        /// Of two zeros, or where either is NaN, the instruction gives the second, as `self > other` does.
+        #[inline(always)]
+        fn max(self, o: Self) -> Self {
+            Avx2(unsafe { _mm256_max_ps(self.0, o.0) })
+        }
+        /// See `max`.
+        #[inline(always)]
+        fn min(self, o: Self) -> Self {
+            Avx2(unsafe { _mm256_min_ps(self.0, o.0) })
+        }
         #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
             Avx2(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
@@ -596,6 +611,16 @@ mod x86 {
         #[inline(always)]
         fn sqrt(self) -> Self {
             Avx512(unsafe { _mm512_sqrt_ps(self.0) })
+        }
+        /// Of two zeros, or where either is NaN, the instruction gives the second, as `self > other` does.
+        #[inline(always)]
+        fn max(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_max_ps(self.0, o.0) })
+        }
+        /// See `max`.
+        #[inline(always)]
+        fn min(self, o: Self) -> Self {
+            Avx512(unsafe { _mm512_min_ps(self.0, o.0) })
         }
         #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {

@@ -185,6 +185,10 @@ impl Args {
             weights: self.source.weights.clone(),
             mean: self.source.mean.clone(),
             out,
+            device_reason: match self.device {
+                Device::Auto => "--device auto, and this version has no CUDA backend",
+                Device::Cpu | Device::Cuda(_) => "--device cpu",
+            },
             stop: overrides,
             threads: super::threads(self.threads),
             simd: self.simd,

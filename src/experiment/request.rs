@@ -17,6 +17,8 @@ pub struct EvolveRequest {
     /// File of the mean image to subtract; `None` for what the weights file says.
     pub mean: Option<PathBuf>,
     pub out: OutChoice,
+    /// Why it runs on the device it runs on, for run.json.
+    pub device_reason: &'static str,
     /// What stops a run resumed with [`OutChoice::Resume`]. A run that [`OutChoice::ResumeOrStart`] finds goes on to the
     /// stop rules of `config`.
     pub stop: StopOverrides,

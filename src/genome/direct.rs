@@ -1,5 +1,9 @@
 //! Direct genomes: a value per pixel and channel (spec section 4).
 
+use super::mutation::{clip, polynomial_mutation};
+use crate::math;
+use crate::rng::{Chance, GENE_GROUP, Philox, Purpose, unit_lanes};
+use crate::simd::{Lanes, Simd, Vectorised};
 use serde::{Deserialize, Serialize};
 
 /// How a pair of direct genomes is crossed (spec 4.3 and 13, row 10).
@@ -42,5 +46,191 @@ impl Default for Rules {
             crossover_rate: 0.5,
             crossover_eta: 10,
         }
+    }
+}
+
+impl Rules {
+    /// Probability that a gene mutates in `generation` (spec 4.4; halving is exact).
+    pub fn rate(&self, generation: u32) -> f64 {
+        let halvings = generation.checked_div(self.halve_every).unwrap_or(0);
+        // Beyond 2^-1074 the smallest f64 is 0 anyway, so that the loop is short.
+        (0..halvings.min(1100)).fold(self.mutation_rate, |rate, _| rate * 0.5)
+    }
+}
+
+/// Fills `genes` with the random genome of `candidate`: every gene uniform in [0, 1).
+pub fn random(simd: Simd, genes: &mut [f32], philox: &Philox, candidate: u32) {
+    simd.run(Random { genes, philox, candidate });
+}
+
+struct Random<'a> {
+    genes: &'a mut [f32],
+    philox: &'a Philox,
+    candidate: u32,
+}
+
+impl Vectorised for Random<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (group, genes) in self.genes.chunks_mut(GENE_GROUP).enumerate() {
+            for part in (0..LANES_OF_A_WORD).step_by(L::N) {
+                let words = self.philox.block_lanes::<L>(
+                    block_indices::<L>(group, part),
+                    Purpose::DirectInit,
+                    self.candidate,
+                    0,
+                );
+                for (w, word) in words.into_iter().enumerate() {
+                    if let Some(genes) = genes.get_mut(LANES_OF_A_WORD * w + part..) {
+                        unit_lanes::<L>(word).store_partial(genes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Mutates `genes`, each with the rate of `generation`: polynomial mutation, clipped to [0, 1] (spec 4.2).
+pub fn mutate(simd: Simd, genes: &mut [f32], rules: &Rules, philox: &Philox, candidate: u32, generation: u32) {
+    let chance = Chance::new(rules.rate(generation));
+    simd.run(Mutate { genes, chance, eta: rules.mutation_eta, philox, candidate, generation });
+}
+
+struct Mutate<'a> {
+    genes: &'a mut [f32],
+    chance: Chance,
+    eta: u32,
+    philox: &'a Philox,
+    candidate: u32,
+    generation: u32,
+}
+
+impl Vectorised for Mutate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (group, genes) in self.genes.chunks_mut(GENE_GROUP).enumerate() {
+            for part in (0..LANES_OF_A_WORD).step_by(L::N) {
+                let block = block_indices::<L>(group, part);
+                let gates = self.philox.block_lanes::<L>(block, Purpose::DirectGate, self.candidate, self.generation);
+                let gates = gates.map(|word| self.chance.happens_lanes::<L>(word));
+                if !L::any(L::mask_or(L::mask_or(gates[0], gates[1]), L::mask_or(gates[2], gates[3]))) {
+                    continue;
+                }
+                let amounts =
+                    self.philox.block_lanes::<L>(block, Purpose::DirectAmount, self.candidate, self.generation);
+                for w in 0..4 {
+                    let Some(genes) = genes.get_mut(LANES_OF_A_WORD * w + part..) else { break };
+                    if L::any(gates[w]) {
+                        let old = L::load_partial(genes);
+                        let new = polynomial_mutation(old, unit_lanes::<L>(amounts[w]), self.eta);
+                        L::select(gates[w], new, old).store_partial(genes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Simulated binary crossover: makes both children of a pair from its parents (spec 4.3).
+///
+/// All four slices have the length of a genome; `candidate` is the first child. `rules.crossover` says what becomes of genes
+/// on which the parents agree; with [`Crossover::None`] no pair is crossed and this is not called.
+pub fn cross(
+    simd: Simd,
+    children: [&mut [f32]; 2],
+    parents: [&[f32]; 2],
+    rules: &Rules,
+    philox: &Philox,
+    candidate: u32,
+    generation: u32,
+) {
+    let repaired = rules.crossover == Crossover::Repaired;
+    simd.run(Cross { children, parents, repaired, eta: rules.crossover_eta, philox, candidate, generation });
+}
+
+struct Cross<'a> {
+    children: [&'a mut [f32]; 2],
+    parents: [&'a [f32]; 2],
+    repaired: bool,
+    eta: u32,
+    philox: &'a Philox,
+    candidate: u32,
+    generation: u32,
+}
+
+impl Vectorised for Cross<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let [first, second] = self.children;
+        for group in 0..first.len().div_ceil(GENE_GROUP) {
+            for part in (0..LANES_OF_A_WORD).step_by(L::N) {
+                let block = block_indices::<L>(group, part);
+                let words = self.philox.block_lanes::<L>(block, Purpose::Crossover, self.candidate, self.generation);
+                for (w, word) in words.into_iter().enumerate() {
+                    let at = GENE_GROUP * group + LANES_OF_A_WORD * w + part;
+                    if at >= first.len() {
+                        break;
+                    }
+                    let a = L::load_partial(&self.parents[0][at..]);
+                    let b = L::load_partial(&self.parents[1][at..]);
+                    let (c1, c2) = cross_genes::<L>(a, b, word, self.eta, self.repaired);
+                    c1.store_partial(&mut first[at..]);
+                    c2.store_partial(&mut second[at..]);
+                }
+            }
+        }
+    }
+}
+
+/// Both children's genes from both parents' `a` and `b`, and one random word.
+#[inline(always)]
+fn cross_genes<L: Lanes>(a: L, b: L, word: L::Bits, eta: u32, repaired: bool) -> (L, L) {
+    let one = L::splat(1.0);
+    let two = L::splat(2.0);
+    let u = unit_lanes::<L>(word);
+    let a_is_lower = a.lt(b);
+    let low = L::select(a_is_lower, a, b);
+    let high = L::select(a_is_lower, b, a);
+    let gap = high.sub(low);
+    let apart = L::splat(f32::EPSILON).lt(gap);
+
+    // q of one side, whose distance to its bound is `room`.
+    let spread = |room: L| {
+        let bound = one.add(two.mul(room).div(gap));
+        let alpha = two.sub(math::pow_neg(bound, eta + 1));
+        let inner = u.mul(alpha);
+        let within = u.le(one.div(alpha));
+        math::root(L::select(within, inner, one.div(two.sub(inner))), eta + 1)
+    };
+    let half = L::splat(0.5);
+    let sum = low.add(high);
+    let lower = clip(sum.sub(spread(low).mul(gap)).mul(half));
+    let upper = clip(sum.add(spread(one.sub(high)).mul(gap)).mul(half));
+
+    let coin = L::bits_eq(L::bits_and(word, L::bits_splat(1)), L::bits_splat(1));
+    let (same1, same2) = if repaired { (a, b) } else { (half, half) };
+    (L::select(apart, L::select(coin, upper, lower), same1), L::select(apart, L::select(coin, lower, upper), same2))
+}
+
+/// Genes of a group that one word of a block serves: [`crate::rng::Draws::gene_word`].
+const LANES_OF_A_WORD: usize = 16;
+
+/// Block numbers of lanes `part..part + L::N` of a group of genes.
+#[inline(always)]
+fn block_indices<L: Lanes>(group: usize, part: usize) -> L::Bits {
+    const LANE: [u32; LANES_OF_A_WORD] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    L::bits_add(L::bits_splat((group * LANES_OF_A_WORD) as u32), L::bits_load(&LANE[part..]))
+}
+
+/// Draws a direct genome: a byte a gene, by the rule of [`super::pixel`].
+pub fn render(image: &mut [u8], genes: &[f32]) {
+    for (pixel, &gene) in image.iter_mut().zip(genes) {
+        *pixel = super::pixel(gene);
     }
 }

@@ -8,11 +8,17 @@ use crate::simd::Lanes;
 /// otherwise, and is then clipped. `unit` is a multiple of 2^-24, so both bases are exact.
 #[inline(always)]
 pub fn polynomial_mutation<L: Lanes>(gene: L, unit: L, eta: u32) -> L {
-    let (zero, one) = (L::splat(0.0), L::splat(1.0));
+    let one = L::splat(1.0);
     let rest = one.sub(unit);
     let low = unit.lt(L::splat(0.5));
     let root = math::root(L::select(low, unit.add(unit), rest.add(rest)), eta + 1);
-    let moved = gene.add(L::select(low, root.sub(one), one.sub(root)));
-    let moved = L::select(moved.lt(zero), zero, moved);
-    L::select(one.lt(moved), one, moved)
+    clip(gene.add(L::select(low, root.sub(one), one.sub(root))))
+}
+
+/// A gene brought back to [0, 1], by comparisons.
+#[inline(always)]
+pub fn clip<L: Lanes>(gene: L) -> L {
+    let (zero, one) = (L::splat(0.0), L::splat(1.0));
+    let gene = L::select(gene.lt(zero), zero, gene);
+    L::select(one.lt(gene), one, gene)
 }

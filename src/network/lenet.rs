@@ -4,6 +4,9 @@
 
 use super::{Layer, Shape};
 
+/// Its name, as weights files give it.
+pub const NAME: &str = "lenet";
+
 /// One 28 x 28 grey image.
 pub const INPUT: Shape = Shape { channels: 1, height: 28, width: 28 };
 

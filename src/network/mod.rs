@@ -1,6 +1,7 @@
 //! Networks as lists of layers, with weights from safetensors.
 
 pub mod lenet;
+pub mod weights;
 
 use std::fmt;
 use std::path::PathBuf;

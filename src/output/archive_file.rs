@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::genome::cppn::Streams;
 use crate::genome::{Canvas, Encoding, Genome};
 use crate::output::{atomic, hash_text};
+use crate::version::VERSION;
 use safetensors::{Dtype, SafeTensors, View};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -56,7 +57,7 @@ pub fn write(path: &Path, archive: &Archive, about: &About) -> Result<()> {
         about.canvas,
         [
             ("format", FORMAT.to_owned()),
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("version", VERSION.to_owned()),
             ("arithmetic_version", ARITHMETIC_VERSION.to_string()),
             ("generation", archive.generation.to_string()),
             ("archive_hash", hash_text(archive.hash())),

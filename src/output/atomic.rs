@@ -16,14 +16,26 @@ pub const PARTIAL: &str = ".partial-";
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<()> {
     let folder = parent(path);
     let temporary = partial(0o666).tempfile_in(folder).map_err(Error::io("create a file in", folder))?;
-    let mut writer = BufWriter::new(temporary.as_file());
-    fill(&mut writer)
-        .and_then(|()| writer.flush())
-        .and_then(|()| temporary.as_file().sync_all())
-        .map_err(Error::io("write", path))?;
-    drop(writer);
+    finish(temporary.as_file(), fill).map_err(Error::io("write", path))?;
     temporary.persist(path).map_err(|failure| Error::io("write", path)(failure.error))?;
     sync_folder(folder)
+}
+
+/// Writes the file `path` in a folder that [`replace_folder`] is filling, where a file by half does no harm.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_new(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<()> {
+    let file = File::create_new(path).map_err(Error::io("create", path))?;
+    finish(&file, fill).map_err(Error::io("write", path))
+}
+
+/// Fills `file` and brings it to the disk.
+fn finish(file: &File, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let mut writer = BufWriter::new(file);
+    fill(&mut writer)?;
+    writer.flush()?;
+    file.sync_all()
 }
 
 /// Makes the folder `path`, replacing what is there: `fill` fills a temporary folder beside it, which then takes its

@@ -7,14 +7,13 @@
 use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::error::{Error, Result};
 use crate::experiment::config::Config;
-use crate::genome::Encoding;
 use crate::output::{archive_file, atomic, hash_text, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const FIRST_LINE: &[u8] = b"pareidolia checkpoint 1\n";
@@ -29,6 +28,10 @@ const FREE_KEYS: [&str; 6] = ["generations", "evaluations", "time", "target", "l
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     pub config: Config,
+    /// The weights file; `None` for the network built into the program.
+    pub weights: Option<PathBuf>,
+    /// The file of the mean image, if one was given.
+    pub mean: Option<PathBuf>,
     /// SHA-256 of the network's weights, hexadecimal.
     pub weights_sha256: String,
     pub archive: Archive,
@@ -56,6 +59,8 @@ struct State {
     replaced: u32,
     #[serde(with = "rfc3339")]
     started: SystemTime,
+    weights: Option<PathBuf>,
+    mean: Option<PathBuf>,
     weights_sha256: String,
     config: Config,
 }
@@ -75,6 +80,8 @@ impl Checkpoint {
             elapsed: self.elapsed,
             replaced: self.replaced,
             started: self.started,
+            weights: self.weights.clone(),
+            mean: self.mean.clone(),
             weights_sha256: self.weights_sha256.clone(),
             config: self.config.clone(),
         };
@@ -114,17 +121,29 @@ impl Checkpoint {
         // First of all, since with the arithmetic all else may have changed.
         let raw: Value = serde_json::from_str(state).map_err(invalid)?;
         archive_file::check_arithmetic(u32::deserialize(&raw["arithmetic_version"]).map_err(invalid)?)?;
-        let State { config, evaluations, skipped, elapsed, replaced, started, weights_sha256, .. } =
-            serde_json::from_str(state).map_err(invalid)?;
-        let encoding = match (&config.direct, &config.cppn) {
-            (Some(rules), None) => Encoding::Direct(rules.clone()),
-            (None, Some(rules)) => Encoding::Cppn(rules.clone()),
-            _ => return Err("its configuration must have one encoding".to_owned()),
-        };
-        let generation = u32::deserialize(&raw["generation"]).map_err(invalid)?;
-        let archive = archive_file::decode(body, config.canvas(), &encoding, generation)?;
-        archive_file::check_hash(&archive, raw["archive_hash"].as_str().unwrap_or_default())?;
-        Ok(Checkpoint { config, weights_sha256, archive, started, evaluations, skipped, elapsed, replaced })
+        let state: State = serde_json::from_str(state).map_err(invalid)?;
+        let config = state.config.clone();
+        config.check().map_err(|error| error.to_string())?;
+        let archive = archive_file::decode(body, config.canvas(), &config.encoding(), state.generation)?;
+        archive_file::check_hash(&archive, &state.archive_hash)?;
+        let n_classes = archive.elites[0].probabilities.len() as u32;
+        let all_classes = config.classes.is_empty() && archive.classes.iter().copied().eq(0..n_classes);
+        if !all_classes && archive.classes != config.classes {
+            return Err("the classes of its archive are not those of its configuration".to_owned());
+        }
+        let State { weights, mean, weights_sha256, started, evaluations, skipped, elapsed, replaced, .. } = state;
+        Ok(Checkpoint {
+            config,
+            weights,
+            mean,
+            weights_sha256,
+            archive,
+            started,
+            evaluations,
+            skipped,
+            elapsed,
+            replaced,
+        })
     }
 
     /// Whether a run of `config` with these weights may go on from here.

@@ -1,16 +1,18 @@
 //! `contact_sheet.png`: every elite at a glance, with its class and its confidence.
 
 use crate::archive::Archive;
+use crate::experiment::config::name_of;
 use crate::genome::Canvas;
 use crate::output::font::{Colour, Style, Weight};
-use crate::output::{About, Image, Manifest, confidence_text, preset_name};
+use crate::output::{About, Image, Manifest, confidence_text};
 
 const INK: Colour = [0x22, 0x22, 0x22];
 const FAINT: Colour = [0x6a, 0x6a, 0x6a];
 const FRAME: Colour = [0xc4, 0xc4, 0xc4];
 
-const TITLE: Style = Style { size: 30.0, weight: Weight::Bold, colour: INK };
-const SUBTITLE: Style = Style { size: 19.0, weight: Weight::Regular, colour: FAINT };
+/// Of every figure, as [`SUBTITLE`] is.
+pub(super) const TITLE: Style = Style { size: 30.0, weight: Weight::Bold, colour: INK };
+pub(super) const SUBTITLE: Style = Style { size: 19.0, weight: Weight::Regular, colour: FAINT };
 const NUMBER: Style = Style { size: 22.0, weight: Weight::Bold, colour: INK };
 const CONFIDENCE: Style = Style { size: 20.0, weight: Weight::Regular, colour: INK };
 const NAME: Style = Style { size: 17.0, weight: Weight::Regular, colour: FAINT };
@@ -53,13 +55,8 @@ impl<'a> Sheet<'a> {
     pub fn of_run(manifest: &'a Manifest, archive: &'a Archive, about: &About) -> Sheet<'a> {
         let niches = manifest.classes.iter().zip(&archive.elites);
         Sheet {
-            title: format!("{}, seed {}", preset_name(manifest.configuration.preset), manifest.seed),
-            subtitle: format!(
-                "generation {}  ·  {} evaluations  ·  median confidence {}",
-                thousands(manifest.generation.into()),
-                thousands(manifest.evaluations),
-                confidence_text(manifest.statistics.median as f32),
-            ),
+            title: title(manifest),
+            subtitle: subtitle(manifest),
             canvas: about.canvas,
             cells: niches
                 .map(|(niche, elite)| Cell {
@@ -75,6 +72,17 @@ impl<'a> Sheet<'a> {
     /// Number of pages, each of at most [`PAGE`] cells.
     pub fn n_pages(&self) -> usize {
         self.cells.len().div_ceil(PAGE)
+    }
+
+    /// Name of a page's file, counted from 0: `contact_sheet.png`, `contact_sheet-02.png` and so on.
+    pub fn file(&self, page: usize) -> String {
+        let width = self.n_pages().to_string().len();
+        if page == 0 { "contact_sheet.png".to_owned() } else { format!("contact_sheet-{:0width$}.png", page + 1) }
+    }
+
+    /// Whether `name` is one that [`Sheet::file`] gives.
+    pub fn is_page(name: &str) -> bool {
+        name.starts_with("contact_sheet") && name.ends_with(".png")
     }
 
     /// Draws a page, counted from 0.
@@ -104,8 +112,8 @@ impl<'a> Sheet<'a> {
         for (index, cell) in cells.iter().enumerate() {
             let left = MARGIN + index % columns * (width + GAP);
             let top = MARGIN + HEADER + index / columns * pitch;
-            fill(&mut sheet, left - 1, top - 1, width + 2, height + 2, |_, _| FRAME);
-            fill(&mut sheet, left, top, width, height, |x, y| {
+            sheet.fill(left - 1, top - 1, width + 2, height + 2, |_, _| FRAME);
+            sheet.fill(left, top, width, height, |x, y| {
                 let pixel = (y / zoom * self.canvas.width + x / zoom) * self.canvas.channels;
                 let channel = |c: usize| cell.image[pixel + c.min(self.canvas.channels - 1)];
                 [channel(0), channel(1), channel(2)]
@@ -123,14 +131,25 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Fills a rectangle of an RGB image with the colours of its points, counted from its corner.
-fn fill(image: &mut Image, left: usize, top: usize, width: usize, height: usize, at: impl Fn(usize, usize) -> Colour) {
-    for y in 0..height {
-        let start = ((top + y) * image.canvas.width + left) * 3;
-        for (x, pixel) in image.pixels[start..start + width * 3].chunks_exact_mut(3).enumerate() {
-            pixel.copy_from_slice(&at(x, y));
-        }
-    }
+/// What a figure of a run is called.
+pub(super) fn title(manifest: &Manifest) -> String {
+    format!("{}, seed {}", name_of(manifest.configuration.preset), manifest.seed)
+}
+
+/// What a run came to, in a line.
+pub(super) fn subtitle(manifest: &Manifest) -> String {
+    format!(
+        "generation {}  ·  {} evaluations  ·  median confidence {}",
+        thousands(manifest.generation.into()),
+        thousands(manifest.evaluations),
+        confidence_text(round_down(manifest.statistics.median)),
+    )
+}
+
+/// The greatest f32 that is not above `x`: a median just below 1 shall not read 1.
+fn round_down(x: f64) -> f32 {
+    let nearest = x as f32;
+    if f64::from(nearest) > x { nearest.next_down() } else { nearest }
 }
 
 /// `n` with a comma after every third digit from the right.
@@ -138,10 +157,85 @@ fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sheet<'a>(names: &'a [String], images: &'a [Vec<u8>], canvas: Canvas) -> Sheet<'a> {
+        let cell = |(class, (name, image)): (usize, (&'a String, &'a Vec<u8>))| Cell {
+            class: class as u32,
+            name,
+            confidence: 0.5,
+            image,
+        };
+        let cells = names.iter().zip(images).enumerate().map(cell).collect();
+        Sheet { title: "t".to_owned(), subtitle: "s".to_owned(), canvas, cells }
+    }
+
+    fn images(n: usize, canvas: Canvas) -> Vec<Vec<u8>> {
+        (0..n).map(|k| (0..canvas.len()).map(|i| (i * (2 * k + 3)) as u8).collect()).collect()
+    }
+
+    /// Whether the whole elite stands at `(left, top)`, each pixel a square of `zoom`.
+    fn stands_at(page: &Image, canvas: Canvas, elite: &[u8], left: usize, top: usize, zoom: usize) -> bool {
+        (0..canvas.height * zoom).all(|y| {
+            (0..canvas.width * zoom).all(|x| {
+                let pixel = &page.pixels[((top + y) * page.canvas.width + left + x) * 3..][..3];
+                let source = &elite[(y / zoom * canvas.width + x / zoom) * canvas.channels..][..canvas.channels];
+                if canvas.channels == 1 { pixel == [source[0]; 3] } else { pixel == source }
+            })
+        })
+    }
+
+    #[test]
+    fn every_digit_stands_enlarged_in_two_rows_of_five() {
+        let (names, images) = ((0..10).map(|n| n.to_string()).collect::<Vec<_>>(), images(10, Canvas::MNIST));
+        let page = sheet(&names, &images, Canvas::MNIST).page(0);
+        assert_eq!(page.pixels.len(), page.canvas.len());
+        for (i, image) in images.iter().enumerate() {
+            let left = MARGIN + i % 5 * (224 + GAP);
+            let top = MARGIN + HEADER + i / 5 * (224 + CAPTION + GAP);
+            assert!(stands_at(&page, Canvas::MNIST, image, left, top, 8), "digit {i}");
+        }
+        assert_eq!(page.canvas.width, 5 * 224 + 4 * GAP + 2 * MARGIN);
+    }
+
+    #[test]
+    fn a_thousand_classes_fill_twenty_pages() {
+        let canvas = Canvas { height: 16, width: 256, channels: 3 }; // wider than a cell: not made smaller
+        let names: Vec<String> =
+            (0..1000).map(|n| format!("class {n} of a name that is far too long for it")).collect();
+        let images = images(1000, canvas);
+        let sheet = sheet(&names, &images, canvas);
+        assert_eq!(sheet.n_pages(), 20);
+        assert_eq!((sheet.file(0).as_str(), sheet.file(19).as_str()), ("contact_sheet.png", "contact_sheet-20.png"));
+        assert_eq!(sheet.file(1), "contact_sheet-02.png");
+        let page = sheet.page(19);
+        let top = MARGIN + HEADER + 4 * (16 + CAPTION + NAME_LINE + GAP);
+        assert!(stands_at(&page, canvas, &images[999], MARGIN + 9 * (256 + GAP), top, 1));
+    }
+
+    #[test]
+    fn a_sheet_is_wide_enough_for_its_title() {
+        let (names, images) = (vec!["0".to_owned()], images(1, Canvas::MNIST));
+        let title = "a title much wider than a single elite".to_owned();
+        let page = Sheet { title: title.clone(), ..sheet(&names, &images, Canvas::MNIST) }.page(0);
+        assert_eq!(page.canvas.width, TITLE.width(&title).ceil() as usize + 2 * MARGIN);
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        // 1 - 2^-25, the middle between the two highest f32, which would round to 1.
+        assert_eq!(round_down(1.0 - 2_f64.powi(-25)), 1.0_f32.next_down());
+        assert_eq!((round_down(0.5), round_down(1.0)), (0.5, 1.0));
+    }
 }

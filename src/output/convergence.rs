@@ -1,25 +1,96 @@
 //! `convergence.png`: how the confidences of a run grew.
 
 use crate::genome::Canvas;
-use crate::output::font::Weight;
-use crate::output::{Image, Manifest, Metrics, preset_name};
+use crate::output::contact_sheet::{SUBTITLE, TITLE, subtitle, title};
+use crate::output::font::{Style, Weight};
+use crate::output::{Image, Manifest, Metrics};
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
-use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
 
 const WIDTH: usize = 1200;
-const HEIGHT: usize = 900;
+const HEIGHT: usize = 860;
 
-/// The plot is drawn this many times as large and then averaged: smooth lines, and text set to a third of a pixel.
+/// Lines are drawn this many times as large and then averaged, which makes them smooth.
 const FINE: usize = 3;
 
-const MEDIAN: RGBColor = RGBColor(0x1b, 0x4f, 0x8c);
-const MEAN: RGBColor = RGBColor(0xc8, 0x55, 0x1b);
-const BAND: RGBColor = RGBColor(0x1b, 0x4f, 0x8c);
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
+const MEDIAN: RGBColor = RGBColor(0x1b, 0x4f, 0x8c);
+const MEAN: RGBColor = RGBColor(0xd0, 0x5a, 0x1e);
+/// What [`BAND_STRENGTH`] of [`MEDIAN`] looks like on white.
+const BAND: RGBColor = RGBColor(0xdf, 0xe6, 0xef);
+const BAND_STRENGTH: f64 = 0.14;
+const OVER_99: RGBColor = RGBColor(0xa9, 0xc0, 0xdc);
+const OVER_999: RGBColor = RGBColor(0x5f, 0x8a, 0xbd);
+const OVER_9999: RGBColor = MEDIAN;
+
+const TICK: Style = Style { size: 16.0, weight: Weight::Regular, colour: [0x22, 0x22, 0x22] };
+const HEADING: Style = Style { size: 18.0, weight: Weight::Bold, colour: [0x22, 0x22, 0x22] };
+
+/// The part of the picture within a pair of axes, which start at 0. Lengths in pixels.
+struct Panel {
+    top: usize,
+    height: usize,
+    x_end: f64,
+    y_end: f64,
+}
+
+impl Panel {
+    const LEFT: usize = 140;
+    const WIDTH: usize = WIDTH - Panel::LEFT - 44;
+
+    /// Draws grid and axes; series can then be drawn on what is returned.
+    fn chart<'a>(
+        &self,
+        root: &DrawingArea<BitMapBackend<'a>, Shift>,
+        x_ticks: &[f64],
+        y_ticks: &[f64],
+    ) -> Drawn<Chart<'a>> {
+        let bottom = HEIGHT - self.top - self.height;
+        let [top, bottom, left, right] =
+            [self.top, bottom, Panel::LEFT, WIDTH - Panel::LEFT - Panel::WIDTH].map(|length| (length * FINE) as u32);
+        let area = root.margin(top, bottom, left, right);
+        let mut chart = ChartBuilder::on(&area).build_cartesian_2d(0.0..self.x_end, 0.0..self.y_end)?;
+        let line = |ends: [(f64, f64); 2], colour: RGBColor| PathElement::new(ends, colour.stroke_width(FINE as u32));
+        chart.draw_series(x_ticks.iter().map(|&x| line([(x, 0.0), (x, self.y_end)], GRID)))?;
+        chart.draw_series(y_ticks.iter().map(|&y| line([(0.0, y), (self.x_end, y)], GRID)))?;
+        let axes = [[(0.0, 0.0), (0.0, self.y_end)], [(0.0, 0.0), (self.x_end, 0.0)]];
+        chart.draw_series(axes.map(|ends| line(ends, INK)))?;
+        Ok(chart)
+    }
+
+    /// Writes the labels of ticks beside the axes.
+    fn label(&self, image: &mut Image, x_ticks: &[(f64, String)], y_ticks: &[(f64, String)]) {
+        let (left, bottom) = (Panel::LEFT as f32, (self.top + self.height) as f32);
+        for (x, text) in x_ticks {
+            let centre = left + (x / self.x_end) as f32 * Panel::WIDTH as f32;
+            TICK.draw(image, centre - TICK.width(text) / 2.0, bottom + 22.0, text);
+        }
+        for (y, text) in y_ticks {
+            let middle = bottom - (y / self.y_end) as f32 * self.height as f32;
+            TICK.draw(image, left - 10.0 - TICK.width(text), middle + 0.36 * TICK.size, text);
+        }
+    }
+
+    /// Writes what the panel shows above it, with a key to its colours.
+    fn head(&self, image: &mut Image, heading: &str, key: &[(&str, RGBColor, usize)]) {
+        let baseline = self.top - 16;
+        let mut x = Panel::LEFT as f32;
+        HEADING.draw(image, x, baseline as f32, heading);
+        x += HEADING.width(heading) + 30.0;
+        for &(name, RGBColor(r, g, b), height) in key {
+            image.fill(x as usize, baseline - 6 - height / 2, 30, height, |_, _| [r, g, b]);
+            TICK.draw(image, x + 38.0, baseline as f32, name);
+            x += 38.0 + TICK.width(name) + 28.0;
+        }
+    }
+}
+
+type Range = plotters::coord::types::RangedCoordf64;
+
+type Chart<'a> = ChartContext<'a, BitMapBackend<'a>, Cartesian2d<Range, Range>>;
+
+type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Where a confidence of exactly 1 stands: above every other f32, the highest of which has 7.2 nines.
 const ONE: f64 = 8.0;
@@ -29,11 +100,11 @@ fn nines(confidence: f64) -> f64 {
     if confidence >= 1.0 { ONE } else { -(1.0 - confidence).log10() }
 }
 
-fn nines_label(nines: f64) -> String {
+fn nines_label(nines: u32) -> String {
     match nines {
-        n if n <= 0.0 => "0".to_owned(),
-        n if n >= ONE => "1".to_owned(),
-        n => format!("0.{:9<1$}", "", n as usize),
+        0 => "0".to_owned(),
+        n if f64::from(n) >= ONE => "1".to_owned(),
+        n => format!("0.{}", "9".repeat(n as usize)),
     }
 }
 
@@ -42,165 +113,81 @@ fn place(generation: u32) -> f64 {
     (1.0 + f64::from(generation)).log10()
 }
 
-/// 0, 1, 2, 5, 10, 20, 50, ... up to `last`.
-fn generation_ticks(last: u32) -> Vec<f64> {
-    let ticks = (0..10).flat_map(|power| [1, 2, 5].map(|n| n * 10_u64.pow(power)));
-    let ticks = ticks.filter_map(|tick| u32::try_from(tick).ok()).take_while(|&tick| tick <= last);
-    std::iter::once(0).chain(ticks).map(place).collect()
+/// 0, 1, 2, 5, 10, 20, 50, ... up to `last`; of long runs the powers of ten alone.
+fn generation_ticks(last: u32) -> Vec<(f64, String)> {
+    let digits: &[u32] = if last < 50_000 { &[1, 2, 5] } else { &[1] };
+    let ticks = (0..=9).flat_map(|power| digits.iter().filter_map(move |&digit| digit.checked_mul(10_u32.pow(power))));
+    std::iter::once(0)
+        .chain(ticks.take_while(|&tick| tick <= last))
+        .map(|tick| (place(tick), tick.to_string()))
+        .collect()
 }
 
-/// A linear axis from 0 to `end` with these ticks.
-#[derive(Clone)]
-struct Axis {
-    end: f64,
-    ticks: Vec<f64>,
-    label: fn(f64) -> String,
-}
-
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        RangedCoordf64::from(self.range()).map(value, limit)
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.clone()
-    }
-
-    fn range(&self) -> std::ops::Range<f64> {
-        0.0..self.end
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format_ext(&self, &value: &f64) -> String {
-        (self.label)(value)
-    }
+/// Of lines that fall on the same column of pixels the last: elites never get worse, so nothing is lost to the eye.
+fn thin(lines: &[Metrics], x_end: f64) -> Vec<&Metrics> {
+    let column = |line: &Metrics| (place(line.generation) / x_end * Panel::WIDTH as f64) as usize;
+    lines.chunk_by(|a, b| column(a) == column(b)).filter_map(<[Metrics]>::last).collect()
 }
 
 /// Draws the lines of metrics.jsonl.
 pub fn draw(manifest: &Manifest, lines: &[Metrics]) -> Image {
-    for (style, weight) in [(FontStyle::Normal, Weight::Regular), (FontStyle::Bold, Weight::Bold)] {
-        assert!(register_font("sans-serif", style, weight.bytes()).is_ok(), "the embedded font is a font");
-    }
+    let last = lines.last().map_or(0, |line| line.generation).max(1);
+    let (x_end, n_classes) = (place(last), manifest.classes.len());
+    // Room for four nines at least: runs that got nowhere shall look like it.
+    let y_end = lines.iter().map(|line| nines(line.max).ceil()).fold(4.0, f64::max);
+    let confidence = Panel { top: 150, height: 430, x_end, y_end };
+    let count = Panel { top: 666, height: 116, x_end, y_end: n_classes as f64 };
+    let x_ticks = generation_ticks(last);
+    let confidence_ticks: Vec<_> = (0..=y_end as u32).map(|n| (f64::from(n), nines_label(n))).collect();
+    let count_ticks = [0, n_classes].map(|n| (n as f64, n.to_string()));
+
     let mut fine = vec![255; WIDTH * FINE * HEIGHT * FINE * 3];
-    let size = ((WIDTH * FINE) as u32, (HEIGHT * FINE) as u32);
-    let area = BitMapBackend::with_buffer(&mut fine, size).into_drawing_area();
-    plot(&area, manifest, &thin(lines)).expect("drawing into memory does not fail");
-    drop(area);
-    Image { canvas: Canvas { height: HEIGHT, width: WIDTH, channels: 3 }, pixels: average(&fine) }
+    let mut plot = || -> Drawn {
+        let root = BitMapBackend::with_buffer(&mut fine, ((WIDTH * FINE) as u32, (HEIGHT * FINE) as u32));
+        let root = root.into_drawing_area();
+        let places = |ticks: &[(f64, String)]| ticks.iter().map(|tick| tick.0).collect::<Vec<_>>();
+        let lines = thin(lines, x_end);
+        let mut chart = confidence.chart(&root, &places(&x_ticks), &places(&confidence_ticks))?;
+        plot_confidences(&mut chart, &lines)?;
+        let mut chart = count.chart(&root, &places(&x_ticks), &places(&count_ticks))?;
+        plot_counts(&mut chart, &lines)
+    };
+    plot().expect("drawing into memory does not fail");
+
+    let canvas = Canvas { height: HEIGHT, width: WIDTH, channels: 3 };
+    let mut image = Image { canvas, pixels: average(&fine) };
+    TITLE.draw(&mut image, Panel::LEFT as f32, 58.0, &title(manifest));
+    SUBTITLE.draw(&mut image, Panel::LEFT as f32, 90.0, &subtitle(manifest));
+    confidence.label(&mut image, &x_ticks, &confidence_ticks);
+    let key = [("median", MEDIAN, 4), ("mean", MEAN, 3), ("from the worst class to the best", BAND, 14)];
+    confidence.head(&mut image, "confidence", &key);
+    count.label(&mut image, &x_ticks, &count_ticks);
+    let key = [("0.99", OVER_99, 3), ("0.999", OVER_999, 3), ("0.9999", OVER_9999, 3)];
+    count.head(&mut image, "classes at or above", &key);
+    let middle = (Panel::LEFT + Panel::WIDTH / 2) as f32 - HEADING.width("generation") / 2.0;
+    HEADING.draw(&mut image, middle, (HEIGHT - 26) as f32, "generation");
+    image
 }
 
-/// Of lines that fall on the same place but for less than the plot can show, the last: elites never get worse.
-fn thin(lines: &[Metrics]) -> Vec<&Metrics> {
-    let width = place(lines.last().map_or(1, |line| line.generation));
-    let column = |line: &Metrics| (place(line.generation) / width * WIDTH as f64) as usize;
-    let mut thinned: Vec<&Metrics> = Vec::new();
-    for line in lines {
-        if thinned.last().is_some_and(|last| column(last) == column(line)) {
-            thinned.pop();
-        }
-        thinned.push(line);
-    }
-    thinned
-}
-
-type Drawn = Result<(), Box<dyn std::error::Error>>;
-
-fn plot(area: &DrawingArea<BitMapBackend, Shift>, manifest: &Manifest, lines: &[&Metrics]) -> Drawn {
-    let fine = FINE as i32;
-    let font = |size: i32, style: FontStyle| ("sans-serif", size * fine).into_font().style(style).color(&INK);
-    let title = format!("{}, seed {}", preset_name(manifest.configuration.preset), manifest.seed);
-    area.fill(&WHITE)?;
-    let area = area.margin(24 * fine, 24 * fine, 24 * fine, 40 * fine);
-    area.draw_text(&title, &font(28, FontStyle::Bold), (100 * fine, 0))?;
-    let (_, area) = area.split_vertically(50 * fine);
-    let (upper, lower) = area.split_vertically(560 * fine);
-
-    let last = lines.last().map_or(1, |line| line.generation).max(1);
-    let label = |x| format!("{:.0}", 10_f64.powf(x) - 1.0);
-    let generations = Axis { end: place(last), ticks: generation_ticks(last), label };
-    let top = lines.iter().map(|line| nines(line.max)).fold(4.0, f64::max).ceil();
-    let confidences = Axis { end: top, ticks: (0..=top as u32).map(f64::from).collect(), label: nines_label };
-    let mut chart = ChartBuilder::on(&upper)
-        .x_label_area_size(36 * fine)
-        .y_label_area_size(124 * fine)
-        .build_cartesian_2d(generations.clone(), confidences)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID.stroke_width(FINE as u32))
-        .axis_style(INK.stroke_width(FINE as u32))
-        .label_style(font(17, FontStyle::Normal))
-        .axis_desc_style(font(19, FontStyle::Normal))
-        .y_desc("confidence")
-        .draw()?;
+fn plot_confidences(chart: &mut Chart, lines: &[&Metrics]) -> Drawn {
     let points = |of: fn(&Metrics) -> f64| lines.iter().map(move |line| (place(line.generation), nines(of(line))));
     let band: Vec<_> = points(|m| m.max).chain(points(|m| m.min).rev()).collect();
-    chart.draw_series(std::iter::once(Polygon::new(band, BAND.mix(0.15))))?.label("best to worst class").legend(
-        move |(x, y)| Rectangle::new([(x, y - 6 * fine), (x + 30 * fine, y + 6 * fine)], BAND.mix(0.15).filled()),
-    );
-    for (name, of, colour, width) in [
-        ("mean", (|m: &Metrics| m.mean) as fn(&Metrics) -> f64, MEAN, 2),
-        ("median", |m: &Metrics| m.median, MEDIAN, 3),
-    ] {
-        let style = colour.stroke_width(width * FINE as u32);
-        chart
-            .draw_series(LineSeries::new(points(of), style))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 30 * fine, y)], style));
-    }
-    legend(&mut chart, font(17, FontStyle::Normal))?;
-
-    let n_classes = manifest.classes.len();
-    let ticks = [0, n_classes.div_ceil(2), n_classes].map(|n| n as f64).to_vec();
-    let counts = Axis { end: n_classes as f64, ticks, label: |y| y.to_string() };
-    let mut chart = ChartBuilder::on(&lower)
-        .margin_top(14 * fine)
-        .x_label_area_size(60 * fine)
-        .y_label_area_size(124 * fine)
-        .build_cartesian_2d(generations, counts)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID.stroke_width(FINE as u32))
-        .axis_style(INK.stroke_width(FINE as u32))
-        .label_style(font(17, FontStyle::Normal))
-        .axis_desc_style(font(19, FontStyle::Normal))
-        .x_desc("generation")
-        .y_desc("classes")
-        .draw()?;
-    for (name, of, strength) in [
-        ("at least 0.99", (|m: &Metrics| m.over_99) as fn(&Metrics) -> usize, 0.35),
-        ("at least 0.999", |m: &Metrics| m.over_999, 0.65),
-        ("at least 0.9999", |m: &Metrics| m.over_9999, 1.0),
-    ] {
-        let style = MEDIAN.mix(strength).stroke_width(2 * FINE as u32);
-        // A count holds until the next line: steps.
-        let counts = lines.iter().map(|line| (place(line.generation), of(line) as f64));
-        let steps = counts.clone().zip(counts.skip(1)).flat_map(|((_, before), (x, after))| [(x, before), (x, after)]);
-        let start = lines.first().map(|line| (place(line.generation), of(line) as f64));
-        chart
-            .draw_series(LineSeries::new(start.into_iter().chain(steps), style))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 30 * fine, y)], style));
-    }
-    legend(&mut chart, font(17, FontStyle::Normal))?;
+    chart.draw_series([Polygon::new(band, MEDIAN.mix(BAND_STRENGTH))])?; // the grid shows through
+    chart.draw_series(LineSeries::new(points(|m| m.mean), MEAN.stroke_width(2 * FINE as u32)))?;
+    chart.draw_series(LineSeries::new(points(|m| m.median), MEDIAN.stroke_width(3 * FINE as u32)))?;
     Ok(())
 }
 
-fn legend<'a>(
-    chart: &mut ChartContext<'a, BitMapBackend<'a>, Cartesian2d<Axis, Axis>>,
-    font: TextStyle<'static>,
-) -> Drawn {
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .margin(14 * FINE as i32)
-        .legend_area_size(38 * FINE as i32)
-        .label_font(font)
-        .background_style(WHITE.mix(0.85))
-        .draw()?;
+fn plot_counts(chart: &mut Chart, lines: &[&Metrics]) -> Drawn {
+    let counts: [fn(&Metrics) -> usize; 3] = [|m| m.over_99, |m| m.over_999, |m| m.over_9999];
+    for (of, colour) in counts.into_iter().zip([OVER_99, OVER_999, OVER_9999]) {
+        let points = lines.iter().map(|line| (place(line.generation), of(line) as f64));
+        // A count holds until the next line: steps.
+        let steps =
+            points.clone().zip(points.clone().skip(1)).flat_map(|((_, before), (x, after))| [(x, before), (x, after)]);
+        chart
+            .draw_series(LineSeries::new(points.clone().take(1).chain(steps), colour.stroke_width(2 * FINE as u32)))?;
+    }
     Ok(())
 }
 
@@ -216,4 +203,100 @@ fn average(fine: &[u8]) -> Vec<u8> {
     }
     let n = (FINE * FINE) as u32;
     sums.into_iter().map(|sum| ((sum + n / 2) / n) as u8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Statistics;
+    use crate::experiment::config::{Config, Flavour, Preset};
+    use crate::output::{ClassResult, Stop};
+    use std::time::SystemTime;
+
+    fn manifest() -> Manifest {
+        let class =
+            ClassResult { class: 0, name: "0".into(), confidence: 0.9, born: (0, 0), file: "elites/0.png".into() };
+        Manifest {
+            version: String::new(),
+            commit: String::new(),
+            arithmetic_version: 1,
+            seed: 0,
+            configuration: Config::preset(Preset::MnistCppn, Flavour::Faithful),
+            device: String::new(),
+            device_reason: String::new(),
+            threads: 1,
+            simd: String::new(),
+            network: String::new(),
+            weights: String::new(),
+            weights_sha256: String::new(),
+            start: SystemTime::UNIX_EPOCH,
+            end: SystemTime::UNIX_EPOCH,
+            seconds: 0.0,
+            stopped_by: Stop::Generations,
+            generation: 99,
+            evaluations: 0,
+            genomes_per_second: 0.0,
+            statistics: Statistics::of(&[0.9]),
+            distinct_genomes: 1,
+            operators_skipped_at_capacity: 0,
+            archive_hash: 0,
+            classes: vec![class; 2],
+        }
+    }
+
+    fn line(generation: u32, fitness: &[f32]) -> Metrics {
+        Metrics::new(generation, 0, &Statistics::of(fitness), 0, 0.0, 0)
+    }
+
+    fn pixel(image: &Image, x: usize, y: usize) -> [u8; 3] {
+        image.pixels[(y * WIDTH + x) * 3..][..3].try_into().unwrap()
+    }
+
+    fn rgb(RGBColor(r, g, b): RGBColor) -> [u8; 3] {
+        [r, g, b]
+    }
+
+    #[test]
+    fn curves_stand_where_their_confidences_say() {
+        // Three nines all the time, over axes of 2 decades of generations and 4 nines.
+        let lines: Vec<Metrics> = (0..100).map(|generation| line(generation, &[0.999, 0.999])).collect();
+        let image = draw(&manifest(), &lines);
+        let y = 150 + 430 / 4; // of Panel `confidence`
+        for x in [Panel::LEFT + 30, Panel::LEFT + Panel::WIDTH / 3, Panel::LEFT + Panel::WIDTH - 30] {
+            assert_eq!(pixel(&image, x, y), rgb(MEDIAN), "median at {x}");
+            assert_eq!(pixel(&image, x, y - 9), [255; 3], "above at {x}");
+        }
+        // All classes are above 0.999 and none above 0.9999.
+        let x = Panel::LEFT + Panel::WIDTH / 3;
+        assert_eq!(pixel(&image, x, 666), rgb(OVER_999));
+        assert_eq!(pixel(&image, x, 666 + 116), rgb(OVER_9999));
+    }
+
+    #[test]
+    fn runs_of_no_line_one_line_and_certainty_can_be_drawn() {
+        for lines in [vec![], vec![line(0, &[0.1, 0.2])], vec![line(0, &[0.0, 0.5]), line(4_000_000_000, &[1.0, 1.0])]]
+        {
+            let image = draw(&manifest(), &lines);
+            assert_eq!(image.pixels.len(), WIDTH * HEIGHT * 3);
+        }
+    }
+
+    #[test]
+    fn scale_counts_nines() {
+        assert_eq!([0, 1, 4, 8].map(nines_label), ["0", "0.9", "0.9999", "1"]);
+        assert_eq!((nines(0.0), nines(1.0)), (0.0, ONE));
+        assert!((nines(0.999) - 3.0).abs() < 1e-9);
+        assert!(nines(1.0_f32.next_down().into()) < ONE);
+        let labels = |last| generation_ticks(last).into_iter().map(|tick| tick.1).collect::<Vec<_>>().join(" ");
+        assert_eq!(labels(12), "0 1 2 5 10");
+        assert_eq!(labels(u32::MAX), "0 1 10 100 1000 10000 100000 1000000 10000000 100000000 1000000000");
+    }
+
+    #[test]
+    fn thinning_keeps_the_last_line_of_each_column() {
+        let lines: Vec<Metrics> = (0..100_000).map(|generation| line(generation, &[0.5])).collect();
+        let thinned = thin(&lines, place(99_999));
+        assert!(thinned.len() <= Panel::WIDTH + 1);
+        assert_eq!((thinned[0].generation, thinned.last().unwrap().generation), (0, 99_999));
+    }
 }

@@ -17,17 +17,9 @@ pub enum Weight {
 }
 
 impl Weight {
-    /// The font file, as it is embedded.
-    pub fn bytes(self) -> &'static [u8] {
-        match self {
-            Weight::Regular => dejavu::sans::regular(),
-            Weight::Bold => dejavu::sans::bold(),
-        }
-    }
-
     fn font(self) -> &'static FontRef<'static> {
-        static REGULAR: LazyLock<FontRef> = LazyLock::new(|| parse(Weight::Regular));
-        static BOLD: LazyLock<FontRef> = LazyLock::new(|| parse(Weight::Bold));
+        static REGULAR: LazyLock<FontRef> = LazyLock::new(|| parse(dejavu::sans::regular()));
+        static BOLD: LazyLock<FontRef> = LazyLock::new(|| parse(dejavu::sans::bold()));
         match self {
             Weight::Regular => &REGULAR,
             Weight::Bold => &BOLD,
@@ -35,8 +27,8 @@ impl Weight {
     }
 }
 
-fn parse(weight: Weight) -> FontRef<'static> {
-    FontRef::try_from_slice(weight.bytes()).expect("the embedded font is a font")
+fn parse(bytes: &'static [u8]) -> FontRef<'static> {
+    FontRef::try_from_slice(bytes).expect("the embedded font is a font")
 }
 
 /// A way to set text: `size` is that of the em, in pixels.
@@ -101,5 +93,32 @@ impl Style {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::genome::Canvas;
+
+    const STYLE: Style = Style { size: 20.0, weight: Weight::Bold, colour: [10, 20, 30] };
+
+    #[test]
+    fn text_is_shortened_to_fit() {
+        assert_eq!(STYLE.fit("tench", 200.0), "tench");
+        let short = STYLE.fit("a rather long name of a class", 100.0);
+        assert!(short.ends_with('…') && short.starts_with("a rat"), "{short}");
+        assert!(STYLE.width(&short) <= 100.0 && STYLE.width(&short) > 60.0);
+        assert_eq!(STYLE.fit("W", 1.0), "");
+    }
+
+    #[test]
+    fn text_stands_on_its_baseline_and_is_cut_at_the_border() {
+        let canvas = Canvas { height: 40, width: 30, channels: 3 };
+        let mut image = Image { canvas, pixels: vec![255; canvas.len()] };
+        STYLE.draw(&mut image, 5.0, 30.0, "HHHH");
+        let inked = |y: usize| image.pixels[y * 90..][..90].chunks(3).any(|pixel| pixel == [10, 20, 30]);
+        // DejaVu's capitals are 0.729 em high.
+        assert_eq!((0..40).filter(|&y| inked(y)).collect::<Vec<_>>(), (16..30).collect::<Vec<_>>());
     }
 }

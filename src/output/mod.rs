@@ -18,17 +18,9 @@ pub use metrics::{Metrics, MetricsWriter};
 pub use pictures::Image;
 pub use run_folder::RunFolder;
 
-use crate::experiment::config::Preset;
-
 /// A 64-bit hash as files and people see it: 16 hexadecimal digits.
 pub fn hash_text(hash: u64) -> String {
     format!("{hash:016x}")
-}
-
-/// The name of `preset` on the command line.
-pub fn preset_name(preset: Preset) -> String {
-    let value = clap::ValueEnum::to_possible_value(&preset).expect("no preset is hidden");
-    value.get_name().to_owned()
 }
 
 /// `confidence` to five decimals, cut and not rounded: 0.999999 reads 0.99999, only 1 reads 1.00000, and a confidence

@@ -5,7 +5,7 @@ use crate::genome::Canvas;
 use crate::output::{atomic, confidence_text};
 use png::{BitDepth, ColorType, Decoder, Encoder, Limits, Transformations};
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 
 /// The largest picture that is read, in pixels: 8192 x 8192.
@@ -22,20 +22,48 @@ pub struct Image {
     pub pixels: Vec<u8>,
 }
 
+impl Image {
+    /// Fills a rectangle of an RGB image with the colours of its points, counted from its corner.
+    ///
+    /// # Panics
+    /// If the rectangle leaves the image.
+    pub(super) fn fill(
+        &mut self,
+        left: usize,
+        top: usize,
+        width: usize,
+        height: usize,
+        colour: impl Fn(usize, usize) -> [u8; 3],
+    ) {
+        for y in 0..height {
+            let start = ((top + y) * self.canvas.width + left) * 3;
+            for (x, pixel) in self.pixels[start..start + width * 3].chunks_exact_mut(3).enumerate() {
+                pixel.copy_from_slice(&colour(x, y));
+            }
+        }
+    }
+}
+
 /// Writes an 8-bit PNG of `pixels`, which are `(height, width, channels)`, atomically.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn write_png(path: &Path, canvas: Canvas, pixels: &[u8]) -> Result<()> {
-    atomic::write(path, |file| {
-        let side = |n: usize| u32::try_from(n).map_err(io::Error::other);
-        let mut encoder = Encoder::new(file, side(canvas.width)?, side(canvas.height)?);
-        encoder.set_color(if canvas.channels == 1 { ColorType::Grayscale } else { ColorType::Rgb });
-        encoder.set_depth(BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(pixels)?;
-        Ok(writer.finish()?)
-    })
+    atomic::write(path, |file| encode_png(file, canvas, pixels))
+}
+
+/// The bytes of [`write_png`]'s file. The same pixels give the same bytes.
+///
+/// # Errors
+/// What `sink` says.
+pub fn encode_png(sink: &mut impl Write, canvas: Canvas, pixels: &[u8]) -> io::Result<()> {
+    let side = |n: usize| u32::try_from(n).map_err(io::Error::other);
+    let mut encoder = Encoder::new(sink, side(canvas.width)?, side(canvas.height)?);
+    encoder.set_color(if canvas.channels == 1 { ColorType::Grayscale } else { ColorType::Rgb });
+    encoder.set_depth(BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    Ok(writer.finish()?)
 }
 
 /// Reads a PNG as 8-bit grey or RGB. Fewer bits and palettes are expanded; of 16 bits the upper 8 are taken; an alpha

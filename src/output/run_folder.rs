@@ -2,9 +2,10 @@
 
 use crate::archive::Archive;
 use crate::error::{Error, Result};
-use crate::experiment::config::Preset;
+use crate::experiment::config::{Preset, name_of};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
-use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures, preset_name};
+use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures};
+use rayon::prelude::*;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct RunFolder {
 
 /// Where the runs of `preset` go unless told otherwise: `runs/<preset>-seed<seed>`.
 pub fn default_path(preset: Preset, seed: u64) -> PathBuf {
-    Path::new("runs").join(format!("{}-seed{seed}", preset_name(preset)))
+    Path::new("runs").join(format!("{}-seed{seed}", name_of(preset)))
 }
 
 impl RunFolder {
@@ -153,30 +154,50 @@ impl RunFolder {
         MetricsWriter::open(&self.file(METRICS), after_generation)
     }
 
-    /// Writes what a finished run leaves: `archive.safetensors`, `elites/`, the contact sheet, `convergence.png` and, last
-    /// of all, `run.json`. Files of an earlier finish are replaced, the folder `elites` as a whole.
+    /// Writes what a finished run leaves: `archive.safetensors`, if `pictures` are wanted `elites/`, the contact sheet and
+    /// `convergence.png`, and last of all `run.json`. Files of an earlier finish are replaced, the folder `elites` as a
+    /// whole; pictures that are not wanted are removed, since they would show an earlier archive.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
+    pub fn finish(&self, manifest: &Manifest, archive: &Archive, about: &About, pictures: bool) -> Result<()> {
         self.unfinish()?;
         archive_file::write(&self.file(ARCHIVE), archive, about)?;
+        self.remove_pictures()?;
+        if pictures {
+            self.write_pictures(manifest, archive, about)?;
+        }
+        atomic::write(&self.file(MANIFEST), |file| file.write_all(manifest.to_json().as_bytes()))
+    }
+
+    fn write_pictures(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
+        // In parallel, since most of the time goes into waiting for the disk.
         atomic::replace_folder(&self.file(ELITES), |folder| {
-            manifest.classes.iter().zip(&archive.elites).try_for_each(|(class, elite)| {
+            manifest.classes.par_iter().zip(&archive.elites).try_for_each(|(class, elite)| {
                 let name = Path::new(&class.file).file_name().expect("every elite's picture has a name");
-                pictures::write_png(&folder.join(name), about.canvas, &elite.image)
+                atomic::write_new(&folder.join(name), |file| pictures::encode_png(file, about.canvas, &elite.image))
             })
         })?;
         let sheet = Sheet::of_run(manifest, archive, about);
-        for page in 0..sheet.n_pages() {
-            let name = if page == 0 { "contact_sheet.png".into() } else { format!("contact_sheet-{}.png", page + 1) };
+        (0..sheet.n_pages()).into_par_iter().try_for_each(|page| {
             let Image { canvas, pixels } = sheet.page(page);
-            pictures::write_png(&self.file(&name), canvas, &pixels)?;
-        }
+            pictures::write_png(&self.file(&sheet.file(page)), canvas, &pixels)
+        })?;
         let lines = metrics::read(&self.file(METRICS))?;
         let Image { canvas, pixels } = convergence::draw(manifest, &lines);
-        pictures::write_png(&self.file(CONVERGENCE), canvas, &pixels)?;
-        atomic::write(&self.file(MANIFEST), |file| file.write_all(manifest.to_json().as_bytes()))
+        pictures::write_png(&self.file(CONVERGENCE), canvas, &pixels)
+    }
+
+    fn remove_pictures(&self) -> Result<()> {
+        atomic::remove(&self.file(CONVERGENCE))?;
+        for name in entries(&self.path)?.iter().filter(|name| Sheet::is_page(name)) {
+            atomic::remove(&self.file(name))?;
+        }
+        let elites = self.file(ELITES);
+        match fs::remove_dir_all(&elites) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &elites)(source)),
+            _ => Ok(()),
+        }
     }
 
     /// Takes `run.json` away, so that it never stands beside what is newer or half written.

@@ -109,11 +109,11 @@ fn dense_tiles<L: Lanes, const TILES: usize>(output: &mut [f32], input: &[f32], 
             }
         }
         // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
-        for output_index in 0..OUTPUTS {
-            let feature = block * OUTPUTS + output_index;
+        for (lane, sums) in sums.iter().enumerate() {
+            let feature = block * OUTPUTS + lane;
             if feature < layer.out_features {
                 for tile in 0..TILES {
-                    sums[output_index][tile].store(&mut output[(tile * layer.out_features + feature) * L::N..]);
+                    sums[tile].store(&mut output[(tile * layer.out_features + feature) * L::N..]);
                 }
             }
         }

@@ -1,53 +1,230 @@
-//! The CPU backend: one file a step, generic over the vector width.
+//! The CPU backend: rayon over the batch, lanes across pixels, genes or images. It is the embedded default and runs on
+//! any machine. Work is spread over the thread pool it is called in.
 //!
-//! Activations are `(tiles, channels, height, width, L::N)`: a tile is `L::N` images, one a lane, so that no step ever
-//! mixes lanes and every width gives the same bits.
+//! One file a step. Activations are `(tiles, channels, height, width, L::N)`: a tile is `L::N` images, one a lane, so that no
+//! step ever mixes lanes and every width gives the same bits.
 
+mod aligned;
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
 pub mod max_pool;
+pub mod niche_argmax;
+pub mod population;
 pub mod preprocess;
 pub mod relu;
+pub mod select;
 pub mod softmax;
 pub mod train;
 
-use std::ops::{Deref, DerefMut};
+pub use aligned::Aligned;
 
-/// f32 values that start at a cache line. A vector of 64 bytes that straddles two lines costs two accesses.
-#[derive(Debug)]
-pub struct Aligned {
-    memory: Vec<f32>,
-    start: usize,
-    len: usize,
+use super::{Backend, Counters, Job};
+use crate::archive::{Archive, Elite, content_hash};
+use crate::error::{Error, Result};
+use crate::rng::Philox;
+use crate::simd::Simd;
+use classify::Classifier;
+use niche_argmax::Winner;
+use population::Population;
+use select::Pair;
+use std::ops::Range;
+
+/// Candidates of a chunk unless the user says otherwise: enough to share out evenly, small enough for the caches.
+pub const DEFAULT_CHUNK: u32 = 4096;
+
+/// How the CPU works; nothing here changes a result.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub simd: Simd,
+    /// Most candidates held at once; even.
+    pub chunk: u32,
 }
 
-impl Aligned {
-    const LINE: usize = 64;
+/// A run's state on the CPU.
+pub struct CpuBackend {
+    job: Job,
+    options: Options,
+    philox: Philox,
+    classifier: Classifier,
+    /// Empty until generation 0 is inserted, or an archive restored.
+    archive: Archive,
+    pairs: Vec<Pair>,
+    population: Population,
+    /// `(chunk, height, width, channels)`
+    images: Vec<u8>,
+    /// `(chunk, n_classes)`
+    probabilities: Vec<f32>,
+    /// The best of this generation so far, a niche each.
+    winners: Vec<Winner>,
+    /// The winners themselves; `None` where the elite stays.
+    successors: Vec<Option<Elite>>,
+    replaced: u32,
+    skipped: u64,
+}
 
-    /// `len` zeros.
-    pub fn zeros(len: usize) -> Aligned {
-        let memory = vec![0.0f32; len + Self::LINE / size_of::<f32>() - 1];
-        let start = memory.as_ptr().align_offset(Self::LINE);
-        Aligned { memory, start, len }
-    }
-
-    /// Memory that `len` values take.
-    pub fn bytes(len: usize) -> usize {
-        len * size_of::<f32>() + Self::LINE - size_of::<f32>()
+impl CpuBackend {
+    /// Prepares `job`: all memory a run needs is taken here.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if a chunk does not fit into this machine's memory.
+    pub fn new(job: Job, options: Options) -> Result<CpuBackend> {
+        let chunk = options.chunk.min(job.batch);
+        let bytes = chunk_bytes(&job, chunk);
+        let memory = crate::telemetry::physical_memory();
+        if let Some(memory) = memory.filter(|&memory| bytes > memory / 2) {
+            let fits = (u128::from(chunk) * u128::from(memory / 2) / u128::from(bytes)) as u32 & !1;
+            return Err(Error::Refused(format!(
+                "a chunk of {chunk} candidates needs {} MB, half of this machine's memory is {} MB; use --chunk {fits} or less",
+                bytes >> 20,
+                memory >> 21,
+            )));
+        }
+        let n = chunk as usize;
+        let n_niches = job.classes.len();
+        Ok(CpuBackend {
+            philox: Philox::new(job.seed),
+            classifier: Classifier::new(&job.network, options.simd),
+            archive: Archive { generation: 0, classes: job.classes.clone(), elites: Vec::new() },
+            pairs: Vec::with_capacity(n / 2),
+            population: Population::new(&job, n),
+            images: vec![0; n * job.canvas.len()],
+            probabilities: vec![0.0; n * job.network.classes.len()],
+            winners: vec![Winner::NONE; n_niches],
+            successors: vec![None; n_niches],
+            replaced: 0,
+            skipped: 0,
+            options: Options { chunk, ..options },
+            job,
+        })
     }
 }
 
-impl Deref for Aligned {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        &self.memory[self.start..self.start + self.len]
-    }
+/// Bytes that a chunk's genomes, images and probabilities take, a CPPN counted at its capacity.
+pub fn chunk_bytes(job: &Job, chunk: u32) -> u64 {
+    let genome = match &job.encoding {
+        crate::genome::Encoding::Direct(_) => 4 * job.canvas.len(),
+        crate::genome::Encoding::Cppn(rules) => rules.capacity_bytes(),
+    };
+    u64::from(chunk) * (genome + job.canvas.len() + 4 * job.network.classes.len() + size_of::<Pair>() / 2) as u64
 }
 
-impl DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[self.start..self.start + self.len]
+impl Backend for CpuBackend {
+    fn describe(&self) -> String {
+        format!("cpu, {} threads, {}", rayon::current_num_threads(), self.options.simd)
+    }
+
+    fn chunk(&self) -> u32 {
+        self.options.chunk
+    }
+
+    fn randomise(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.population.randomise(self.options.simd, &self.philox, chunk);
+        Ok(())
+    }
+
+    fn select(&mut self, generation: u32, chunk: Range<u32>) -> Result<()> {
+        let n_niches = self.job.classes.len() as u32;
+        select::select(&mut self.pairs, &self.job.encoding, n_niches, &self.philox, generation, chunk);
+        Ok(())
+    }
+
+    fn vary(&mut self, generation: u32, chunk: Range<u32>) -> Result<()> {
+        let elites = &self.archive.elites;
+        self.skipped += self.population.vary(self.options.simd, elites, &self.pairs, &self.philox, generation, chunk);
+        Ok(())
+    }
+
+    fn render(&mut self, chunk: Range<u32>) -> Result<()> {
+        let images = &mut self.images[..chunk.len() * self.job.canvas.len()];
+        self.population.render(self.options.simd, images);
+        Ok(())
+    }
+
+    fn classify(&mut self, chunk: Range<u32>) -> Result<()> {
+        let images = &self.images[..chunk.len() * self.job.canvas.len()];
+        let probabilities = &mut self.probabilities[..chunk.len() * self.job.network.classes.len()];
+        self.classifier.classify(images, probabilities);
+        Ok(())
+    }
+
+    fn niche_argmax(&mut self, chunk: Range<u32>) -> Result<()> {
+        let n_classes = self.job.network.classes.len();
+        let probabilities = &self.probabilities[..chunk.len() * n_classes];
+        let before = self.winners.clone();
+        niche_argmax::niche_argmax(&mut self.winners, probabilities, &self.job.classes, n_classes, chunk.start);
+        // The chunk's buffers are reused by the next one: its winners are copied out now.
+        let mut hashed: Option<(u32, u64)> = None;
+        for niche in 0..self.winners.len() {
+            let candidate = self.winners[niche].candidate;
+            if self.winners[niche] == before[niche] {
+                continue;
+            }
+            let at = (candidate - chunk.start) as usize;
+            let probabilities = probabilities[at * n_classes..][..n_classes].to_vec();
+            let image = self.images[at * self.job.canvas.len()..][..self.job.canvas.len()].to_vec();
+            let genome = self.population.genome(at);
+            let content_hash = match hashed {
+                Some((of, hash)) if of == candidate => hash,
+                _ => content_hash(&probabilities, &image, &genome),
+            };
+            hashed = Some((candidate, content_hash));
+            // The generation is set when the elite enters the archive.
+            self.successors[niche] = Some(Elite { probabilities, image, genome, born: (0, candidate), content_hash });
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, generation: u32) -> Result<()> {
+        self.archive.generation = generation;
+        self.replaced = 0;
+        if generation == 0 {
+            if let Some(niche) = self.successors.iter().position(Option::is_none) {
+                return Err(Error::Refused(format!(
+                    "the network gives no image of generation 0 a probability for class {}: its answers are NaN; its weights \
+                     are too large for single precision",
+                    self.job.classes[niche]
+                )));
+            }
+            self.archive.elites = self.successors.iter_mut().filter_map(Option::take).collect();
+            self.replaced = self.archive.elites.len() as u32;
+        } else {
+            for (elite, successor) in self.archive.elites.iter_mut().zip(&mut self.successors) {
+                if let Some(mut successor) = successor.take() {
+                    successor.born.0 = generation;
+                    *elite = successor;
+                    self.replaced += 1;
+                }
+            }
+        }
+        for winner in &mut self.winners {
+            winner.candidate = Winner::NONE.candidate;
+        }
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters> {
+        Ok(Counters {
+            generation: self.archive.generation,
+            replaced: self.replaced,
+            skipped: self.skipped,
+            fitness: self.archive.fitness(),
+            archive_hash: self.archive.hash(),
+        })
+    }
+
+    fn archive(&mut self) -> Result<Archive> {
+        Ok(self.archive.clone())
+    }
+
+    fn restore(&mut self, archive: Archive, skipped: u64) -> Result<()> {
+        self.winners = archive
+            .fitness()
+            .into_iter()
+            .map(|fitness| Winner { fitness, candidate: Winner::NONE.candidate })
+            .collect();
+        self.archive = archive;
+        self.skipped = skipped;
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@
 //! at several steps or not at all.
 
 use super::{Activation, Graph, N_INPUTS};
+use std::ops::Range;
 
 /// The instruction list of a genome. Slots `0..4` are the input planes, slot `4 + i` is the result of
 /// instruction i, which reads slots below its own only.
@@ -42,14 +43,11 @@ pub struct Compiler {
     /// Edges grouped by target, in order of creation: node v owns `incoming[first[v]..first[v + 1]]`.
     first: Vec<u32>,
     incoming: Vec<Incoming>,
-    /// The step from which on a node's value stays.
-    settle: Vec<u32>,
-    /// Nodes on the longest path from an input to here, ends included; 0 where no input reaches.
-    reach: Vec<u32>,
-    /// The (node, step) values that are needed, chained by step and by node.
-    values: Vec<Value>,
-    last_of_step: Vec<u32>,
-    last_of_node: Vec<u32>,
+    nodes: Vec<Node>,
+    /// The values on the way from an output to the one that is looked at.
+    path: Vec<Pending>,
+    /// One an instruction.
+    emitted: Vec<Emitted>,
     program: Program,
 }
 
@@ -60,16 +58,32 @@ struct Incoming {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Value {
-    node: u16,
-    step: u32,
-    /// Known once it is emitted.
-    slot: u32,
-    previous_of_step: u32,
-    previous_of_node: u32,
+struct Node {
+    /// The step from which on the value stays; 0 in nodes that are no inputs means not known yet.
+    settle: u32,
+    /// Nodes on the longest path from an input to here, ends included; 0 where no input reaches.
+    reach: u32,
+    /// The instruction that was emitted last for this node, or [`NONE`].
+    last: u32,
 }
 
-/// Ends a chain of values.
+/// The value of a node at a step, some of whose sources are still to be looked at.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    node: u16,
+    step: u32,
+    /// Index in `incoming` of the next one.
+    next: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Emitted {
+    step: u32,
+    /// The instruction of the same node emitted before, or [`NONE`].
+    previous: u32,
+}
+
+/// No instruction.
 const NONE: u32 = u32::MAX;
 
 impl Compiler {
@@ -78,16 +92,33 @@ impl Compiler {
     /// The graph is one that [`Graph::random`] and [`Graph::vary`] make or [`Graph::validate`] accepts.
     pub fn compile(&mut self, graph: &Graph, max_weight: f32) -> &Program {
         self.group_by_target(graph);
-        let n_steps = self.settle_and_count_steps(graph);
-        self.find_needed_values(graph, n_steps);
-        self.emit(graph, max_weight);
+        self.nodes.clear();
+        self.nodes.resize(N_INPUTS, Node { settle: 0, reach: 1, last: NONE });
+        self.nodes.resize(graph.n_nodes(), Node { settle: 0, reach: 0, last: NONE });
+        let outputs = N_INPUTS as u16..graph.first_hidden() as u16;
+
+        // A path of L edges has L + 1 nodes; T is 1 if no input reaches an output.
+        let mut n_steps = 1;
+        for output in outputs.clone() {
+            self.measure(output);
+            n_steps = n_steps.max(self.nodes[usize::from(output)].reach);
+        }
+
+        self.emitted.clear();
+        self.program.instructions.clear();
+        self.program.terms.clear();
+        self.program.outputs.clear();
+        for output in outputs {
+            let step = n_steps.min(self.nodes[usize::from(output)].settle);
+            self.emit(output, step, graph, max_weight);
+            self.program.outputs.push(self.slot(output, step).expect("just emitted"));
+        }
         &self.program
     }
 
     fn group_by_target(&mut self, graph: &Graph) {
-        let n_nodes = graph.n_nodes();
         self.first.clear();
-        self.first.resize(n_nodes + 1, 0);
+        self.first.resize(graph.n_nodes() + 1, 0);
         for edge in &graph.edges {
             self.first[usize::from(edge.target)] += 1;
         }
@@ -96,6 +127,7 @@ impl Compiler {
             end += *first;
             *first = end;
         }
+        // Each group fills from its end: last edges first.
         self.incoming.clear();
         self.incoming.resize(graph.edges.len(), Incoming::default());
         for edge in graph.edges.iter().rev() {
@@ -105,123 +137,98 @@ impl Compiler {
         }
     }
 
-    /// Fills `settle` and `reach`; returns T.
-    fn settle_and_count_steps(&mut self, graph: &Graph) -> u32 {
-        self.settle.clear();
-        self.settle.resize(graph.n_nodes(), 1);
-        self.settle[..N_INPUTS].fill(0);
-        self.reach.clear();
-        self.reach.resize(graph.n_nodes(), 0);
-        self.reach[..N_INPUTS].fill(1);
-        // Edges of a path mostly stand in its order: a few sweeps settle everything.
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for edge in &graph.edges {
-                let (source, target) = (usize::from(edge.source), usize::from(edge.target));
-                if self.settle[target] <= self.settle[source] {
-                    self.settle[target] = self.settle[source] + 1;
-                    changed = true;
-                }
-                if self.reach[source] > 0 && self.reach[target] <= self.reach[source] {
-                    self.reach[target] = self.reach[source] + 1;
-                    changed = true;
-                }
-            }
-        }
-        // A path of L edges has L + 1 nodes; T is 1 if no input reaches an output.
-        let longest = self.reach[N_INPUTS..graph.first_hidden()].iter().copied().max();
-        longest.unwrap_or(0).max(1)
-    }
-
-    fn incoming(&self, node: u16) -> std::ops::Range<usize> {
+    fn incoming(&self, node: u16) -> Range<usize> {
         self.first[usize::from(node)] as usize..self.first[usize::from(node) + 1] as usize
     }
 
-    /// The needed value of `node` at `step`, if it has been found already.
-    fn value(&self, node: u16, step: u32) -> Option<u32> {
-        let mut at = self.last_of_node[usize::from(node)];
-        while at != NONE && self.values[at as usize].step != step {
-            at = self.values[at as usize].previous_of_node;
-        }
-        (at != NONE).then_some(at)
+    fn pending(&self, node: u16, step: u32) -> Pending {
+        Pending { node, step, next: self.first[usize::from(node)] }
     }
 
-    fn need(&mut self, node: u16, step: u32) {
-        if self.value(node, step).is_some() {
-            return;
-        }
-        let (of_step, of_node) = (&mut self.last_of_step[step as usize], &mut self.last_of_node[usize::from(node)]);
-        let index = self.values.len() as u32;
-        self.values.push(Value { node, step, slot: NONE, previous_of_step: *of_step, previous_of_node: *of_node });
-        (*of_step, *of_node) = (index, index);
-    }
-
-    /// Walks from the outputs at step T down to step 1: a value needs those of its sources one step earlier.
-    fn find_needed_values(&mut self, graph: &Graph, n_steps: u32) {
-        self.values.clear();
-        self.last_of_step.clear();
-        self.last_of_step.resize(n_steps as usize + 1, NONE);
-        self.last_of_node.clear();
-        self.last_of_node.resize(graph.n_nodes(), NONE);
-        self.program.outputs.clear();
-        for output in N_INPUTS..graph.first_hidden() {
-            let step = n_steps.min(self.settle[output]);
-            self.program.outputs.push(self.values.len() as u32); // becomes a slot when it is emitted
-            self.need(output as u16, step);
-        }
-        for step in (1..=n_steps).rev() {
-            let mut at = self.last_of_step[step as usize];
-            while at != NONE {
-                let Value { node, previous_of_step, .. } = self.values[at as usize];
-                for i in self.incoming(node) {
-                    let source = self.incoming[i].source;
-                    let earlier = (step - 1).min(self.settle[usize::from(source)]);
-                    if earlier > 0 {
-                        self.need(source, earlier);
-                    }
-                }
-                at = previous_of_step;
+    /// Finds `settle` and `reach` of `node` and of all that it depends on, depth first. (Not by recursion: paths
+    /// may be as long as the genome's capacity.)
+    fn measure(&mut self, node: u16) {
+        self.path.push(self.pending(node, 0));
+        while let Some(&Pending { node, next, .. }) = self.path.last() {
+            let unknown = (next as usize..self.incoming(node).end).find(|&i| {
+                let source = usize::from(self.incoming[i].source);
+                source >= N_INPUTS && self.nodes[source].settle == 0
+            });
+            if let Some(i) = unknown {
+                self.path.last_mut().expect("not empty").next = i as u32 + 1;
+                self.path.push(self.pending(self.incoming[i].source, 0));
+                continue;
             }
+            let (mut settle, mut reach) = (1, 0);
+            for incoming in &self.incoming[self.incoming(node)] {
+                let source = self.nodes[usize::from(incoming.source)];
+                settle = settle.max(source.settle + 1);
+                if source.reach > 0 {
+                    reach = reach.max(source.reach + 1);
+                }
+            }
+            self.nodes[usize::from(node)] = Node { settle, reach, last: NONE };
+            self.path.pop();
         }
     }
 
-    /// Writes the needed values in the order of their steps. At step 0 inputs have their slots and all else
-    /// is 0; terms of the latter are left out: `fma(w, 0, p)` is p, but for the sign of a zero p, and that
-    /// reaches no pixel (no activation tells -0 from +0 except by the sign of a zero, and a pixel takes the
-    /// absolute value).
-    fn emit(&mut self, graph: &Graph, max_weight: f32) {
-        self.program.instructions.clear();
-        self.program.terms.clear();
-        for step in 1..self.last_of_step.len() {
-            let mut at = self.last_of_step[step];
-            while at != NONE {
-                let Value { node, step, previous_of_step, .. } = self.values[at as usize];
-                let n_terms_before = self.program.terms.len();
-                for i in self.incoming(node) {
-                    let Incoming { source, gene } = self.incoming[i];
-                    let earlier = (step - 1).min(self.settle[usize::from(source)]);
-                    let slot = if usize::from(source) < N_INPUTS {
-                        u32::from(source)
-                    } else if earlier > 0 {
-                        let value = self.value(source, earlier).expect("found on the way down");
-                        self.values[value as usize].slot
-                    } else {
-                        continue;
-                    };
-                    let weight = (2.0 * max_weight).mul_add(gene, -max_weight);
-                    self.program.terms.push(Term { slot, weight });
-                }
-                self.values[at as usize].slot = (N_INPUTS + self.program.instructions.len()) as u32;
-                self.program.instructions.push(Instruction {
-                    activation: graph.activations[usize::from(node)],
-                    n_terms: (self.program.terms.len() - n_terms_before) as u32,
-                });
-                at = previous_of_step;
+    /// The slot of the value of `node`, not an input, at `step`, if it has been emitted.
+    fn slot(&self, node: u16, step: u32) -> Option<u32> {
+        let mut at = self.nodes[usize::from(node)].last;
+        while at != NONE && self.emitted[at as usize].step != step {
+            at = self.emitted[at as usize].previous;
+        }
+        (at != NONE).then_some(N_INPUTS as u32 + at)
+    }
+
+    /// The step at which a value at `step` sees `source`.
+    fn step_seen(&self, source: u16, step: u32) -> u32 {
+        (step - 1).min(self.nodes[usize::from(source)].settle)
+    }
+
+    /// Emits the value of `node` at `step` after all that it depends on, depth first.
+    fn emit(&mut self, node: u16, step: u32, graph: &Graph, max_weight: f32) {
+        self.path.push(self.pending(node, step));
+        while let Some(&Pending { node, step, next }) = self.path.last() {
+            let missing = (next as usize..self.incoming(node).end).find(|&i| {
+                let source = self.incoming[i].source;
+                let seen = self.step_seen(source, step);
+                seen > 0 && self.slot(source, seen).is_none()
+            });
+            if let Some(i) = missing {
+                let source = self.incoming[i].source;
+                self.path.last_mut().expect("not empty").next = i as u32 + 1;
+                self.path.push(self.pending(source, self.step_seen(source, step)));
+                continue;
             }
+            self.emit_instruction(node, step, graph, max_weight);
+            self.path.pop();
         }
-        for output in &mut self.program.outputs {
-            *output = self.values[*output as usize].slot;
+    }
+
+    /// At step 0 inputs have their slots and all else is 0. Terms of the latter are left out: `fma(w, 0, p)`
+    /// is p, but for the sign of a zero p, and that reaches no pixel: no activation tells -0 from +0 but by the
+    /// sign of a zero, and a pixel takes the absolute value.
+    fn emit_instruction(&mut self, node: u16, step: u32, graph: &Graph, max_weight: f32) {
+        let n_terms_before = self.program.terms.len();
+        for i in self.incoming(node) {
+            let Incoming { source, gene } = self.incoming[i];
+            let seen = self.step_seen(source, step);
+            let slot = if usize::from(source) < N_INPUTS {
+                u32::from(source)
+            } else if seen > 0 {
+                self.slot(source, seen).expect("emitted before")
+            } else {
+                continue;
+            };
+            let weight = (2.0 * max_weight).mul_add(gene, -max_weight);
+            self.program.terms.push(Term { slot, weight });
         }
+        let n_terms = (self.program.terms.len() - n_terms_before) as u32;
+        let activation = graph.activations[usize::from(node)];
+        let last = &mut self.nodes[usize::from(node)].last;
+        self.emitted.push(Emitted { step, previous: *last });
+        *last = self.program.instructions.len() as u32;
+        self.program.instructions.push(Instruction { activation, n_terms });
     }
 }

@@ -146,7 +146,21 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// Bytes of a genome at full capacity.
+    pub fn capacity_bytes(&self) -> usize {
+        size_of::<Graph>()
+            + self.max_nodes as usize * size_of::<Activation>()
+            + self.max_edges as usize * size_of::<Edge>()
+    }
+}
+
 impl Graph {
+    /// No nodes and no edges: what a slot of a population holds before its first genome.
+    pub fn empty(n_outputs: usize) -> Graph {
+        Graph { n_outputs, activations: Vec::new(), edges: Vec::new() }
+    }
+
     /// A genome with no hidden nodes and every input joined to every output (spec 5.4); edges are created
     /// output by output, input by input. Of the candidate's [`Purpose::CppnInit`] words of generation 0, word
     /// i is the activation of node i, and the weight genes follow in the order of the edges.

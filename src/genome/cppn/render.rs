@@ -17,7 +17,7 @@ use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
 const STRIP: usize = 7;
 
 /// What a block's values may take of the first-level cache, in bytes.
-const BLOCK_BYTES: usize = 24 * 1024;
+const BLOCK_BYTES: usize = 32 * 1024;
 
 /// The four inputs of every pixel (spec 5.1), row by row, computed once per canvas.
 #[derive(Clone, Debug)]
