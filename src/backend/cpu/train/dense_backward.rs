@@ -142,6 +142,7 @@ fn weight_gradient_blocks<L: Lanes, const OUTPUTS: usize>(
             // The rest of the tree of `Slots::total`: s and s + 2, then s and s + 1.
             let sums = add(add(sums[0], sums[2]), add(sums[1], sums[3]));
             // Constant bounds: indexed by a variable, the sums would live in memory, not in registers.
+            #[allow(clippy::needless_range_loop)]
             for o in 0..OUTPUTS {
                 let output = block * OUTPUTS + o;
                 if output < n {

@@ -39,6 +39,7 @@ use super::softmax::softmax;
 use crate::error::{Error, Result};
 use crate::network::{Layer, Network, Parameters, Preprocess, Shape};
 use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
+use crate::telemetry;
 use conv2d_backward::{Conv2dInputGradient, block_outputs, conv2d_weight_gradient};
 use dense_backward::{dense_input_gradient, dense_weight_gradient, row_stride, to_rows};
 use max_pool_backward::max_pool_backward;
@@ -104,7 +105,7 @@ pub struct Trainer {
 /// A layer with its shapes and, if it learns, its parameters.
 #[derive(Debug)]
 enum Step {
-    Conv2d { layer: PackedConv2d, backward: Option<Conv2dInputGradient>, learned: Learned },
+    Conv2d { layer: PackedConv2d, backward: Option<Box<Conv2dInputGradient>>, learned: Learned },
     MaxPool { input: Shape, output: Shape, kernel: usize, stride: usize },
     Relu,
     Dense { layer: PackedDense, learned: Learned },
@@ -144,7 +145,7 @@ impl Trainer {
     /// current pool.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming the layer that cannot be trained.
+    /// [`Error::Refused`] naming the layer that cannot be trained, or if the batch needs more than half of the memory.
     pub fn new(network: &Network, batch: usize, sgd: Sgd, simd: Simd) -> Result<Trainer> {
         assert!(batch > 0, "a batch has at least one image");
         let shapes = network.shapes();
@@ -161,7 +162,7 @@ impl Trainer {
                     let learned = next();
                     let layer = PackedConv2d::new(geometry, &learned.parameters);
                     let backward = (index > first_learned)
-                        .then(|| Conv2dInputGradient::new(geometry, &learned.parameters))
+                        .then(|| Conv2dInputGradient::new(geometry, &learned.parameters).map(Box::new))
                         .transpose()
                         .map_err(|reason| {
                             Error::Refused(format!("network {:?}, layer {name:?}: {reason}", network.name))
@@ -177,15 +178,22 @@ impl Trainer {
                 Layer::Softmax => Step::Softmax { classes: output.len() },
             });
         }
+        let lanes = batch.next_multiple_of(SLOTS);
+        let lens = Group::lens(&shapes, &steps, first_learned);
+        let bytes = lanes as u64 * (lens.iter().flatten().sum::<usize>() * size_of::<f32>()) as u64;
+        if let Some(memory) = telemetry::physical_memory().filter(|&memory| bytes > memory / 2) {
+            return Err(Error::Refused(format!(
+                "a batch of {batch} images needs {} MB, half of this machine's memory is {} MB; use --batch {} or less",
+                bytes >> 20,
+                memory >> 21,
+                u128::from(memory / 2) * lanes as u128 / u128::from(bytes) / SLOTS as u128 * SLOTS as u128
+            )));
+        }
         let group_tiles =
             if batch >= GROUP_TILES * simd.width() * rayon::current_num_threads() { GROUP_TILES } else { 1 };
         let group_images = group_tiles * simd.width();
-        let groups = (0..batch.next_multiple_of(SLOTS).div_ceil(group_images))
-            .map(|group| {
-                let lanes = group_images.min(batch.next_multiple_of(SLOTS) - group * group_images);
-                Group::new(&shapes, &steps, first_learned, lanes)
-            })
-            .collect();
+        let groups =
+            (0..lanes).step_by(group_images).map(|first| Group::new(&lens, group_images.min(lanes - first))).collect();
         Ok(Trainer {
             simd,
             sgd,
@@ -363,21 +371,21 @@ fn update(weights: &mut [f32], velocity: &mut [f32], gradient: &[f32], sgd: Sgd,
 
 impl Group {
     /// Memory for `lanes` images.
-    fn new(shapes: &[Shape], steps: &[Step], first_learned: usize, lanes: usize) -> Group {
-        let activations = shapes.iter().map(|shape| Aligned::zeros(lanes * shape.len())).collect();
-        let gradients = shapes
-            .iter()
-            .enumerate()
-            .map(|(index, shape)| Aligned::zeros(if index > first_learned { lanes * shape.len() } else { 0 }))
-            .collect();
-        let rows = steps
-            .iter()
-            .map(|step| match step {
-                Step::Dense { layer, .. } => Aligned::zeros(lanes * row_stride(layer.in_features())),
-                _ => Aligned::zeros(0),
-            })
-            .collect();
+    fn new(lens: &[Vec<usize>; 3], lanes: usize) -> Group {
+        let [activations, gradients, rows] =
+            lens.each_ref().map(|lens| lens.iter().map(|len| Aligned::zeros(len * lanes)).collect());
         Group { activations, gradients, rows, losses: vec![0.0; lanes] }
+    }
+
+    /// Values of one image in each of `activations`, `gradients` and `rows`.
+    fn lens(shapes: &[Shape], steps: &[Step], first_learned: usize) -> [Vec<usize>; 3] {
+        let activations: Vec<usize> = shapes.iter().map(Shape::len).collect();
+        let gradients = activations.iter().enumerate().map(|(index, &len)| if index > first_learned { len } else { 0 });
+        let rows = steps.iter().map(|step| match step {
+            Step::Dense { layer, .. } => row_stride(layer.in_features()),
+            _ => 0,
+        });
+        [activations.clone(), gradients.collect(), rows.collect()]
     }
 }
 
@@ -437,6 +445,8 @@ impl Pass<'_> {
                     softmax::<L>(output, *classes);
                     for (image, (loss, &label)) in losses.iter_mut().zip(self.labels).enumerate() {
                         let probability = output[((image / L::N) * classes + usize::from(label)) * L::N + image % L::N];
+                        // Caffe's limit keeps a hopeless image from making the sum infinite; a NaN stays.
+                        let probability = if probability < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { probability };
                         *loss = -f64::from(probability).ln();
                     }
                 }
