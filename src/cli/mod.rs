@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. What the user gives is checked here, once.
 
 pub mod evolve;
+pub mod train;
 
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -33,6 +34,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Evolve(evolve::Args),
+    Train(train::Args),
 }
 
 impl Cli {
@@ -44,6 +46,7 @@ impl Cli {
         self.start_log();
         match self.command {
             Command::Evolve(args) => args.run(self.quiet),
+            Command::Train(args) => args.run(self.quiet),
         }
     }
 

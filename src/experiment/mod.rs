@@ -3,3 +3,4 @@
 pub mod config;
 pub mod progress;
 pub mod request;
+pub mod train;

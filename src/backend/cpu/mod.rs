@@ -15,6 +15,7 @@ pub mod preprocess;
 pub mod relu;
 pub mod select;
 pub mod softmax;
+pub mod train;
 
 pub use aligned::Aligned;
 
