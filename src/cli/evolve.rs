@@ -3,11 +3,13 @@
 use super::Source;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
+use crate::experiment::evolve;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
+use crate::output::{ClassResult, Manifest, confidence_text, hash_text};
 use crate::simd::Simd;
 use clap::builder::StyledStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use tracing::info;
 
@@ -164,7 +166,8 @@ impl Args {
             let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
             return super::print(&text);
         }
-        Ok(())
+        let (manifest, folder) = evolve::run(request)?;
+        super::print(&if self.json { manifest.to_json() } else { summary(&manifest, &folder) })
     }
 
     /// What the call asks for.
@@ -252,6 +255,26 @@ impl Args {
         let classes = parse_classes(list, &[]).map_err(|reason| Error::Usage(format!("--classes: {reason}")))?;
         Ok(classes.into_iter().map(i64::from).collect())
     }
+}
+
+/// What a person wants to know of a finished run.
+fn summary(manifest: &Manifest, folder: &Path) -> String {
+    let Manifest { generation, evaluations, seconds, genomes_per_second, statistics, .. } = manifest;
+    let n_classes = manifest.classes.len();
+    let mut text = format!("{:>5}  {:<24} {:>10}\n", "class", "name", "confidence");
+    for ClassResult { class, name, confidence, .. } in &manifest.classes {
+        text.push_str(&format!("{class:>5}  {name:<24} {:>10}\n", confidence_text(*confidence)));
+    }
+    text.push_str(&format!(
+        "\n{} of {n_classes} classes at 0.9999 or more, median {}\n",
+        statistics.over_9999,
+        confidence_text(statistics.median as f32)
+    ));
+    text.push_str(&format!(
+        "generation {generation}, {evaluations} genomes in {seconds:.1} s, {genomes_per_second:.0} a second\n"
+    ));
+    text.push_str(&format!("archive hash {}\n{}\n", hash_text(manifest.archive_hash), folder.display()));
+    text
 }
 
 fn even(text: &str) -> Result<u32, String> {
