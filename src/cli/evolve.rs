@@ -1,13 +1,12 @@
 //! `pareidolia evolve`: the main job.
 
-use super::Source;
+use super::{Source, Speed};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
 use crate::experiment::evolve;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
 use crate::output::{ClassResult, Manifest, confidence_text, hash_text};
-use crate::simd::Simd;
 use clap::builder::StyledStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -116,17 +115,12 @@ pub struct Args {
     #[arg(long, default_value = "auto", help_heading = "How it runs")]
     device: Device,
 
-    /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "How it runs")]
-    threads: Option<u16>,
-
-    /// Vector instructions: `auto`, `plain`, `avx2` or `avx512`
-    #[arg(long, value_name = "SET", default_value = "auto", help_heading = "How it runs")]
-    simd: Simd,
-
     /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
     #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
     chunk: Option<u32>,
+
+    #[command(flatten)]
+    speed: Speed,
 }
 
 /// A place to run.
@@ -193,8 +187,8 @@ impl Args {
                 Device::Cpu | Device::Cuda(_) => "--device cpu",
             },
             stop: overrides,
-            threads: super::threads(self.threads),
-            simd: self.simd,
+            threads: self.speed.threads(),
+            simd: self.speed.simd,
             chunk: self.chunk,
             progress: if quiet { ProgressMode::None } else { self.progress },
             pictures: !self.no_pictures,
@@ -252,7 +246,10 @@ impl Args {
 
     /// The classes of `list`; only names of classes need the network.
     fn classes(&self, list: &str) -> Result<Vec<i64>> {
-        let classes = parse_classes(list, &[]).map_err(|reason| Error::Usage(format!("--classes: {reason}")))?;
+        let classes = parse_classes(list, &[]).or_else(|_| {
+            parse_classes(list, &self.source.network()?.classes)
+                .map_err(|reason| Error::Usage(format!("--classes: {reason}")))
+        })?;
         Ok(classes.into_iter().map(i64::from).collect())
     }
 }

@@ -206,6 +206,11 @@ impl RunFolder {
     }
 }
 
+/// The archive that `path` means: that of a run, if it is a folder, or a file of its own.
+pub fn archive_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(ARCHIVE) } else { path.to_path_buf() }
+}
+
 /// Whether `path` is the folder of a run that can be continued.
 pub fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).is_file()
