@@ -111,7 +111,12 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
             }
         }
     }
-    Err(Error::file(dir, format!("neither it nor its folder mnist holds {name} or {name}.gz (MNIST in IDX format)")))
+    Err(Error::file(
+        dir,
+        format!(
+            "neither it nor its folder mnist holds {name} or {name}.gz (MNIST in IDX format; --data or PAREIDOLIA_DATA names the folder)"
+        ),
+    ))
 }
 
 /// Reads the images of an IDX file, plain or gzip.

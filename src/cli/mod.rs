@@ -4,6 +4,7 @@ pub mod classify;
 pub mod evolve;
 pub mod info;
 pub mod render;
+pub mod train;
 
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -41,6 +42,7 @@ enum Command {
     Evolve(evolve::Args),
     Classify(classify::Args),
     Render(render::Args),
+    Train(train::Args),
     Info(info::Args),
 }
 
@@ -55,6 +57,7 @@ impl Cli {
             Command::Evolve(args) => args.run(self.quiet),
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
+            Command::Train(args) => args.run(self.quiet),
             Command::Info(args) => args.run(),
         }
     }

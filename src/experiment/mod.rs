@@ -6,3 +6,4 @@ pub mod evolve;
 pub mod progress;
 pub mod render;
 pub mod request;
+pub mod train;

@@ -56,6 +56,14 @@ impl Progress {
         }
     }
 
+    /// Lets `say` write to stderr without a bar in its way.
+    pub fn suspend(&self, say: impl FnOnce()) {
+        match self {
+            Progress::Bar(bar) => bar.suspend(say),
+            _ => say(),
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(self) {
         if let Progress::Bar(bar) = self {

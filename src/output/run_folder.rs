@@ -172,7 +172,7 @@ impl RunFolder {
 
     fn write_pictures(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
         // In parallel, since most of the time goes into waiting for the disk.
-        atomic::replace_folder(&self.file(ELITES), |folder| {
+        atomic::create_folder(&self.file(ELITES), |folder| {
             manifest.classes.par_iter().zip(&archive.elites).try_for_each(|(class, elite)| {
                 let name = Path::new(&class.file).file_name().expect("every elite's picture has a name");
                 atomic::write_new(&folder.join(name), |file| pictures::encode_png(file, about.canvas, &elite.image))

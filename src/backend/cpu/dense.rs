@@ -9,6 +9,8 @@
 //! Mapping   a register block is OUTPUTS features x two tiles: each weight that comes from memory serves both.
 //! Numbers   one accumulator per output, from the bias, k ascending, fused. Exact: the same bits at every width and tile.
 
+use rayon::prelude::*;
+
 use crate::network::Parameters;
 use crate::simd::Lanes;
 
@@ -44,14 +46,18 @@ impl PackedDense {
     pub fn pack(&mut self, parameters: &Parameters) {
         assert_eq!(parameters.weight.len(), self.out_features * self.in_features);
         assert_eq!(parameters.bias.len(), self.out_features);
-        let rows = parameters.weight.chunks_exact(self.in_features).zip(&parameters.bias);
-        for (feature, (row, &bias)) in rows.enumerate() {
-            let (block, lane) = (feature / OUTPUTS, feature % OUTPUTS);
-            self.bias[block][lane] = bias;
-            for (packed, &weight) in self.weights[block * self.in_features..].iter_mut().zip(row) {
-                packed[lane] = weight;
+        let (k, weight) = (self.in_features, &parameters.weight);
+        // In parallel: training packs once an iteration.
+        self.weights.par_chunks_mut(k).zip(&mut self.bias).enumerate().for_each(|(block, (packed, bias))| {
+            let first = block * OUTPUTS;
+            let rows = weight[first * k..].chunks_exact(k).zip(&parameters.bias[first..]);
+            for (lane, (row, &value)) in rows.take(OUTPUTS).enumerate() {
+                bias[lane] = value;
+                for (packed, &weight) in packed.iter_mut().zip(row) {
+                    packed[lane] = weight;
+                }
             }
-        }
+        });
     }
 
     /// Values of one image that go in.

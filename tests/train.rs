@@ -1,0 +1,442 @@
+//! Training: gradients against finite differences, the written rules bit for bit, the recipe, the command line, and the
+//! weights that come with the program.
+
+mod common;
+#[path = "reference/train.rs"]
+mod reference;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pareidolia::backend::cpu::classify::Classifier;
+use pareidolia::backend::cpu::train::{Sgd, Trainer};
+use pareidolia::dataset::{IdxImages, IdxLabels, Mnist, Split};
+use pareidolia::experiment::progress::ProgressMode;
+use pareidolia::experiment::train::{Order, Recipe, initial_parameters, train};
+use pareidolia::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape, lenet};
+use pareidolia::rng::{Philox, Purpose};
+use pareidolia::simd::Simd;
+use rayon::ThreadPoolBuilder;
+use reference::Reference;
+
+const SGD: Sgd = Sgd { momentum: 0.9, decay: 0.0005, bias_rate: 2.0 };
+
+fn network(input: Shape, layers: Vec<Layer>, seed: u64) -> Network {
+    let channel_order = if input.channels == 1 { ChannelOrder::Grey } else { ChannelOrder::Rgb };
+    let preprocess = Preprocess { scale: 1.0 / 256.0, mean: Vec::new(), channel_order };
+    let mut parameters = initial_parameters(input, &layers, seed);
+    // Biases of their own, so that none is hidden by the others being 0.
+    for (layer, parameters) in parameters.iter_mut().enumerate() {
+        for (index, bias) in parameters.bias.iter_mut().enumerate() {
+            *bias = (word(seed, 100 + layer as u32, index as u32) % 201) as f32 * 0.001 - 0.1;
+        }
+    }
+    let shapes = pareidolia::network::shapes(input, &layers).unwrap();
+    let classes = (0..shapes.last().unwrap().len()).map(|class| class.to_string()).collect();
+    Network::new("test", input, preprocess, layers, parameters, classes).unwrap()
+}
+
+fn word(seed: u64, stream: u32, index: u32) -> u32 {
+    Philox::new(seed).draws(Purpose::DirectInit, stream, 0).word(index)
+}
+
+fn conv2d(name: &str, out_channels: usize, kernel: usize, stride: usize, padding: usize, groups: usize) -> Layer {
+    Layer::Conv2d { name: name.to_string(), out_channels, kernel, stride, padding, groups }
+}
+
+fn dense(name: &str, out_features: usize) -> Layer {
+    Layer::Dense { name: name.to_string(), out_features }
+}
+
+/// A small network with what the kernels tell apart: stride, padding, groups, 1, 3 and 10 input channels a group, sizes
+/// that no block divides, pooling windows that overlap, touch, and are clipped, ReLU before pooling (ties).
+fn odd_network() -> Network {
+    let layers = vec![
+        conv2d("conv1", 6, 3, 2, 1, 3),
+        Layer::Relu,
+        Layer::MaxPool { kernel: 3, stride: 2 },
+        conv2d("conv2", 10, 3, 1, 1, 2),
+        conv2d("conv3", 7, 2, 1, 0, 1),
+        Layer::MaxPool { kernel: 2, stride: 2 },
+        dense("fc1", 37),
+        Layer::Relu,
+        dense("fc2", 5),
+        Layer::Softmax,
+    ];
+    network(Shape { channels: 3, height: 20, width: 17 }, layers, 3)
+}
+
+fn random_batch(network: &Network, batch: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let images = (0..batch * network.input.len()).map(|at| (word(seed, 0, at as u32) >> 24) as u8).collect();
+    let labels = (0..batch).map(|at| (word(seed, 1, at as u32) as usize % network.classes.len()) as u8).collect();
+    (images, labels)
+}
+
+#[test]
+fn reference_gradients_are_those_of_finite_differences() {
+    let network = odd_network();
+    let (images, labels) = random_batch(&network, 3, 5);
+    let mut reference = Reference::<f64>::new(&network);
+    let gradients = reference.gradients(&images, &labels);
+    let mut worst: f64 = 0.0;
+    for layer in 0..gradients.len() {
+        for bias in [false, true] {
+            let pick = |pair: &mut (Vec<f64>, Vec<f64>)| std::mem::take(if bias { &mut pair.1 } else { &mut pair.0 });
+            let gradient = pick(&mut gradients[layer].clone());
+            let largest = gradient.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+            for at in (0..gradient.len()).step_by(gradient.len() / 60 + 1) {
+                // Central difference: the third derivative's share is about h^2 = 1e-10, rounding's 1e-16 / h = 1e-11,
+                // each times a loss of about 1; the gradients of a layer are at least 1e-3. A kink of ReLU or pooling
+                // within h would show as an error near the gradient itself.
+                let h = 1e-5;
+                let mut loss_at = |offset: f64| {
+                    let pair = &mut reference.parameters[layer];
+                    let value = if bias { &mut pair.1[at] } else { &mut pair.0[at] };
+                    let before = *value;
+                    *value += offset;
+                    let loss = reference.loss(&images, &labels);
+                    let pair = &mut reference.parameters[layer];
+                    *(if bias { &mut pair.1[at] } else { &mut pair.0[at] }) = before;
+                    loss
+                };
+                let difference = (loss_at(h) - loss_at(-h)) / (2.0 * h);
+                let error = (difference - gradient[at]).abs() / largest;
+                assert!(
+                    error < 1e-6,
+                    "layer {layer} {} {at}: difference {difference:e}, gradient {:e}",
+                    if bias { "bias" } else { "weight" },
+                    gradient[at]
+                );
+                worst = worst.max(error);
+            }
+        }
+    }
+    println!("worst error {worst:.1e} of the layer's largest gradient");
+}
+
+/// `parameters` as bits, to compare.
+fn bits(parameters: &[Parameters]) -> Vec<Vec<u32>> {
+    parameters.iter().flat_map(|p| [&p.weight, &p.bias]).map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+#[test]
+fn gradients_follow_the_written_rules_in_every_bit_at_every_width_and_batch() {
+    // Round the edges of the slots (16) and of two vectors; with one and with two tiles a group.
+    for (network, batches) in [(odd_network(), &[1, 15, 16, 17, 40, 64][..]), (lenet_network(1), &[3])] {
+        for &batch in batches {
+            let (images, labels) = random_batch(&network, batch, 7);
+            let reference = Reference::<f32>::new(&network);
+            let want: Vec<Parameters> = reference
+                .gradients(&images, &labels)
+                .into_iter()
+                .filter(|(_, bias)| !bias.is_empty())
+                .map(|(weight, bias)| Parameters { weight, bias })
+                .collect();
+            for simd in Simd::available() {
+                let mut trainer = Trainer::new(&network, batch, SGD, simd).unwrap();
+                let loss = trainer.step(&images, &labels, 0.01);
+                let got = trainer.gradients();
+                assert_eq!(got.len(), want.len());
+                for (layer, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let case = format!("{simd}, batch {batch}, layer {layer}");
+                    assert_same(&got.weight, &want.weight, &format!("{case}, weight"));
+                    assert_same(&got.bias, &want.bias, &format!("{case}, bias"));
+                }
+                assert_eq!(loss, reference.loss(&images, &labels), "{simd}, batch {batch}");
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_same(got: &[f32], want: &[f32], case: &str) {
+    assert_eq!(got.len(), want.len(), "{case}: lengths differ");
+    for (at, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!(got.to_bits() == want.to_bits(), "{case} {at}: got {got:e}, want {want:e}");
+    }
+}
+
+#[test]
+fn update_is_caffes_with_momentum_decay_and_faster_biases() {
+    let network = odd_network();
+    let (images, labels) = random_batch(&network, 16, 9);
+    let mut trainer = Trainer::new(&network, 16, SGD, Simd::detect()).unwrap();
+    let mut want = network.parameters.clone();
+    let mut velocity: Vec<[Vec<f32>; 2]> =
+        want.iter().map(|p| [vec![0.0; p.weight.len()], vec![0.0; p.bias.len()]]).collect();
+    for rate in [0.01, 0.02, 0.005] {
+        trainer.step(&images, &labels, rate);
+        for ((want, velocity), gradient) in want.iter_mut().zip(&mut velocity).zip(trainer.gradients()) {
+            let [weight_velocity, bias_velocity] = velocity;
+            for (values, velocity, gradient, rate) in [
+                (&mut want.weight, weight_velocity, gradient.weight, rate),
+                (&mut want.bias, bias_velocity, gradient.bias, 2.0 * rate),
+            ] {
+                for ((w, v), g) in values.iter_mut().zip(velocity).zip(gradient) {
+                    let decayed = 0.0005f32.mul_add(*w, g);
+                    *v = 0.9f32.mul_add(*v, rate * decayed);
+                    *w -= *v;
+                }
+            }
+        }
+        assert_eq!(bits(&trainer.parameters()), bits(&want), "rate {rate}");
+    }
+}
+
+fn lenet_network(seed: u64) -> Network {
+    network(lenet::INPUT, lenet::layers(10), seed)
+}
+
+#[test]
+fn lenets_weights_after_20_iterations_are_the_same_at_every_width_and_number_of_threads() {
+    let network = lenet_network(1);
+    let weights = |simd: Simd, threads: usize, batch: usize| {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut trainer = Trainer::new(&network, batch, SGD, simd).unwrap();
+            for iteration in 0..20 {
+                let (images, labels) = random_batch(&network, batch, iteration);
+                trainer.step(&images, &labels, 0.01);
+            }
+            bits(&trainer.parameters())
+        })
+    };
+    for batch in [64, 9] {
+        let want = weights(Simd::detect(), 1, batch);
+        for simd in Simd::available() {
+            // Without instructions for it a fused multiply-add takes a hundred times as long: the small batch only.
+            if batch == 9 || simd.width() > 4 {
+                for threads in [1, 2, 3] {
+                    assert!(weights(simd, threads, batch) == want, "batch {batch}, {simd}, {threads} threads");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_convolution_with_stride_behind_another_is_refused_by_name() {
+    let layers = vec![conv2d("a", 4, 3, 1, 0, 1), conv2d("b", 4, 3, 2, 0, 1), dense("c", 3), Layer::Softmax];
+    let network = network(Shape { channels: 1, height: 9, width: 9 }, layers, 1);
+    let error = Trainer::new(&network, 16, SGD, Simd::Plain).unwrap_err().to_string();
+    assert!(error.contains("layer \"b\"") && error.contains("stride 2"), "{error}");
+}
+
+#[test]
+fn learning_rate_follows_caffes_inverse_schedule() {
+    let recipe = Recipe::lenet(1);
+    assert_eq!(recipe.rate(0), 0.01);
+    for iteration in [1, 100, 5000, 9999, 1_000_000] {
+        let want = 0.01 * (1.0 + 0.0001 * f64::from(iteration)).powf(-0.75);
+        let error = (f64::from(recipe.rate(iteration)) / want - 1.0).abs();
+        // One rounding to f32, and a few to f64.
+        assert!(error < 6.1e-8, "iteration {iteration}: {:e}, want {want:e}", recipe.rate(iteration));
+    }
+}
+
+#[test]
+fn initial_weights_are_uniform_within_xaviers_bound() {
+    let layers = lenet::layers(10);
+    let parameters = initial_parameters(lenet::INPUT, &layers, 1);
+    assert_eq!(parameters.len(), 4);
+    for (layer, inputs) in parameters.iter().zip([25.0f64, 500.0, 800.0, 500.0]) {
+        assert!(layer.bias.iter().all(|&bias| bias == 0.0));
+        let bound = (3.0 / inputs).sqrt();
+        let n = layer.weight.len() as f64;
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for &weight in &layer.weight {
+            assert!(f64::from(weight).abs() <= bound * (1.0 + 1e-6), "{weight} beyond {bound}");
+            sum += f64::from(weight);
+            squares += f64::from(weight).powi(2);
+        }
+        // Variance 1 / inputs: bound^2 / 3. Five standard deviations of a mean and of a mean square (sqrt(4/45) b^2).
+        assert!((sum / n).abs() < 5.0 / (inputs * n).sqrt(), "mean {}", sum / n);
+        let error = (squares / n * inputs - 1.0).abs();
+        assert!(error < 5.0 * 3.0 * (4.0f64 / 45.0).sqrt() / n.sqrt(), "variance off by {error}");
+    }
+    assert_ne!(bits(&parameters), bits(&initial_parameters(lenet::INPUT, &layers, 2)), "the seed is used");
+    assert_ne!(parameters[1].weight[..500], parameters[3].weight[..500], "layers have streams of their own");
+}
+
+#[test]
+fn order_uses_every_image_once_an_epoch_and_another_order_each_time() {
+    let images = 1000;
+    let order: Vec<usize> = Order::new(images, 1).take(3 * images).collect();
+    let epochs: Vec<&[usize]> = order.chunks_exact(images).collect();
+    for epoch in &epochs {
+        let mut sorted = epoch.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..images).collect::<Vec<_>>());
+    }
+    for (a, b) in [(epochs[0], epochs[1]), (epochs[1], epochs[2])] {
+        // Two random orders agree in one place on average; 12 has a probability below 1e-9.
+        assert!(a.iter().zip(b).filter(|(a, b)| a == b).count() < 12);
+    }
+    assert_ne!(order[..images], Order::new(images, 2).take(images).collect::<Vec<_>>(), "the seed is used");
+    assert_eq!(Order::new(1, 1).take(3).collect::<Vec<_>>(), [0, 0, 0]);
+}
+
+/// Digits that a network can tell apart after a few steps: a bright bar, at another height for each, in noise.
+fn bars(count: usize, seed: u64) -> Mnist {
+    let labels: Vec<u8> = (0..count).map(|image| (word(seed, 2, image as u32) % 10) as u8).collect();
+    let pixel = |at: usize| {
+        let (image, row) = (at / 784, at % 784 / 28);
+        let noise = (word(seed, 3, at as u32) >> 26) as u8;
+        if (row / 2).checked_sub(2) == Some(labels[image].into()) { 190 + noise } else { noise }
+    };
+    let pixels = (0..count * 784).map(pixel).collect();
+    Mnist {
+        images: IdxImages { count, height: 28, width: 28, pixels, sha256: String::new() },
+        labels: IdxLabels { labels, sha256: String::new() },
+    }
+}
+
+#[test]
+fn training_learns_to_tell_ten_bars_apart_and_repeats_itself() {
+    let (training, test) = (bars(500, 1), bars(200, 2));
+    let recipe = Recipe { iterations: 60, batch: 32, ..Recipe::lenet(4) };
+    let run = || train(&recipe, &training, &test, Simd::detect(), ProgressMode::None).unwrap();
+    let trained = run();
+    assert_eq!(trained.of, 200);
+    assert!(trained.correct >= 198, "{} of 200 right", trained.correct);
+    assert_eq!(bits(&trained.network.parameters), bits(&run().network.parameters));
+}
+
+#[test]
+fn training_that_diverges_says_so() {
+    let (training, test) = (bars(100, 1), bars(10, 2));
+    let recipe = Recipe { iterations: 200, batch: 16, base_rate: 1e4, ..Recipe::lenet(1) };
+    let error = train(&recipe, &training, &test, Simd::detect(), ProgressMode::None).unwrap_err().to_string();
+    assert!(error.contains("diverged") && error.contains("iteration"), "{error}");
+}
+
+fn pareidolia(args: &[&str], dir: &Path) -> Output {
+    let program = Command::new(env!("CARGO_BIN_EXE_pareidolia"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("PAREIDOLIA_DATA")
+        .output();
+    program.unwrap()
+}
+
+/// Runs `pareidolia train` with `args` in a folder with a file `there`; gives the exit code and stderr.
+fn refused(args: &[&str]) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("there"), "precious").unwrap();
+    let output = pareidolia(&[&["train", "lenet"], args].concat(), dir.path());
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let files: Vec<_> = dir.path().read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["there"], "nothing else is left behind");
+    assert_eq!(std::fs::read_to_string(dir.path().join("there")).unwrap(), "precious");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn bad_calls_of_train_are_refused_in_words() {
+    let cases: [(&[&str], i32, &[&str]); 7] = [
+        (&[], 2, &["--data", "PAREIDOLIA_DATA", "train-images-idx3-ubyte"]),
+        (&["--data", "nowhere"], 1, &["nowhere", "train-images-idx3-ubyte", "--data"]),
+        (&["--data", ".", "--batch", "0"], 2, &["--batch", "0"]),
+        (&["--data", ".", "--iterations", "0"], 2, &["--iterations", "0"]),
+        (&["--data", ".", "--seed", "-1"], 2, &["-1"]),
+        (&["--data", ".", "--out", "there"], 1, &["there", "already", "--out"]),
+        (&["--data", ".", "--out", "missing/weights"], 1, &["missing"]),
+    ];
+    for (args, code, words) in cases {
+        let (got, stderr) = refused(args);
+        assert_eq!(got, Some(code), "{args:?}: {stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{args:?}: no {word:?} in: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_larger_than_the_data_or_the_memory_is_refused() {
+    let (training, test) = (bars(20, 1), bars(10, 2));
+    let recipe = Recipe { iterations: 1, batch: 21, ..Recipe::lenet(1) };
+    let error = train(&recipe, &training, &test, Simd::detect(), ProgressMode::None).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("--batch 21") && error.to_string().contains("20 images"), "{error}");
+
+    // 2^40 images take some 2^57 bytes. Asked before memory is taken.
+    let error = Trainer::new(&lenet_network(1), 1 << 40, SGD, Simd::detect()).unwrap_err().to_string();
+    assert!(error.contains("--batch") && error.contains("MB"), "{error}");
+}
+
+#[test]
+fn train_writes_weights_that_load_and_say_where_they_come_from() {
+    let Some(data) = common::data_dir() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let data = data.to_str().unwrap();
+    let args = ["train", "lenet", "--data", data, "--iterations", "3", "--batch", "10", "--seed", "5"];
+    for (threads, out) in [("1", "a"), ("2", "b")] {
+        let output = pareidolia(&[&args[..], &["--threads", threads, "--out", out]].concat(), dir.path());
+        assert!(output.status.success(), "{output:?}");
+        let line = String::from_utf8(output.stdout).unwrap();
+        assert!(line.contains("of 10000 test images right") && line.ends_with(&format!("{out}\n")), "{line}");
+    }
+    let bytes = std::fs::read(dir.path().join("a")).unwrap();
+    assert!(bytes == std::fs::read(dir.path().join("b")).unwrap(), "threads change nothing");
+    Network::load(&dir.path().join("a"), None).unwrap();
+    let keys = metadata(&bytes);
+    assert_eq!(keys["command"], "pareidolia train lenet --seed 5 --iterations 3 --batch 10");
+    assert_eq!(keys["seed"], "5");
+}
+
+fn metadata(bytes: &[u8]) -> std::collections::HashMap<String, String> {
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    header.metadata().clone().unwrap()
+}
+
+fn committed_weights() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/lenet-mnist.safetensors")
+}
+
+#[test]
+fn committed_weights_have_the_accuracy_and_the_data_that_they_claim() {
+    let Some(data) = common::data_dir() else { return };
+    let network = Network::load(&committed_weights(), None).unwrap();
+    let keys = metadata(&std::fs::read(committed_weights()).unwrap());
+    let (training, test) = (Mnist::load(&data, Split::Train).unwrap(), Mnist::load(&data, Split::Test).unwrap());
+    for (key, want) in [
+        ("train_images_sha256", &training.images.sha256),
+        ("train_labels_sha256", &training.labels.sha256),
+        ("test_images_sha256", &test.images.sha256),
+        ("test_labels_sha256", &test.labels.sha256),
+    ] {
+        assert_eq!(&keys[key], want, "{key}");
+    }
+    let mut probabilities = vec![0.0; test.len() * 10];
+    Classifier::new(&network, Simd::detect()).classify(&test.images.pixels, &mut probabilities);
+    let right = probabilities.chunks_exact(10).zip(&test.labels.labels).filter(|(probabilities, label)| {
+        let own = probabilities[usize::from(**label)];
+        probabilities.iter().enumerate().all(|(class, &p)| p < own || class == usize::from(**label))
+    });
+    let right = right.count();
+    assert_eq!(keys["test_accuracy"], format!("{right}/10000"));
+    assert!(right >= 9900, "{right} of 10000");
+    assert_eq!(keys["input_scale"], "0.00390625");
+}
+
+/// `cargo test --release --test train -- --ignored` (about a minute): the whole training again.
+#[test]
+#[ignore = "trains for a minute"]
+fn committed_weights_come_out_of_their_command_in_every_bit() {
+    let Some(data) = common::data_dir() else { return };
+    let want = std::fs::read(committed_weights()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let command = metadata(&want)["command"].clone();
+    let args: Vec<&str> = command.split(' ').skip(1).chain(["--data", data.to_str().unwrap(), "--out", "w"]).collect();
+    let output = pareidolia(&args, dir.path());
+    assert!(output.status.success(), "{output:?}");
+    let got = std::fs::read(dir.path().join("w")).unwrap();
+    let (got, want) = [got, want].map(|bytes| safetensors_values(&bytes)).into();
+    assert!(got == want, "the weights differ");
+}
+
+/// The bytes of all tensors.
+fn safetensors_values(bytes: &[u8]) -> Vec<u8> {
+    let (header, _) = safetensors::SafeTensors::read_metadata(bytes).unwrap();
+    bytes[8 + header..].to_vec()
+}
