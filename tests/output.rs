@@ -165,25 +165,24 @@ fn atomic_write_gives_the_rights_of_any_new_file() {
     let mode = |path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&atomic), mode(&plain));
     fs::create_dir(folder.path().join("made")).unwrap();
-    atomic::replace_folder(&folder.path().join("replaced"), |_| Ok(())).unwrap();
-    assert_eq!(mode(&folder.path().join("replaced")), mode(&folder.path().join("made")));
+    atomic::create_folder(&folder.path().join("folder"), |_| Ok(())).unwrap();
+    assert_eq!(mode(&folder.path().join("folder")), mode(&folder.path().join("made")));
 }
 
 #[test]
-fn replace_folder_leaves_the_old_one_when_it_fails() {
+fn create_folder_makes_nothing_when_it_fails() {
     let folder = temporary();
     let path = folder.path().join("elites");
-    let with = |name: &'static str| {
-        move |folder: &Path| {
-            fs::write(folder.join(name), "").unwrap();
-            Ok(())
-        }
-    };
-    atomic::replace_folder(&path, with("a")).unwrap();
-    atomic::replace_folder(&path, |_| Err(Error::Refused("no".to_owned()))).unwrap_err();
-    assert_eq!(names_in(&path), ["a"]);
-    atomic::replace_folder(&path, with("b")).unwrap();
-    assert_eq!(names_in(&path), ["b"]);
+    let failure = atomic::create_folder(&path, |folder| {
+        fs::write(folder.join("a"), "").unwrap();
+        Err(Error::Refused("no".to_owned()))
+    });
+    assert_eq!(refusal(failure), "no");
+    assert!(names_in(folder.path()).is_empty());
+    atomic::create_folder(&path, |folder| atomic::write_new(&folder.join("b"), |file| file.write_all(b"b"))).unwrap();
+    assert_eq!((names_in(folder.path()), names_in(&path)), (vec!["elites".to_owned()], vec!["b".to_owned()]));
+    // A folder with something in it is never replaced.
+    assert!(refusal(atomic::create_folder(&path, |_| Ok(()))).contains("elites: cannot write"));
     assert_eq!(names_in(folder.path()), ["elites"]);
 }
 
@@ -619,16 +618,26 @@ fn finish_leaves_everything_and_a_second_finish_nothing_of_the_first() {
 }
 
 #[test]
+fn finish_without_pictures_leaves_none_of_an_earlier_one() {
+    let root = temporary();
+    let folder = RunFolder::create(root.path()).unwrap();
+    let (archive, about) = (cppn_archive(Canvas::MNIST, &[1, 3]), about_cppn(Canvas::MNIST));
+    folder.finish(&manifest(&archive), &archive, &about, true).unwrap();
+    fs::write(root.path().join("contact_sheet-02.png"), "").unwrap();
+    folder.finish(&manifest(&archive), &archive, &about, false).unwrap();
+    assert_eq!(names_in(root.path()), ["archive.safetensors", "lock", "run.json"]);
+}
+
+#[test]
 fn finish_that_fails_leaves_no_manifest() {
     let root = temporary();
     let folder = RunFolder::create(root.path()).unwrap();
     let (archive, about) = (cppn_archive(Canvas::MNIST, &[1, 3]), about_cppn(Canvas::MNIST));
     folder.finish(&manifest(&archive), &archive, &about, true).unwrap();
-    fs::remove_file(root.path().join("convergence.png")).unwrap();
-    fs::create_dir(root.path().join("convergence.png")).unwrap(); // no file takes its place
-    assert!(
-        refusal(folder.finish(&manifest(&archive), &archive, &about, true)).contains("convergence.png: cannot write")
-    );
+    fs::remove_file(root.path().join("archive.safetensors")).unwrap();
+    fs::create_dir(root.path().join("archive.safetensors")).unwrap(); // no file takes its place
+    let text = refusal(folder.finish(&manifest(&archive), &archive, &about, true));
+    assert!(text.contains("archive.safetensors: cannot write"), "{text}");
     assert!(!root.path().join("run.json").exists());
 }
 

@@ -1,13 +1,14 @@
 //! `pareidolia evolve`: the main job.
 
-use super::Source;
+use super::{Source, Speed};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
+use crate::experiment::evolve;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
-use crate::simd::Simd;
+use crate::output::{ClassResult, Manifest, confidence_text, hash_text};
 use clap::builder::StyledStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use tracing::info;
 
@@ -114,17 +115,12 @@ pub struct Args {
     #[arg(long, default_value = "auto", help_heading = "How it runs")]
     device: Device,
 
-    /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "How it runs")]
-    threads: Option<u16>,
-
-    /// Vector instructions: `auto`, `plain`, `avx2` or `avx512`
-    #[arg(long, value_name = "SET", default_value = "auto", help_heading = "How it runs")]
-    simd: Simd,
-
     /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
     #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
     chunk: Option<u32>,
+
+    #[command(flatten)]
+    speed: Speed,
 }
 
 /// A place to run.
@@ -164,7 +160,8 @@ impl Args {
             let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
             return super::print(&text);
         }
-        Ok(())
+        let (manifest, folder) = evolve::run(request)?;
+        super::print(&if self.json { manifest.to_json() } else { summary(&manifest, &folder) })
     }
 
     /// What the call asks for.
@@ -190,8 +187,8 @@ impl Args {
                 Device::Cpu | Device::Cuda(_) => "--device cpu",
             },
             stop: overrides,
-            threads: super::threads(self.threads),
-            simd: self.simd,
+            threads: self.speed.threads(),
+            simd: self.speed.simd,
             chunk: self.chunk,
             progress: if quiet { ProgressMode::None } else { self.progress },
             pictures: !self.no_pictures,
@@ -249,9 +246,32 @@ impl Args {
 
     /// The classes of `list`; only names of classes need the network.
     fn classes(&self, list: &str) -> Result<Vec<i64>> {
-        let classes = parse_classes(list, &[]).map_err(|reason| Error::Usage(format!("--classes: {reason}")))?;
+        let classes = parse_classes(list, &[]).or_else(|_| {
+            parse_classes(list, &self.source.network()?.classes)
+                .map_err(|reason| Error::Usage(format!("--classes: {reason}")))
+        })?;
         Ok(classes.into_iter().map(i64::from).collect())
     }
+}
+
+/// What a person wants to know of a finished run.
+fn summary(manifest: &Manifest, folder: &Path) -> String {
+    let Manifest { generation, evaluations, seconds, genomes_per_second, statistics, .. } = manifest;
+    let n_classes = manifest.classes.len();
+    let mut text = format!("{:>5}  {:<24} {:>10}\n", "class", "name", "confidence");
+    for ClassResult { class, name, confidence, .. } in &manifest.classes {
+        text.push_str(&format!("{class:>5}  {name:<24} {:>10}\n", confidence_text(*confidence)));
+    }
+    text.push_str(&format!(
+        "\n{} of {n_classes} classes at 0.9999 or more, median {}\n",
+        statistics.over_9999,
+        confidence_text(statistics.median as f32)
+    ));
+    text.push_str(&format!(
+        "generation {generation}, {evaluations} genomes in {seconds:.1} s, {genomes_per_second:.0} a second\n"
+    ));
+    text.push_str(&format!("archive hash {}\n{}\n", hash_text(manifest.archive_hash), folder.display()));
+    text
 }
 
 fn even(text: &str) -> Result<u32, String> {

@@ -1,10 +1,16 @@
 //! The command line: one file a subcommand. What the user gives is checked here, once.
 
+pub mod classify;
 pub mod evolve;
+pub mod info;
+pub mod render;
 pub mod train;
 
 use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::simd::Simd;
 use clap::{Parser, Subcommand};
+use rayon::ThreadPool;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use tracing_subscriber::filter::LevelFilter;
@@ -34,7 +40,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Evolve(evolve::Args),
+    Classify(classify::Args),
+    Render(render::Args),
     Train(train::Args),
+    Info(info::Args),
 }
 
 impl Cli {
@@ -46,7 +55,10 @@ impl Cli {
         self.start_log();
         match self.command {
             Command::Evolve(args) => args.run(self.quiet),
+            Command::Classify(args) => args.run(),
+            Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
+            Command::Info(args) => args.run(),
         }
     }
 
@@ -83,7 +95,50 @@ pub struct Source {
     pub mean: Option<PathBuf>,
 }
 
-/// Worker threads: as many as asked for, else as the machine runs at once.
+impl Source {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files.
+    pub fn network(&self) -> Result<Network> {
+        match &self.weights {
+            Some(path) => Network::load(path, self.mean.as_deref()),
+            None => Network::embedded_lenet(self.mean.as_deref()),
+        }
+    }
+}
+
+/// How fast it goes; nothing here changes a result.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "How it runs")]
+pub struct Speed {
+    /// Worker threads [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Vector instructions: `auto`, `plain`, `avx2` or `avx512`
+    #[arg(long, value_name = "SET", default_value = "auto")]
+    pub simd: Simd,
+}
+
+impl Speed {
+    /// How many worker threads.
+    pub fn threads(&self) -> usize {
+        threads(self.threads)
+    }
+
+    /// The worker threads.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the system gives no threads.
+    pub fn pool(&self) -> Result<ThreadPool> {
+        let n = self.threads();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build();
+        pool.map_err(|source| Error::Refused(format!("cannot start {n} threads: {source}")))
+    }
+}
+
+/// Worker threads: as many as `asked` for, else as the machine runs at once.
 pub fn threads(asked: Option<u16>) -> usize {
     asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }

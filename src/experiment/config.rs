@@ -117,13 +117,6 @@ impl Config {
         }
     }
 
-    /// Classes of the network that the preset evolves against.
-    pub fn n_classes(&self) -> u32 {
-        match self.preset {
-            Preset::MnistDirect | Preset::MnistCppn => 10,
-        }
-    }
-
     /// Generations of a run whose other stop rules stand and for which nobody gave a number: those of the preset, none
     /// but a cap if it goes for a target, no limit if time or evaluations end it.
     pub fn implied_generations(&self) -> u32 {
@@ -222,10 +215,6 @@ impl Config {
             let group = if wants_direct { "[direct]" } else { "[cppn]" };
             return fault("preset", name_of(self.preset), format!("the rules of its encoding, {group}, and no others"));
         }
-        let n_classes = self.n_classes();
-        if let Some(class) = self.classes.iter().find(|&&class| class >= n_classes) {
-            return fault("classes", class.to_string(), format!("classes of the network, 0 to {}", n_classes - 1));
-        }
         if let Some(pair) = self.classes.windows(2).find(|pair| pair[0] >= pair[1]) {
             return fault("classes", format!("{} before {}", pair[0], pair[1]), "each class once, ascending".into());
         }
@@ -293,10 +282,8 @@ impl Kind {
             Kind::Classes => {
                 let mut classes = match value {
                     Value::String(text) => parse_classes(text, &[]).ok()?,
-                    Value::Integer(class) => vec![u32::try_from(*class).ok()?],
-                    Value::Array(list) => {
-                        list.iter().map(|class| u32::try_from(class.as_integer()?).ok()).collect::<Option<Vec<_>>>()?
-                    }
+                    Value::Integer(_) => vec![class_number(value)?],
+                    Value::Array(list) => list.iter().map(class_number).collect::<Option<_>>()?,
                     _ => return None,
                 };
                 classes.sort_unstable();
@@ -336,8 +323,10 @@ pub struct Key {
 const MAX_BATCH: i64 = 1 << 24;
 /// Largest weight of a CPPN: sums of 65,535 such weights times pixel indices stay far from infinity, whose sine is no number.
 const MAX_WEIGHT: f64 = 1e6;
-/// Node indices are 16 bits wide; as many edges are more than any run has grown.
-const MAX_CAPACITY: i64 = u16::MAX as i64;
+/// Node indices are 16 bits wide.
+const MAX_NODES: i64 = 1 << 16;
+/// Far more edges than any run has grown.
+const MAX_EDGES: i64 = 1 << 20;
 /// Beyond it a mutation no longer moves a gene.
 const MAX_ETA: i64 = 1000;
 
@@ -415,10 +404,10 @@ pub const KEYS: &[Key] = &[
     Key { name: "cppn.normalise", kind: Kind::Switch, meaning: "x and y from -1 to 1 instead of pixel indices" },
     Key {
         name: "cppn.max_nodes",
-        kind: Kind::Whole(1, MAX_CAPACITY),
+        kind: Kind::Whole(1, MAX_NODES),
         meaning: "most nodes of a genome, inputs and outputs included",
     },
-    Key { name: "cppn.max_edges", kind: Kind::Whole(1, MAX_CAPACITY), meaning: "most edges of a genome" },
+    Key { name: "cppn.max_edges", kind: Kind::Whole(1, MAX_EDGES), meaning: "most edges of a genome" },
 ];
 
 /// A value for a key, and who gave it.
@@ -505,6 +494,11 @@ fn refusal(origin: &str, key: &str, got: &str, wanted: &str) -> Error {
         _ => format!("{origin}: {key}"),
     };
     Error::Usage(format!("{place}: got {got}, wanted {wanted}"))
+}
+
+/// A class is a number of 16 bits, which also keeps ranges short.
+fn class_number(value: &Value) -> Option<u32> {
+    u16::try_from(value.as_integer()?).ok().map(u32::from)
 }
 
 /// Reads class numbers, ranges of them and names of `names`, separated by commas, into ascending order: `3,5-7,eight`.

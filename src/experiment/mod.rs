@@ -1,6 +1,9 @@
 //! Experiments: what a user runs.
 
+pub mod classify;
 pub mod config;
+pub mod evolve;
 pub mod progress;
+pub mod render;
 pub mod request;
 pub mod train;

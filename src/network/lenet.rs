@@ -2,7 +2,9 @@
 //!
 //! There is no activation after the convolutions; the only rectifier follows fc1.
 
-use super::{Layer, Shape};
+use super::{Layer, Network, Shape};
+use crate::error::Result;
+use std::path::Path;
 
 /// Its name, as weights files give it.
 pub const NAME: &str = "lenet";
@@ -35,4 +37,17 @@ pub fn layers(n_classes: usize) -> Vec<Layer> {
         dense("fc2", n_classes),
         Layer::Softmax,
     ]
+}
+
+/// Our own trained weights, which the program carries: weights/README.md says how they were made.
+pub const WEIGHTS: &[u8] = include_bytes!("../../weights/lenet-mnist.safetensors");
+
+impl Network {
+    /// The network that the program carries; a `mean` file replaces the mean that it comes with, which is none.
+    ///
+    /// # Errors
+    /// Those of the mean file: see [`Network::load`].
+    pub fn embedded_lenet(mean: Option<&Path>) -> Result<Network> {
+        Network::from_bytes(WEIGHTS, mean)
+    }
 }

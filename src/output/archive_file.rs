@@ -70,7 +70,7 @@ pub fn write(path: &Path, archive: &Archive, about: &About) -> Result<()> {
     atomic::write(path, |file| file.write_all(&bytes))
 }
 
-/// Reads what [`write`] wrote, and checks all of it.
+/// Reads what [`write()`] wrote, and checks all of it.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::File`] at the first thing in it that cannot be.

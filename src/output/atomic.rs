@@ -21,7 +21,7 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result
     sync_folder(folder)
 }
 
-/// Writes the file `path` in a folder that [`replace_folder`] is filling, where a file by half does no harm.
+/// Writes the file `path` in a folder that [`create_folder`] is filling, where a file by half does no harm.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -38,22 +38,17 @@ fn finish(file: &File, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()
     file.sync_all()
 }
 
-/// Makes the folder `path`, replacing what is there: `fill` fills a temporary folder beside it, which then takes its
-/// name. Killed between the two, the old folder is gone and the new one not yet there.
+/// Makes the folder `path`, which must not exist: `fill` fills a temporary folder beside it, which then takes its name.
 ///
 /// # Errors
-/// What `fill` says, or [`Error::Io`].
-pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+/// What `fill` says, or [`Error::Io`]; there is no folder `path` then.
+pub fn create_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let folder = parent(path);
-    let new_folder = || partial(0o777).tempdir_in(folder).map_err(Error::io("create a folder in", folder));
-    let temporary = new_folder()?;
+    let temporary = partial(0o777).tempdir_in(folder).map_err(Error::io("create a folder in", folder))?;
     fill(temporary.path())?;
     sync_folder(temporary.path())?;
-    let old = new_folder()?; // removed, with the folder that moves into it, at the end of this function
-    match fs::rename(path, old.path().join("old")) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Error::io("replace", path)(source)),
-        _ => fs::rename(temporary.keep(), path).map_err(Error::io("write", path))?,
-    }
+    fs::rename(temporary.path(), path).map_err(Error::io("write", path))?;
+    let _ = temporary.keep(); // nothing is left under its name to remove
     sync_folder(folder)
 }
 

@@ -172,7 +172,7 @@ impl RunFolder {
 
     fn write_pictures(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
         // In parallel, since most of the time goes into waiting for the disk.
-        atomic::replace_folder(&self.file(ELITES), |folder| {
+        atomic::create_folder(&self.file(ELITES), |folder| {
             manifest.classes.par_iter().zip(&archive.elites).try_for_each(|(class, elite)| {
                 let name = Path::new(&class.file).file_name().expect("every elite's picture has a name");
                 atomic::write_new(&folder.join(name), |file| pictures::encode_png(file, about.canvas, &elite.image))
@@ -204,6 +204,11 @@ impl RunFolder {
     fn unfinish(&self) -> Result<()> {
         atomic::remove(&self.file(MANIFEST))
     }
+}
+
+/// The archive that `path` means: that of a run, if it is a folder, or a file of its own.
+pub fn archive_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(ARCHIVE) } else { path.to_path_buf() }
 }
 
 /// Whether `path` is the folder of a run that can be continued.

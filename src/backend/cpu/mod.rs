@@ -155,11 +155,11 @@ impl Backend for CpuBackend {
         niche_argmax::niche_argmax(&mut self.winners, probabilities, &self.job.classes, n_classes, chunk.start);
         // The chunk's buffers are reused by the next one: its winners are copied out now.
         let mut hashed: Option<(u32, u64)> = None;
-        for niche in 0..self.winners.len() {
-            let candidate = self.winners[niche].candidate;
-            if self.winners[niche] == before[niche] {
+        for (niche, (&winner, before)) in self.winners.iter().zip(before).enumerate() {
+            if winner == before {
                 continue;
             }
+            let candidate = winner.candidate;
             let at = (candidate - chunk.start) as usize;
             let probabilities = probabilities[at * n_classes..][..n_classes].to_vec();
             let image = self.images[at * self.job.canvas.len()..][..self.job.canvas.len()].to_vec();

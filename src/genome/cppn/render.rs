@@ -213,3 +213,34 @@ fn write_colour<L: Lanes>(values: [&[f32]; 3], image: &mut [u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Canvas, InputPlanes, position};
+
+    #[test]
+    fn points_of_the_canvas_itself_lie_on_its_pixels() {
+        for side in 2..=4096 {
+            assert!((0..side).all(|index| position(index, side, side) == index as f32), "side {side}");
+        }
+    }
+
+    #[test]
+    fn inputs_are_rounded_after_each_operation() {
+        // In f64, where products are exact, and a sum, quotient or root rounded to f32 is rounded as if once.
+        let (height, width) = (28, 31);
+        let norm = |index: usize, side: usize| {
+            let ratio = (2.0 * index as f64 / (side - 1) as f64) as f32;
+            (f64::from(ratio) - 1.0) as f32
+        };
+        let planes = InputPlanes::new(Canvas { height, width, channels: 1 }, true);
+        for pixel in 0..height * width {
+            let (x, y) = (norm(pixel % width, width), norm(pixel / width, height));
+            let square = |v: f32| (f64::from(v) * f64::from(v)) as f32;
+            let sum = (f64::from(square(x)) + f64::from(square(y))) as f32;
+            let want = [x, y, f64::from(sum).sqrt() as f32, 1.0];
+            let got: [f32; 4] = std::array::from_fn(|plane| planes.values[plane * planes.stride + pixel]);
+            assert_eq!(got.map(f32::to_bits), want.map(f32::to_bits), "pixel {pixel}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `pareidolia info`: what this program is and what it runs on.
+
+use crate::archive::ARITHMETIC_VERSION;
+use crate::error::Result;
+use crate::experiment::config::{Config, Flavour, Preset, name_of};
+use crate::genome::{Encoding, direct::Crossover};
+use crate::network::{Network, lenet};
+use crate::simd::Simd;
+use crate::{telemetry, version};
+use clap::ValueEnum;
+use safetensors::SafeTensors;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Say what this program is, what it runs on and what it knows
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Info {
+    version: &'static str,
+    commit: &'static str,
+    arithmetic_version: u32,
+    platform: &'static str,
+    rustc: &'static str,
+    processor: Option<String>,
+    threads: usize,
+    /// What `--simd auto` takes.
+    simd: String,
+    simd_available: Vec<String>,
+    memory_bytes: Option<u64>,
+    devices: Vec<String>,
+    cuda: &'static str,
+    networks: Vec<NetworkInfo>,
+    presets: Vec<Config>,
+    /// `PAREIDOLIA_DATA`, if it is set.
+    data: Option<PathBuf>,
+    data_found: bool,
+}
+
+#[derive(Serialize)]
+struct NetworkInfo {
+    name: String,
+    weights: &'static str,
+    sha256: String,
+    classes: usize,
+    /// As the metadata of the weights say.
+    test_accuracy: Option<String>,
+}
+
+impl Args {
+    /// Prints it.
+    ///
+    /// # Errors
+    /// If standard output takes no more.
+    pub fn run(self) -> Result<()> {
+        let info = Info::gather()?;
+        super::print(&if self.json { super::json(&info)? } else { info.to_text() })
+    }
+}
+
+impl NetworkInfo {
+    fn embedded_lenet() -> Result<NetworkInfo> {
+        let network = Network::embedded_lenet(None)?;
+        let notes = SafeTensors::read_metadata(lenet::WEIGHTS).ok().and_then(|(_, header)| header.metadata().clone());
+        Ok(NetworkInfo {
+            name: network.name,
+            weights: "built in",
+            sha256: network.sha256,
+            classes: network.classes.len(),
+            test_accuracy: notes.and_then(|mut notes| notes.remove("test_accuracy")),
+        })
+    }
+}
+
+impl Info {
+    fn gather() -> Result<Info> {
+        let data = std::env::var_os("PAREIDOLIA_DATA").map(PathBuf::from);
+        let presets = Preset::value_variants()
+            .iter()
+            .flat_map(|&preset| Flavour::value_variants().iter().map(move |&flavour| Config::preset(preset, flavour)))
+            .collect();
+        Ok(Info {
+            version: version::VERSION,
+            commit: version::COMMIT,
+            arithmetic_version: ARITHMETIC_VERSION,
+            platform: version::TARGET,
+            rustc: version::RUSTC,
+            processor: telemetry::processor(),
+            threads: super::threads(None),
+            simd: Simd::detect().to_string(),
+            simd_available: Simd::available().iter().map(Simd::to_string).collect(),
+            memory_bytes: telemetry::physical_memory(),
+            devices: vec!["cpu".into()],
+            cuda: "this version has no CUDA backend",
+            networks: vec![NetworkInfo::embedded_lenet()?],
+            presets,
+            data_found: data.as_ref().is_some_and(|path| path.is_dir()),
+            data,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let unknown = || "unknown".to_string();
+        let memory =
+            self.memory_bytes.map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / (1 << 30) as f64));
+        let data = match &self.data {
+            None => "PAREIDOLIA_DATA is not set".to_string(),
+            Some(path) if self.data_found => path.display().to_string(),
+            Some(path) => format!("{} (PAREIDOLIA_DATA) is not there", path.display()),
+        };
+        let mut lines = vec![
+            ("pareidolia", format!("{} ({})", self.version, self.commit)),
+            ("arithmetic", format!("version {}", self.arithmetic_version)),
+            ("built", format!("{}, {}", self.platform, self.rustc)),
+            ("processor", format!("{}, {} threads", self.processor.clone().unwrap_or_else(unknown), self.threads)),
+            ("vectors", format!("{} (of {})", self.simd, self.simd_available.join(", "))),
+            ("memory", memory),
+            ("devices", format!("{}; {}", self.devices.join(", "), self.cuda)),
+        ];
+        for network in &self.networks {
+            let NetworkInfo { name, weights, sha256, classes, test_accuracy } = network;
+            let accuracy = test_accuracy.as_ref().map_or_else(unknown, String::clone);
+            lines.push(("network", format!("{name}, {classes} classes, weights {weights}, test accuracy {accuracy}")));
+            lines.push(("", format!("SHA-256 {sha256}")));
+        }
+        lines.extend(self.presets.iter().map(|preset| ("preset", describe(preset))));
+        lines.push(("data", data));
+        lines.iter().map(|(what, text)| format!("{what:<11} {text}\n")).collect()
+    }
+}
+
+/// A preset and its main numbers, in a line.
+fn describe(config: &Config) -> String {
+    let canvas = config.canvas();
+    let rules = match config.encoding() {
+        Encoding::Direct(rules) => {
+            let crossover = match rules.crossover {
+                Crossover::AsCoded => "SBX as coded",
+                Crossover::Repaired => "SBX repaired",
+                Crossover::None => "no crossover",
+            };
+            format!("{crossover}, mutation rate {}", rules.mutation_rate)
+        }
+        Encoding::Cppn(rules) => {
+            let (nodes, edges) = (rules.max_nodes, rules.max_edges);
+            let range = if rules.normalise { "from -1 to 1" } else { "in pixels" };
+            format!("x and y {range}, at most {nodes} nodes and {edges} edges")
+        }
+    };
+    format!(
+        "{:<12} {:<8} {}x{}, batch {}, {} generations; {rules}",
+        name_of(config.preset),
+        name_of(config.flavour),
+        canvas.height,
+        canvas.width,
+        config.batch,
+        config.generations,
+    )
+}

@@ -1,0 +1,202 @@
+//! Classification: what a network says of pictures, MNIST's files, and the elites of a run.
+
+use crate::archive::Archive;
+use crate::backend::cpu::classify::Classifier;
+use crate::dataset;
+use crate::error::{Error, Result};
+use crate::genome::Canvas;
+use crate::network::Network;
+use crate::output::{Image, archive_file, pictures, run_folder};
+use crate::simd::Simd;
+use fast_image_resize::images::ImageRef;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// How a picture of another size is brought to the network's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Resize {
+    /// The nearest pixel
+    Nearest,
+    /// The weighted mean of the pixels around; of all that fall into one when the picture shrinks
+    Bilinear,
+}
+
+/// How pictures are made to fit the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fit {
+    /// `None` refuses pictures of another size.
+    pub resize: Option<Resize>,
+    /// Whether pixels become 255 minus themselves.
+    pub invert: bool,
+}
+
+/// An image, ready for the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// The file; for one of many, with its place in it.
+    pub name: String,
+    /// `(height, width, channels)` of the network's input.
+    pub pixels: Vec<u8>,
+    /// Of an elite.
+    pub recorded: Option<Recorded>,
+}
+
+/// What an archive says of an elite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// The class of its niche.
+    pub class: u32,
+    /// `(n_classes)`.
+    pub probabilities: Vec<f32>,
+}
+
+/// Reads the images of `path` for `network`: a PNG, an IDX file (plain or gzip), an archive, or a run's folder.
+///
+/// Colour becomes grey by Rec. 601's weights, `(299 R + 587 G + 114 B + 500) / 1000`; a grey picture for a network that
+/// sees colour has three equal channels.
+///
+/// # Errors
+/// [`Error::File`] if it is none of these, or of another size than the network's input without `fit.resize`;
+/// [`Error::Io`] if it cannot be read.
+pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
+    let name = path.display().to_string();
+    let input = network.input;
+    let want = Canvas { height: input.height, width: input.width, channels: input.channels };
+    let fitted = |name: String, image: Image| {
+        let pixels = fit_image(image, want, fit).map_err(|reason| {
+            Error::file(
+                path,
+                format!("{reason}, {} wants {} x {}; see --resize", network.name, want.width, want.height),
+            )
+        })?;
+        Ok(Item { name, pixels, recorded: None })
+    };
+    match FileKind::of(path)? {
+        FileKind::Png => Ok(vec![fitted(name, pictures::read_png(path)?)?]),
+        FileKind::Idx => {
+            let images = dataset::read_idx_images(path)?;
+            let canvas = Canvas { height: images.height, width: images.width, channels: 1 };
+            let each = images.pixels.chunks(canvas.len().max(1)).enumerate();
+            each.map(|(i, pixels)| fitted(format!("{name}#{i}"), Image { canvas, pixels: pixels.to_vec() })).collect()
+        }
+        FileKind::Archive(file) => {
+            let (Archive { classes, elites, .. }, about) = archive_file::read(&file)?;
+            let items = classes.into_iter().zip(elites).map(|(class, elite)| {
+                let image = Image { canvas: about.canvas, pixels: elite.image };
+                let recorded = Some(Recorded { class, probabilities: elite.probabilities });
+                let item = fitted(format!("{name}#{class}"), image)?;
+                Ok(Item { recorded, ..item })
+            });
+            items.collect()
+        }
+    }
+}
+
+/// Probabilities of each item, `(n_classes)` each. Runs on rayon's current pool.
+pub fn classify(network: &Network, simd: Simd, items: &[Item]) -> Vec<Vec<f32>> {
+    let images: Vec<u8> = items.iter().flat_map(|item| &item.pixels).copied().collect();
+    let n_classes = network.classes.len();
+    let mut probabilities = vec![0.0; items.len() * n_classes];
+    Classifier::new(network, simd).classify(&images, &mut probabilities);
+    probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect()
+}
+
+/// What a file holds, by its first bytes.
+enum FileKind {
+    Png,
+    Idx,
+    Archive(PathBuf),
+}
+
+impl FileKind {
+    fn of(path: &Path) -> Result<FileKind> {
+        if path.is_dir() {
+            return Ok(FileKind::Archive(run_folder::archive_of(path)));
+        }
+        let mut start = Vec::new();
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        file.take(9).read_to_end(&mut start).map_err(Error::io("read", path))?;
+        match start.as_slice() {
+            [0x89, b'P', b'N', b'G', ..] => Ok(FileKind::Png),
+            [0, 0, 8, ..] | [0x1f, 0x8b, ..] => Ok(FileKind::Idx),
+            // safetensors: the length of its header, 8 bytes, then the header, which is JSON.
+            [_, _, _, _, _, _, _, _, b'{'] => Ok(FileKind::Archive(path.to_path_buf())),
+            _ => Err(Error::file(path, "neither a PNG, nor an IDX file of images, nor the archive or folder of a run")),
+        }
+    }
+}
+
+/// The pixels of `image` on the canvas `want`, or why not.
+fn fit_image(image: Image, want: Canvas, fit: Fit) -> Result<Vec<u8>, String> {
+    let Image { canvas, pixels } = image;
+    let mut pixels = match (canvas.channels, want.channels) {
+        (3, 1) => pixels.chunks_exact(3).map(|rgb| grey([rgb[0], rgb[1], rgb[2]])).collect(),
+        (1, 3) => pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
+        _ => pixels,
+    };
+    if (canvas.height, canvas.width) != (want.height, want.width) {
+        let resize = fit.resize.ok_or_else(|| format!("is {} x {} pixels", canvas.width, canvas.height))?;
+        pixels = resized(&pixels, canvas, want, resize).map_err(|error| format!("cannot be resized: {error}"))?;
+    }
+    if fit.invert {
+        pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+    }
+    Ok(pixels)
+}
+
+/// Luma of Rec. 601, rounded; equal channels stay what they are.
+fn grey(rgb: [u8; 3]) -> u8 {
+    let [r, g, b] = rgb.map(u32::from);
+    ((299 * r + 587 * g + 114 * b + 500) / 1000) as u8
+}
+
+/// `pixels`, of the size of `from` and the channels of `to`, in the size of `to`.
+fn resized(pixels: &[u8], from: Canvas, to: Canvas, resize: Resize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let kind = if to.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let algorithm = match resize {
+        Resize::Nearest => ResizeAlg::Nearest,
+        Resize::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+    };
+    let source = ImageRef::new(from.width.try_into()?, from.height.try_into()?, pixels, kind)?;
+    let mut target = fast_image_resize::images::Image::new(to.width.try_into()?, to.height.try_into()?, kind);
+    Resizer::new().resize(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))?;
+    Ok(target.into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn canvas(height: usize, width: usize, channels: usize) -> Canvas {
+        Canvas { height, width, channels }
+    }
+
+    #[test]
+    fn grey_keeps_equal_channels_and_weighs_others() {
+        for value in 0..=255 {
+            assert_eq!(grey([value; 3]), value);
+        }
+        assert_eq!([grey([255, 0, 0]), grey([0, 255, 0]), grey([0, 0, 255])], [76, 150, 29]);
+    }
+
+    #[test]
+    fn another_size_needs_resize() {
+        let image = Image { canvas: canvas(2, 4, 1), pixels: vec![0, 0, 200, 200, 0, 0, 200, 200] };
+        let fit = |resize| fit_image(image.clone(), canvas(1, 2, 1), Fit { resize, invert: false });
+        assert_eq!(fit(None), Err("is 4 x 2 pixels".into()));
+        assert_eq!(fit(Some(Resize::Nearest)), Ok(vec![0, 200]));
+        // Shrinking by 2, the triangle filter weighs the pixels of a row 1/8 3/8 3/8 1/8; at the edges 3/7 3/7 1/7.
+        assert_eq!(fit(Some(Resize::Bilinear)), Ok(vec![29, 171]));
+    }
+
+    #[test]
+    fn colours_and_inversion_reach_the_network() {
+        let colour = Image { canvas: canvas(1, 2, 3), pixels: vec![255, 0, 0, 7, 7, 7] };
+        let inverted = fit_image(colour, canvas(1, 2, 1), Fit { resize: None, invert: true });
+        assert_eq!(inverted, Ok(vec![255 - 76, 248]));
+        let grey = Image { canvas: canvas(1, 2, 1), pixels: vec![9, 8] };
+        assert_eq!(fit_image(grey, canvas(1, 2, 3), Fit::default()), Ok(vec![9, 9, 9, 8, 8, 8]));
+    }
+}

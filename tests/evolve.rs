@@ -1,0 +1,342 @@
+//! The main job as a user runs it: the program, its exit codes, its folder; stopped, killed, continued.
+
+use pareidolia::output::Manifest;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A short run of the main job: `mnist-cppn`, 40 candidates a generation.
+const SHORT: [&str; 5] = ["evolve", "--batch", "40", "--threads", "2"];
+
+fn pareidolia(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pareidolia"));
+    command.args(arguments);
+    command
+}
+
+fn short(folder: &Path, more: &[&str]) -> Command {
+    let mut command = pareidolia(&SHORT);
+    command.arg("--out").arg(folder).args(more);
+    command
+}
+
+fn resume(folder: &Path, more: &[&str]) -> Command {
+    let mut command = pareidolia(&["evolve", "--resume"]);
+    command.arg(folder).args(more);
+    command
+}
+
+/// Runs `command`, which must end with `code`; returns its output as text, stdout and stderr.
+#[track_caller]
+fn run(mut command: Command, code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
+    (stdout, stderr)
+}
+
+/// As [`run`], for a failure: one line that says `what`, and nothing on stdout.
+#[track_caller]
+fn fails(command: Command, code: i32, what: &str) {
+    let shown = format!("{command:?}");
+    let (stdout, stderr) = run(command, code);
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error:")).collect();
+    assert!(errors.len() == 1 && errors[0].contains(what), "{shown}: wanted one line with {what:?}, got:\n{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_eq!(stdout, "");
+}
+
+fn manifest(folder: &Path) -> Manifest {
+    Manifest::read(&folder.join("run.json")).unwrap()
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The lines of metrics.jsonl.
+fn metrics(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Hash of the uninterrupted short run after `generations`.
+fn hash_of(generations: u32) -> u64 {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("whole");
+    run(short(&folder, &["--no-pictures", "--generations", &generations.to_string()]), 0);
+    manifest(&folder).archive_hash
+}
+
+#[test]
+fn run_folder_holds_what_the_readme_says() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("deep/run");
+    let (stdout, _) = run(short(&folder, &["--generations", "12", "--json"]), 0);
+
+    let manifest = manifest(&folder);
+    assert_eq!(stdout, fs::read_to_string(folder.join("run.json")).unwrap(), "--json prints run.json");
+    assert_eq!((manifest.generation, manifest.evaluations, manifest.seed), (12, 13 * 40, 1));
+    assert_eq!(manifest.classes.len(), 10);
+    let wanted = [
+        "archive.safetensors",
+        "checkpoint",
+        "contact_sheet.png",
+        "convergence.png",
+        "elites",
+        "lock",
+        "metrics.jsonl",
+        "run.json",
+    ];
+    assert_eq!(names(&folder), wanted.map(String::from).into());
+    let files: BTreeSet<String> = manifest.classes.iter().map(|class| class.file.replace("elites/", "")).collect();
+    assert_eq!(names(&folder.join("elites")), files);
+
+    let lines = metrics(&folder);
+    assert_eq!(lines.len(), 13);
+    let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
+    let wanted = [
+        "generation",
+        "evaluations",
+        "median",
+        "mean",
+        "min",
+        "max",
+        "over_99",
+        "over_999",
+        "over_9999",
+        "replaced",
+        "genomes_per_second",
+        "archive_hash",
+    ];
+    assert_eq!(keys, wanted);
+    assert_eq!(lines[0]["replaced"], 10, "generation 0 fills every niche");
+    assert_eq!(lines[12]["archive_hash"], format!("{:016x}", manifest.archive_hash));
+}
+
+#[test]
+fn no_run_is_overwritten() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("run");
+    run(short(&folder, &["--generations", "2", "--no-pictures"]), 0);
+    let before = fs::read(folder.join("run.json")).unwrap();
+    fails(short(&folder, &["--generations", "3"]), 1, "--resume");
+    assert_eq!(fs::read(folder.join("run.json")).unwrap(), before);
+
+    let default = |seed: &str| {
+        let mut command = pareidolia(&SHORT);
+        command.args(["--generations", "1", "--no-pictures", "--seed", seed]).current_dir(scratch.path());
+        command
+    };
+    for _ in 0..2 {
+        run(default("5"), 0);
+    }
+    let runs = names(&scratch.path().join("runs"));
+    assert_eq!(runs, ["mnist-cppn-seed5", "mnist-cppn-seed5-2"].map(String::from).into());
+}
+
+#[test]
+fn finished_run_is_extended_to_the_hash_of_a_whole_one() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("run");
+    run(short(&folder, &["--generations", "5"]), 0);
+    let before = manifest(&folder);
+    let (_, stderr) = run(resume(&folder, &[]), 0);
+    assert!(stderr.contains("finished"), "{stderr}");
+    assert_eq!(manifest(&folder), before, "nothing was left to do");
+
+    run(resume(&folder, &["--generations", "11", "--threads", "1", "--chunk", "6", "--simd", "plain"]), 0);
+    let after = manifest(&folder);
+    assert_eq!((after.generation, after.archive_hash), (11, hash_of(11)));
+    assert_eq!(metrics(&folder).len(), 12);
+    assert_eq!(names(&folder.join("elites")).len(), 10, "the earlier pictures are gone");
+
+    run(resume(&folder, &["--generations", "12", "--no-pictures"]), 0);
+    let left = ["archive.safetensors", "checkpoint", "lock", "metrics.jsonl", "run.json"];
+    assert_eq!(names(&folder), left.map(String::from).into(), "no picture of an earlier archive stays");
+}
+
+#[test]
+fn resume_or_start_is_one_command_for_a_requeued_job() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("run");
+    let job =
+        |more: &[&str]| short(&folder, &[&["--resume-or-start", "--no-pictures", "--generations", "6"], more].concat());
+    run(job(&[]), 0);
+    let before = manifest(&folder);
+    run(job(&[]), 0);
+    assert_eq!(manifest(&folder), before);
+    fails(job(&["--seed", "2"]), 1, "seed");
+    fails(job(&["--set", "cppn.add_edge_rate=0.25"]), 1, "cppn.add_edge_rate");
+    assert_eq!(manifest(&folder), before);
+}
+
+#[test]
+fn run_stops_at_the_first_rule() {
+    let scratch = TempDir::new().unwrap();
+    let stopped_by = |name: &str, rules: &[&str]| {
+        let folder = scratch.path().join(name);
+        run(short(&folder, &[rules, &["--no-pictures"]].concat()), 0);
+        let manifest = manifest(&folder);
+        (serde_json::to_value(manifest.stopped_by).unwrap(), manifest)
+    };
+    let (reason, manifest) = stopped_by("evaluations", &["--evaluations", "100"]);
+    assert_eq!((reason, manifest.evaluations), ("evaluations".into(), 120));
+    let (reason, manifest) = stopped_by("target", &["--target", "0.3"]);
+    assert!(reason == "target" && manifest.statistics.min >= 0.3, "{reason} {}", manifest.statistics.min);
+    let (reason, manifest) = stopped_by("time", &["--time", "300ms"]);
+    assert!(reason == "time" && manifest.seconds >= 0.3, "{reason} {}", manifest.seconds);
+    let (reason, manifest) = stopped_by("generations", &["--generations", "0"]);
+    assert_eq!((reason, manifest.generation, manifest.evaluations), ("generations".into(), 0, 40));
+}
+
+#[test]
+fn classes_given_are_the_niches() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("run");
+    run(short(&folder, &["--classes", "3,5-7", "--generations", "2"]), 0);
+    let classes: Vec<u32> = manifest(&folder).classes.iter().map(|class| class.class).collect();
+    assert_eq!(classes, [3, 5, 6, 7]);
+}
+
+#[test]
+fn wrong_calls_leave_nothing_behind() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("run");
+    for (more, what) in [
+        (vec!["--batch", "0"], "batch"),
+        (vec!["--batch", "41"], "batch"),
+        (vec!["--classes", "11"], "classes"),
+        (vec!["--set", "cppn.add_egde_rate=1"], "cppn.add_edge_rate"),
+        (vec!["--set", "cppn.add_edge_rate=much"], "cppn.add_edge_rate"),
+        (vec!["--target", "1.5"], "target"),
+    ] {
+        let mut command = pareidolia(&["evolve", "--out"]);
+        command.arg(&folder).args(&more);
+        fails(command, 2, what);
+        assert!(!folder.exists(), "{more:?}");
+    }
+    fails(short(&folder, &["--weights", "missing.safetensors"]), 1, "missing.safetensors");
+    fails(short(&folder, &["--batch", "16777216", "--chunk", "16777216"]), 2, "--batch");
+    let mut command = pareidolia(&["evolve", "--batch", "16777216", "--chunk", "16777216", "--out"]);
+    command.arg(&folder).args(["--set", "cppn.max_edges=60000"]);
+    fails(command, 1, "--chunk");
+    assert!(!folder.exists());
+    let file = scratch.path().join("file");
+    fs::write(&file, "something").unwrap();
+    fails(short(&file, &[]), 1, "file");
+    fails(short(&file.join("below"), &[]), 1, "file");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "something");
+    fails(resume(scratch.path(), &[]), 1, "no checkpoint");
+}
+
+#[test]
+fn other_weights_are_refused_on_resume() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("run");
+    run(short(&folder, &["--generations", "2", "--no-pictures"]), 0);
+    let other = scratch.path().join("other.safetensors");
+    let mut bytes = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/lenet-mnist.safetensors")).unwrap();
+    *bytes.last_mut().unwrap() ^= 0x80; // the sign of the last bias
+    fs::write(&other, bytes).unwrap();
+    let other = other.to_str().unwrap();
+    fails(resume(&folder, &["--weights", other, "--generations", "3"]), 1, "SHA-256");
+}
+
+#[test]
+fn damaged_checkpoint_is_refused_and_kept() {
+    let scratch = TempDir::new().unwrap();
+    let folder = scratch.path().join("run");
+    run(short(&folder, &["--generations", "2", "--no-pictures"]), 0);
+    let path = folder.join("checkpoint");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    fails(resume(&folder, &["--generations", "3"]), 1, "damaged");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[cfg(unix)]
+mod signals {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    /// Starts the short run and waits for its first checkpoint.
+    fn start(folder: &Path, generations: &str) -> std::process::Child {
+        let every = ["--generations", generations, "--no-pictures", "--set", "checkpoint_every=3"];
+        let child = short(folder, &every).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while !folder.join("checkpoint").exists() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child
+    }
+
+    fn signal(child: &std::process::Child, name: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    #[test]
+    fn signal_saves_the_run_and_resume_is_bit_identical() {
+        for (name, code) in [("INT", 130), ("TERM", 143)] {
+            let scratch = TempDir::new().unwrap();
+            let folder = scratch.path().join("run");
+            let child = start(&folder, "1000000");
+            signal(&child, name);
+            let output = child.wait_with_output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{stderr}");
+            assert!(stderr.contains("--resume"), "says how to go on: {stderr}");
+            assert!(!folder.join("run.json").exists(), "it is not finished");
+            let lines = metrics(&folder);
+            let stopped = lines.last().unwrap()["generation"].as_u64().unwrap() as u32;
+            assert_eq!(lines.len() as u32, stopped + 1);
+
+            let until = stopped + 7;
+            run(resume(&folder, &["--generations", &until.to_string()]), 0);
+            assert_eq!(manifest(&folder).archive_hash, hash_of(until));
+            assert_eq!(metrics(&folder).len() as u32, until + 1);
+        }
+    }
+
+    #[test]
+    fn killed_at_any_moment_the_run_goes_on_to_the_same_hash() {
+        const GENERATIONS: u32 = 40;
+        let want = hash_of(GENERATIONS);
+        let generations = GENERATIONS.to_string();
+        for round in 0..12_u64 {
+            let scratch = TempDir::new().unwrap();
+            let folder = scratch.path().join("run");
+            let mut child = start(&folder, &generations);
+            std::thread::sleep(Duration::from_millis(round * 17 % 90));
+            child.kill().unwrap(); // SIGKILL
+            let status = child.wait().unwrap();
+            assert!(status.signal() == Some(9) || status.success(), "{status}");
+            run(resume(&folder, &["--no-pictures"]), 0);
+            assert_eq!(manifest(&folder).archive_hash, want, "round {round}");
+            let generations: Vec<u64> =
+                metrics(&folder).iter().map(|line| line["generation"].as_u64().unwrap()).collect();
+            assert_eq!(generations, (0..=u64::from(GENERATIONS)).collect::<Vec<_>>(), "round {round}");
+            assert!(names(&folder).iter().all(|name| !name.starts_with('.')), "nothing unfinished stays");
+        }
+    }
+
+    #[test]
+    fn second_process_on_a_run_is_refused() {
+        let scratch = TempDir::new().unwrap();
+        let folder: PathBuf = scratch.path().join("run");
+        let mut child = start(&folder, "1000000");
+        fails(resume(&folder, &[]), 1, "another process");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        run(resume(&folder, &["--generations", "3"]), 0);
+    }
+}
