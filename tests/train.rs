@@ -79,10 +79,8 @@ fn reference_gradients_are_those_of_finite_differences() {
     let mut reference = Reference::<f64>::new(&network);
     let gradients = reference.gradients(&images, &labels);
     let mut worst: f64 = 0.0;
-    for layer in 0..gradients.len() {
-        for bias in [false, true] {
-            let pick = |pair: &mut (Vec<f64>, Vec<f64>)| std::mem::take(if bias { &mut pair.1 } else { &mut pair.0 });
-            let gradient = pick(&mut gradients[layer].clone());
+    for (layer, (weights, biases)) in gradients.iter().enumerate() {
+        for (bias, gradient) in [(false, weights), (true, biases)] {
             let largest = gradient.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
             for at in (0..gradient.len()).step_by(gradient.len() / 60 + 1) {
                 // Central difference: the third derivative's share is about h^2 = 1e-10, rounding's 1e-16 / h = 1e-11,

@@ -1,7 +1,8 @@
 //! Training LeNet on MNIST by Caffe's recipe (spec 2.1).
 //!
-//! The weights are a function of data, recipe and seed, in every bit: the rules stand at the top of [`cpu::train`]. Here
-//! are the recipe, the initial weights and the order of the images; all random numbers come from [`crate::rng`].
+//! The weights are a function of data, recipe and seed, in every bit: the rules stand at the top of
+//! [`crate::backend::cpu::train`]. Here are the recipe, the initial weights and the order of the images; all random
+//! numbers come from [`crate::rng`].
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -105,7 +105,7 @@ impl<R: Real> Reference<R> {
     pub fn gradients(&self, images: &[u8], labels: &[u8]) -> Vec<(Vec<R>, Vec<R>)> {
         let len = self.shapes[0].len();
         let black = vec![0; len];
-        let batch: Vec<(Vec<Vec<R>>, Vec<Vec<R>>)> = (0..labels.len().next_multiple_of(SLOTS))
+        let batch: Vec<_> = (0..labels.len().next_multiple_of(SLOTS))
             .map(|index| {
                 let image = images.chunks_exact(len).nth(index).unwrap_or(&black);
                 let activations = self.forward(image);
@@ -326,7 +326,8 @@ fn in_slots<R: Real, T>(batch: &[T], mut add: impl FnMut(&mut R, &T)) -> R {
     }
     for half in [8, 4, 2, 1] {
         for slot in 0..half {
-            slots[slot] = slots[slot] + slots[slot + half];
+            let upper = slots[slot + half];
+            slots[slot] += upper;
         }
     }
     slots[0]

@@ -11,8 +11,8 @@
 //! - **A batch** is filled up to a multiple of [`SLOTS`] with black images that send the gradient +0.
 //! - **Weight gradient**: [`SLOTS`] accumulators a weight, from +0; image i of the batch belongs to slot
 //!   `i % SLOTS`. A slot takes its images ascending, the output positions of an image row by row, fused multiply-add.
-//!   Then the upper half of the slots is added to the lower half (slot s takes slot s + 8, then s + 4, s + 2, s + 1):
-//!   [`Slots::total`]. A bias gradient is the same with an input of 1.
+//!   Terms of the padding are left out. Then the upper half of the slots is added to the lower half (slot s takes slot
+//!   s + 8, then s + 4, s + 2, s + 1). A bias gradient is the same with an input of 1.
 //! - **Max pooling** sends the gradient of a window to its first maximum, rows before columns; an element adds what
 //!   its windows send, from +0, windows in the same order. **ReLU** passes the gradient where its output is above 0,
 //!   else +0.
@@ -112,7 +112,7 @@ enum Step {
     Softmax { classes: usize },
 }
 
-/// The parameters of a layer and what moves them; the biases count as weights where nothing else is said.
+/// The parameters of a layer and what moves them: the gradient of the last batch, and the sum that momentum keeps.
 #[derive(Debug)]
 struct Learned {
     parameters: Parameters,
