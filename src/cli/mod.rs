@@ -39,7 +39,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Evolve(evolve::Args),
+    Evolve(Box<evolve::Args>),
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
