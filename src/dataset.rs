@@ -111,12 +111,11 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
             }
         }
     }
-    Err(Error::file(
-        dir,
-        format!(
-            "neither it nor its folder mnist holds {name} or {name}.gz (MNIST in IDX format; --data or PAREIDOLIA_DATA names the folder)"
-        ),
-    ))
+    let reason = format!(
+        "neither it nor its folder mnist holds {name} or {name}.gz (MNIST in IDX format; --data or PAREIDOLIA_DATA names \
+         the folder)"
+    );
+    Err(Error::file(dir, reason))
 }
 
 /// Reads the images of an IDX file, plain or gzip.

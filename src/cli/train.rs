@@ -1,9 +1,9 @@
 //! `pareidolia train`: weights of one's own.
 
+use super::Speed;
 use crate::error::{Error, Result};
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::train::{Recipe, TrainRequest, Trained, percent, train_lenet};
-use crate::simd::Simd;
 use std::path::PathBuf;
 
 /// Train a network
@@ -40,13 +40,8 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = "How it runs")]
     progress: ProgressMode,
 
-    /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "How it runs")]
-    threads: Option<u16>,
-
-    /// Vector instructions: `auto`, `plain`, `avx2` or `avx512`
-    #[arg(long, value_name = "SET", default_value = "auto", help_heading = "How it runs")]
-    simd: Simd,
+    #[command(flatten)]
+    speed: Speed,
 }
 
 /// A network that can be trained.
@@ -75,13 +70,10 @@ impl Args {
             data,
             out: self.out,
             recipe: Recipe { iterations: self.iterations, batch: self.batch, ..Recipe::lenet(self.seed) },
-            simd: self.simd,
+            simd: self.speed.simd,
             progress: if quiet { ProgressMode::None } else { self.progress },
         };
-        let threads = super::threads(self.threads);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|source| Error::Refused(format!("cannot start {threads} threads: {source}")))?;
-        let Trained { network, correct, of, time } = pool.install(|| train_lenet(&request))?;
+        let Trained { network, correct, of, time } = self.speed.pool()?.install(|| train_lenet(&request))?;
         let seconds = time.as_secs_f64();
         super::print(&format!(
             "{}: {correct} of {of} test images right ({}); {} iterations of {} images in {seconds:.1} s, {:.0} images a \

@@ -46,3 +46,65 @@ pub fn max_pool_backward<L: Lanes>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::max_pool::max_pool;
+    use crate::simd::{Simd, Vectorised};
+
+    /// Gradient of each input of one channel, the same images in all lanes, for window gradients 1, 2, 3, ...
+    struct Case<'a> {
+        input: &'a [f32],
+        width: usize,
+        kernel: usize,
+        stride: usize,
+    }
+
+    impl Vectorised for Case<'_> {
+        type Output = Vec<f32>;
+
+        fn run<L: Lanes>(self) -> Vec<f32> {
+            let from = Shape { channels: 1, height: self.input.len() / self.width, width: self.width };
+            let pooled = |size: usize| (size - self.kernel).div_ceil(self.stride) + 1;
+            let to = Shape { channels: 1, height: pooled(from.height), width: pooled(from.width) };
+            let lanes = |values: &[f32]| values.iter().flat_map(|&value| vec![value; L::N]).collect::<Vec<f32>>();
+            let input = lanes(self.input);
+            let mut output = vec![0.0; to.len() * L::N];
+            max_pool::<L>(&mut output, &input, from, to, self.kernel, self.stride);
+            let gradients: Vec<f32> = (1..=to.len()).map(|window| window as f32).collect();
+            let mut got = vec![f32::NAN; input.len()];
+            max_pool_backward::<L>(&mut got, &lanes(&gradients), &input, &output, from, to, self.kernel, self.stride);
+            assert!(got.chunks_exact(L::N).all(|lanes| lanes.iter().all(|lane| lane == &lanes[0])));
+            got.chunks_exact(L::N).map(|lanes| lanes[0]).collect()
+        }
+    }
+
+    #[test]
+    fn gradient_goes_to_the_first_maximum_of_each_window_only() {
+        for simd in Simd::available() {
+            // Windows side by side, the last column's clipped: ties within a window, also of 0 and -0.
+            #[rustfmt::skip]
+            let (input, want) = (
+                [5.0, 5.0, 1.0, 7.0, 9.0,
+                 5.0, 2.0, 7.0, 7.0, 9.0,
+                -0.0, 0.0, 3.0, 3.0, 4.0],
+                [1.0, 0.0, 0.0, 2.0, 3.0,
+                 0.0, 0.0, 0.0, 0.0, 0.0,
+                 4.0, 0.0, 5.0, 0.0, 6.0],
+            );
+            assert_eq!(simd.run(Case { input: &input, width: 5, kernel: 2, stride: 2 }), want, "{simd}");
+            // Overlapping windows: the middle column's 8 is the first maximum of both.
+            #[rustfmt::skip]
+            let (input, want) = (
+                [1.0, 2.0, 8.0, 8.0, 1.0,
+                 1.0, 8.0, 3.0, 1.0, 1.0,
+                 0.0, 0.0, 0.0, 8.0, 8.0],
+                [0.0, 0.0, 3.0, 0.0, 0.0,
+                 0.0, 0.0, 0.0, 0.0, 0.0,
+                 0.0, 0.0, 0.0, 0.0, 0.0],
+            );
+            assert_eq!(simd.run(Case { input: &input, width: 5, kernel: 3, stride: 2 }), want, "{simd}");
+        }
+    }
+}
