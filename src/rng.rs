@@ -153,7 +153,7 @@ pub fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// [`unit`] in every lane.
+/// [`unit()`] in every lane.
 #[inline(always)]
 pub fn unit_lanes<L: Lanes>(words: L::Bits) -> L {
     L::from_i32(L::bits_shr::<8>(words)).mul(L::splat(1.0 / 16_777_216.0))

@@ -1,6 +1,6 @@
 //! Networks read from and written to safetensors files.
 //!
-//! The tensors of a layer are `NAME.weight` and `NAME.bias`, float32, of the shapes that [`Layer`] says; nothing else may
+//! The tensors of a layer are `NAME.weight` and `NAME.bias`, float32, of the shapes that [`Layer`](super::Layer) says; nothing else may
 //! be in the file but `mean`. What else there is to know stands in the metadata. Keys that are not listed are for people
 //! (source, licence, accuracy) and are not read.
 //!
