@@ -157,7 +157,6 @@ fn what_cannot_be_had_exits_with_1_and_one_line() {
         (&["evolve", "--device", "cuda:0"][..], "--device cuda:0: this version has no CUDA backend"),
         (&["evolve", "--config", "none.toml"], "none.toml: cannot read"),
         (&["evolve", "--config", "broken.toml"], "broken.toml: line 1: not TOML"),
-        (&["evolve", "--classes", "3,11"], "class 11: the network has classes 0 to 9"),
         (&["classify", "three.png", "--weights", "none.safetensors"], "none.safetensors: cannot "),
         (&["classify", "three.png", "--weights", "file"], "file: "),
         (&["evolve", "--out", "full"], "full: "),

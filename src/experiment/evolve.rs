@@ -282,8 +282,9 @@ impl Run {
     fn stop(&self) -> Option<Stop> {
         let counters = self.counters.as_ref()?;
         let config = &self.config;
-        let reached = |&fitness: &f32| f64::from(fitness) >= config.target;
-        if config.target > 0.0 && counters.fitness.iter().all(reached) {
+        // In f32, as the thresholds of the statistics are.
+        let target = config.target as f32;
+        if target > 0.0 && counters.fitness.iter().all(|&fitness| fitness >= target) {
             Some(Stop::Target)
         } else if counters.generation >= config.generations {
             Some(Stop::Generations)
@@ -364,7 +365,9 @@ fn niches(config: &Config, network: &Network) -> Result<Vec<u32>> {
         return Ok((0..n_classes).collect());
     }
     match config.classes.iter().find(|&&class| class >= n_classes) {
-        Some(class) => Err(Error::Refused(format!("class {class}: the network has classes 0 to {}", n_classes - 1))),
+        Some(class) => {
+            Err(Error::Usage(format!("classes: got {class}, the network has classes 0 to {}", n_classes - 1)))
+        }
         None => Ok(config.classes.clone()),
     }
 }
