@@ -246,6 +246,11 @@ fn other_weights_are_refused_on_resume() {
     fs::write(&other, bytes).unwrap();
     let other = other.to_str().unwrap();
     fails(resume(&folder, &["--weights", other, "--generations", "3"]), 1, "SHA-256");
+
+    let folder = scratch.path().join("of other weights");
+    run(short(&folder, &["--generations", "2", "--no-pictures", "--weights", other]), 0);
+    run(resume(&folder, &["--generations", "3"]), 0); // the weights it was begun with
+    fails(short(&folder, &["--generations", "4", "--resume-or-start"]), 1, "SHA-256");
 }
 
 #[test]

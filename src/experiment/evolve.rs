@@ -123,16 +123,14 @@ impl Run {
             }
             None => None,
         };
-        let config = match (&resumed, &request.out) {
-            (Some((_, checkpoint)), OutChoice::Resume(_)) => {
-                let mut config = checkpoint.config.clone();
-                request.stop.apply(&mut config);
-                config
-            }
-            _ => request.config.clone(),
+        // `--resume` takes from the checkpoint what the call leaves out; `--resume-or-start` is a whole call.
+        let saved = match (&resumed, &request.out) {
+            (Some((_, checkpoint)), OutChoice::Resume(_)) => Some(checkpoint),
+            _ => None,
         };
+        let mut config = saved.map_or_else(|| request.config.clone(), |saved| saved.config.clone());
+        request.stop.apply(&mut config);
         config.check()?;
-        let saved = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
         let weights = file_of_run(request.weights.as_deref(), saved.and_then(|saved| saved.weights.as_deref()))?;
         let mean = file_of_run(request.mean.as_deref(), saved.and_then(|saved| saved.mean.as_deref()))?;
         let network = Arc::new(match &weights {
@@ -168,6 +166,7 @@ impl Run {
                 (folder, None)
             }
         };
+        tracing::info!("device {} ({})", backend.describe(), request.device_reason);
         tracing::info!("run folder {}", folder.path().display());
         let mut run = Run {
             request,
