@@ -22,6 +22,15 @@ pub enum Simd {
 }
 
 impl Simd {
+    /// All there are for this kind of processor, narrowest first.
+    const ALL: &[Simd] = &[
+        Simd::Plain,
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx512,
+    ];
+
     /// The widest instruction set of this processor.
     pub fn detect() -> Simd {
         *Simd::available().last().expect("Plain is always there")
@@ -29,21 +38,25 @@ impl Simd {
 
     /// Every instruction set this processor has, narrowest first.
     pub fn available() -> Vec<Simd> {
-        let mut list = vec![Simd::Plain];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                list.push(Simd::Avx2);
-                if is_x86_feature_detected!("avx512f")
+        Simd::ALL.iter().copied().filter(|simd| simd.is_available()).collect()
+    }
+
+    /// Whether this processor has it; std keeps the answer.
+    #[inline]
+    fn is_available(self) -> bool {
+        match self {
+            Simd::Plain => true,
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => {
+                Simd::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
-                {
-                    list.push(Simd::Avx512);
-                }
             }
         }
-        list
     }
 
     /// Lanes of a vector: 4, 8 or 16.
@@ -63,25 +76,15 @@ impl Simd {
     /// If this processor lacks it: take values from [`Simd::detect`] or [`Simd::available`].
     #[inline]
     pub fn run<K: Vectorised>(self, kernel: K) -> K::Output {
+        assert!(self.is_available(), "this processor has no {self}");
         match self {
             Simd::Plain => kernel.run::<Plain>(),
+            // SAFETY: the processor has the instructions: asserted above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => {
-                assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
-                // SAFETY: the processor has AVX2 and FMA (asserted; the answer is cached).
-                unsafe { run_avx2(kernel) }
-            }
+            Simd::Avx2 => unsafe { run_avx2(kernel) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => {
-                assert!(
-                    is_x86_feature_detected!("avx512f")
-                        && is_x86_feature_detected!("avx512bw")
-                        && is_x86_feature_detected!("avx512dq")
-                        && is_x86_feature_detected!("avx512vl")
-                );
-                // SAFETY: the processor has these AVX-512 extensions (asserted; the answer is cached).
-                unsafe { run_avx512(kernel) }
-            }
+            Simd::Avx512 => unsafe { run_avx512(kernel) },
         }
     }
 }
