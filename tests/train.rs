@@ -421,7 +421,7 @@ fn committed_weights_have_the_accuracy_and_the_data_that_they_claim() {
 #[test]
 fn committed_weights_come_out_of_their_command_in_every_bit() {
     if std::env::var_os("PAREIDOLIA_EXHAUSTIVE").is_none() {
-        eprintln!("LEFT OUT: training the committed weights again takes a minute; PAREIDOLIA_EXHAUSTIVE=1 does it");
+        common::left_out("training again takes a minute; PAREIDOLIA_EXHAUSTIVE=1 does it");
         return;
     }
     let Some(data) = common::data_dir() else { return };
