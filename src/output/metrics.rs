@@ -72,10 +72,14 @@ impl MetricsWriter {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn open(path: &Path, after: Option<u32>) -> Result<MetricsWriter> {
-        let kept = match after {
+        let kept: Vec<_> = match after {
             Some(generation) => lines(path)?.into_iter().filter(|(_, line)| line.generation <= generation).collect(),
             None => Vec::new(),
         };
+        // Generation 0 is always logged.
+        if after.is_some() && kept.first().is_none_or(|(_, line)| line.generation > 0) {
+            tracing::warn!("{}: the lines of the generations so far are gone; the run goes on", path.display());
+        }
         atomic::write(path, |file| kept.iter().try_for_each(|(text, _)| writeln!(file, "{text}")))?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::io("open", path))?;
         Ok(MetricsWriter { file, path: path.to_path_buf() })
@@ -95,8 +99,12 @@ impl MetricsWriter {
     /// checkpoint's generation is ever missing.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::File`] if the file is no longer there: the lines went nowhere.
     pub fn sync(&self) -> Result<()> {
+        if !atomic::is_at(&self.file, &self.path)? {
+            let remedy = "continue with --resume; the lines that were in it are lost";
+            return Err(Error::file(&self.path, format!("was removed or replaced during the run; {remedy}")));
+        }
         self.file.sync_data().map_err(Error::io("write", &self.path))
     }
 }
