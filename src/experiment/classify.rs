@@ -14,6 +14,7 @@ use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resize
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a picture of another size is brought to the network's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -96,11 +97,11 @@ pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
 }
 
 /// Probabilities of each item, `(n_classes)` each. Runs on rayon's current pool.
-pub fn classify(network: &Network, simd: Simd, items: &[Item]) -> Vec<Vec<f32>> {
+pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Vec<Vec<f32>> {
     let images: Vec<u8> = items.iter().flat_map(|item| &item.pixels).copied().collect();
     let n_classes = network.classes.len();
     let mut probabilities = vec![0.0; items.len() * n_classes];
-    Classifier::new(network, simd).classify(&images, &mut probabilities);
+    Classifier::new(Arc::clone(network), simd).classify(&images, &mut probabilities);
     probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect()
 }
 

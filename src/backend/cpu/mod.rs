@@ -8,6 +8,7 @@ mod aligned;
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
+pub mod image;
 pub mod max_pool;
 pub mod niche_argmax;
 pub mod population;
@@ -15,6 +16,7 @@ pub mod preprocess;
 pub mod relu;
 pub mod select;
 pub mod softmax;
+pub mod tile;
 pub mod train;
 
 pub use aligned::Aligned;
@@ -29,6 +31,7 @@ use niche_argmax::Winner;
 use population::Population;
 use select::Pair;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Candidates of a chunk unless the user says otherwise: enough to share out evenly, small enough for the caches.
 pub const DEFAULT_CHUNK: u32 = 4096;
@@ -84,7 +87,7 @@ impl CpuBackend {
         let n_niches = job.classes.len();
         Ok(CpuBackend {
             philox: Philox::new(job.seed),
-            classifier: Classifier::new(&job.network, options.simd),
+            classifier: Classifier::new(Arc::clone(&job.network), options.simd),
             archive: Archive { generation: 0, classes: job.classes.clone(), elites: Vec::new() },
             pairs: Vec::with_capacity(n / 2),
             population: Population::new(&job, n),
