@@ -141,7 +141,8 @@ impl Block<'_> {
                     left >= geometry.padding && left + geometry.kernel <= geometry.input.width + geometry.padding
                 };
                 let fits = |n: usize| column + n <= columns && inside(column) && inside(column + n - 1);
-                column += if fits(COLUMNS) {
+                // Only the registers of AVX-512 hold so many sums.
+                column += if L::N == 16 && fits(COLUMNS) {
                     self.columns::<L, V, COLUMNS>(row, column)
                 } else if fits(COLUMNS / 2) {
                     self.columns::<L, V, { COLUMNS / 2 }>(row, column)

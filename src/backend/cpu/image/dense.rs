@@ -56,13 +56,16 @@ impl PackedDense {
 pub fn dense<L: Lanes>(output: &mut [f32], input: &[f32], stride: usize, images: usize, layer: &PackedDense) {
     assert!(images <= IMAGES && layer.in_features <= stride && layer.bias.len() <= stride);
     assert!(input.len() >= images * stride && output.len() >= images * stride);
-    // About 16 accumulators each, which fill the registers and hide the latency of the multiply-add.
-    match images {
-        0 => {}
-        1 => blocks::<L, 8, 1>(output, input, stride, layer),
-        2 => blocks::<L, 8, 2>(output, input, stride, layer),
-        3 => blocks::<L, 4, 3>(output, input, stride, layer),
-        _ => blocks::<L, 4, IMAGES>(output, input, stride, layer),
+    // As many accumulators as hide the latency of the multiply-add (8) and fit into the registers: 32 of AVX-512, else 16.
+    match (images, L::N) {
+        (0, _) => {}
+        (1, _) => blocks::<L, 8, 1>(output, input, stride, layer),
+        (2, 16) => blocks::<L, 8, 2>(output, input, stride, layer),
+        (3, 16) => blocks::<L, 4, 3>(output, input, stride, layer),
+        (4, 16) => blocks::<L, 4, 4>(output, input, stride, layer),
+        (2, _) => blocks::<L, 4, 2>(output, input, stride, layer),
+        (3, _) => blocks::<L, 3, 3>(output, input, stride, layer),
+        (_, _) => blocks::<L, 2, 4>(output, input, stride, layer),
     }
 }
 

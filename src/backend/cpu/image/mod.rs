@@ -1,7 +1,7 @@
 //! The network for images that do not fill a tile: lane = output channel or feature of one image.
 //!
-//! The bits are those of the tiles, since a lane's sum does not know its neighbours. An image costs about twice what it costs
-//! in a full tile: vectors are not filled where channels are no multiple of the lanes, and weights are read for fewer images.
+//! The bits are those of the tiles, since a lane's sum does not know its neighbours. An image costs more than in a full tile:
+//! vectors are not filled where channels are no multiple of the lanes, and weights are read for fewer images.
 
 pub mod conv2d;
 pub mod dense;
