@@ -112,6 +112,16 @@ impl Classifier {
         self.run(images, logits, false);
     }
 
+    /// Bytes of the packed weights.
+    pub fn packed_bytes(&self) -> usize {
+        let bytes = |step: &Step| match step {
+            Step::Conv2d(layer) => layer.bytes(),
+            Step::Dense(layer) => layer.bytes(),
+            Step::MaxPool { .. } | Step::Relu | Step::Softmax { .. } => 0,
+        };
+        self.spatial.iter().chain(&self.dense).map(bytes).sum::<usize>() + size_of_val(&self.preprocess.mean[..])
+    }
+
     /// Bytes of working memory a thread takes; kept for the next call.
     pub fn workspace_bytes(&self) -> usize {
         let (spatial, dense) = self.activation_lens();

@@ -83,6 +83,11 @@ impl PackedConv2d {
         }
     }
 
+    /// Bytes of the packed parameters.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.weights[..]) + size_of_val(&self.bias[..])
+    }
+
     /// What this convolution reads and writes.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry

@@ -60,6 +60,11 @@ impl PackedDense {
         });
     }
 
+    /// Bytes of the packed parameters.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.weights[..]) + size_of_val(&self.bias[..])
+    }
+
     /// Values of one image that go in.
     pub fn in_features(&self) -> usize {
         self.in_features
