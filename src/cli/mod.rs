@@ -3,6 +3,7 @@
 pub mod classify;
 pub mod evolve;
 pub mod info;
+pub mod plan;
 pub mod render;
 pub mod train;
 
@@ -40,6 +41,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Evolve(Box<evolve::Args>),
+    Plan(Box<plan::Args>),
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
@@ -55,6 +57,7 @@ impl Cli {
         self.start_log();
         match self.command {
             Command::Evolve(args) => args.run(self.quiet),
+            Command::Plan(args) => args.run(),
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),

@@ -1,15 +1,18 @@
 //! Evolution: MAP-Elites against a network, from the first random genomes to the finished run folder.
 
 use super::config::{Config, NO_LIMIT};
+use super::plan;
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
+use crate::backend::memory::bytes_text;
 use crate::backend::{Backend, Counters, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
 use crate::output::{About, Checkpoint, ClassResult, Manifest, Metrics, RunFolder, Stop, confidence_text, run_folder};
+use crate::telemetry;
 use crate::version::{COMMIT, VERSION};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
@@ -97,6 +100,8 @@ struct Run {
     network: Arc<Network>,
     folder: RunFolder,
     backend: CpuBackend,
+    /// The most memory that the process may take, in bytes.
+    planned_memory: u64,
     /// Of the last generation; `None` before generation 0.
     counters: Option<Counters>,
     evaluations: u64,
@@ -137,15 +142,14 @@ impl Run {
             Some(path) => Network::load(path, mean.as_deref())?,
             None => Network::embedded_lenet(mean.as_deref())?,
         });
-        let job = Job {
-            seed: config.seed,
-            batch: config.batch,
-            canvas: config.canvas(),
-            encoding: config.encoding(),
-            classes: niches(&config, &network)?,
-            network: Arc::clone(&network),
-        };
+        let job = job(&config, &network)?;
         let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
+        let chunk = options.chunk.min(job.batch);
+        let memory = plan::memory(&job, options, rayon::current_num_threads(), request.pictures);
+        let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
+        if let Some(usable) = usable {
+            memory.check(chunk, usable)?;
+        }
         let backend = CpuBackend::new(job, options)?;
 
         let (folder, checkpoint) = match resumed {
@@ -167,6 +171,8 @@ impl Run {
             }
         };
         tracing::info!("device {} ({})", backend.describe(), request.device_reason);
+        let usable = usable.map_or(String::new(), |usable| format!(" of {}", bytes_text(usable)));
+        tracing::info!("memory at most {}{usable} (`plan` says what for)", bytes_text(planned_memory));
         tracing::info!("run folder {}", folder.path().display());
         let mut run = Run {
             request,
@@ -181,6 +187,7 @@ impl Run {
             elapsed_before: 0.0,
             clock,
             backend,
+            planned_memory,
         };
         if let Some(Checkpoint { archive, skipped, replaced, evaluations, started, elapsed, .. }) = checkpoint {
             run.backend.restore(archive, skipped)?;
@@ -306,7 +313,7 @@ impl Run {
         let seconds = self.elapsed();
         let archive = self.backend.archive()?;
         let counters = self.counters.as_ref().expect("a stop rule holds after a generation");
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             version: VERSION.to_string(),
             commit: COMMIT.to_string(),
             arithmetic_version: ARITHMETIC_VERSION,
@@ -329,6 +336,8 @@ impl Run {
             statistics: counters.statistics(),
             distinct_genomes: archive.distinct(),
             operators_skipped_at_capacity: counters.skipped,
+            planned_memory_bytes: self.planned_memory,
+            peak_memory_bytes: None,
             archive_hash: counters.archive_hash,
             classes: ClassResult::table(&archive, &self.network.classes),
         };
@@ -337,7 +346,7 @@ impl Run {
             encoding: self.config.encoding(),
             class_names: self.network.classes.clone(),
         };
-        self.folder.finish(&manifest, &archive, &about, self.request.pictures)?;
+        self.folder.finish(&mut manifest, &archive, &about, self.request.pictures)?;
         Ok(manifest)
     }
 }
@@ -347,6 +356,21 @@ impl Run {
 fn file_of_run(named: Option<&Path>, saved: Option<&Path>) -> Result<Option<PathBuf>> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
     named.or(saved).map(absolute).transpose()
+}
+
+/// What `config` and `network` make of a backend's work.
+///
+/// # Errors
+/// [`Error::Refused`] if the network takes other images, [`Error::Usage`] if it lacks a class.
+pub(super) fn job(config: &Config, network: &Arc<Network>) -> Result<Job> {
+    Ok(Job {
+        seed: config.seed,
+        batch: config.batch,
+        canvas: config.canvas(),
+        encoding: config.encoding(),
+        classes: niches(config, network)?,
+        network: Arc::clone(network),
+    })
 }
 
 /// The class of each niche: those of the configuration, or all.

@@ -3,6 +3,7 @@
 pub mod classify;
 pub mod config;
 pub mod evolve;
+pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod request;

@@ -3,8 +3,11 @@
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Preset, name_of};
+use crate::genome::Canvas;
+use crate::output::contact_sheet::{self, Sheet};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
-use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures};
+use crate::output::{archive_file, atomic, convergence, metrics, pictures};
+use crate::telemetry;
 use rayon::prelude::*;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -156,17 +159,19 @@ impl RunFolder {
 
     /// Writes what a finished run leaves: `archive.safetensors`, if `pictures` are wanted `elites/`, the contact sheet and
     /// `convergence.png`, and last of all `run.json`. Files of an earlier finish are replaced, the folder `elites` as a
-    /// whole; pictures that are not wanted are removed, since they would show an earlier archive.
+    /// whole; pictures that are not wanted are removed, since they would show an earlier archive. `manifest` is told the peak
+    /// of the memory last, since pictures take some.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(&self, manifest: &Manifest, archive: &Archive, about: &About, pictures: bool) -> Result<()> {
+    pub fn finish(&self, manifest: &mut Manifest, archive: &Archive, about: &About, pictures: bool) -> Result<()> {
         self.unfinish()?;
         archive_file::write(&self.file(ARCHIVE), archive, about)?;
         self.remove_pictures()?;
         if pictures {
             self.write_pictures(manifest, archive, about)?;
         }
+        manifest.peak_memory_bytes = telemetry::peak_memory();
         atomic::write(&self.file(MANIFEST), |file| file.write_all(manifest.to_json().as_bytes()))
     }
 
@@ -183,8 +188,9 @@ impl RunFolder {
             let Image { canvas, pixels } = sheet.page(page);
             pictures::write_png(&self.file(&sheet.file(page)), canvas, &pixels)
         })?;
-        let lines = metrics::read(&self.file(METRICS))?;
-        let Image { canvas, pixels } = convergence::draw(manifest, &lines);
+        let mut thinned = convergence::Thinned::new(manifest.generation);
+        metrics::read(&self.file(METRICS), |line| thinned.push(line))?;
+        let Image { canvas, pixels } = convergence::draw(manifest, thinned.lines());
         pictures::write_png(&self.file(CONVERGENCE), canvas, &pixels)
     }
 
@@ -214,6 +220,15 @@ pub fn archive_of(path: &Path) -> PathBuf {
 /// Whether `path` is the folder of a run that can be continued.
 pub fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).is_file()
+}
+
+/// Most bytes of memory for the pictures of `n_niches` elites, as [`RunFolder::finish`] draws and writes them.
+pub fn pictures_memory(canvas: Canvas, n_niches: usize, threads: usize) -> u64 {
+    /// What deflate keeps: window, hash chains, output.
+    const ENCODER: usize = 512 << 10;
+    let elites = n_niches.min(threads) * 2 * canvas.len();
+    let sheet = contact_sheet::most_bytes(canvas, n_niches, threads);
+    (threads * ENCODER + elites + sheet + convergence::MOST_BYTES) as u64
 }
 
 /// Refuses a folder that holds anything but what a run leaves that was killed before its first checkpoint.

@@ -157,6 +157,12 @@ impl Classifier {
         Scratch { spatial: pair(spatial), dense: pair(dense) }
     }
 
+    /// Most bytes of the packed weights: those of both mappings.
+    pub fn packed_bytes(&self) -> usize {
+        let mean = 2 * size_of_val(&self.network.preprocess.mean[..]);
+        TileNetwork::weight_bytes(&self.network) + ImageNetwork::weight_bytes(&self.network, self.simd.width()) + mean
+    }
+
     /// Bytes of working memory that a thread takes; kept for the next call.
     pub fn scratch_bytes(&self) -> usize {
         self.scratch_lens().into_iter().map(|len| 2 * Aligned::bytes(len)).sum()

@@ -85,6 +85,12 @@ impl PackedConv2d {
         }
     }
 
+    /// Memory that the packed weights and biases take.
+    pub fn bytes(geometry: &Geometry) -> usize {
+        let blocks = geometry.groups * geometry.outputs_per_group().div_ceil(OUTPUTS);
+        blocks * (geometry.k() + 1) * size_of::<[f32; OUTPUTS]>()
+    }
+
     /// What this convolution reads and writes.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry

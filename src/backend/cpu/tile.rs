@@ -66,6 +66,23 @@ impl TileNetwork {
         }
     }
 
+    /// Memory that the packed weights of `network` take.
+    pub fn weight_bytes(network: &Network) -> usize {
+        let shapes = network.shapes();
+        let layers = network.layers.iter().zip(shapes.windows(2));
+        let bytes = layers.map(|(layer, pair)| {
+            let (input, output) = (pair[0], pair[1]);
+            match *layer {
+                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
+                    PackedConv2d::bytes(&Geometry { input, output, kernel, stride, padding, groups })
+                }
+                Layer::Dense { .. } => PackedDense::bytes(input.len(), output.len()),
+                Layer::MaxPool { .. } | Layer::Relu | Layer::Softmax => 0,
+            }
+        });
+        bytes.sum()
+    }
+
     /// The most values of an image of `network` between two steps, up to the first dense layer and from its input on.
     pub fn activation_lens(network: &Network) -> (usize, usize) {
         let shapes = network.shapes();
