@@ -55,6 +55,8 @@ impl Cli {
     /// Whatever kept it from being done.
     pub fn run(self) -> Result<()> {
         self.start_log();
+        #[cfg(unix)]
+        fail_at_the_file_size_limit()?;
         match self.command {
             Command::Evolve(args) => args.run(self.quiet),
             Command::Plan(args) => args.run(),
@@ -83,6 +85,15 @@ impl Cli {
             .log_internal_errors(false);
         if self.verbose { log.init() } else { log.without_time().init() }
     }
+}
+
+/// Makes a write past the limit of `ulimit -f` fail, so that an error can tell of it. Unhandled, the system's signal
+/// ends the process without a word.
+#[cfg(unix)]
+fn fail_at_the_file_size_limit() -> Result<()> {
+    let registered = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
+    registered.map_err(|source| Error::Refused(format!("cannot catch SIGXFSZ: {source}")))?;
+    Ok(())
 }
 
 /// The network that an image is shown to.
