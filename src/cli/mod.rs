@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. What the user gives is checked here, once.
 
+pub mod bench;
 pub mod classify;
 pub mod evolve;
 pub mod info;
@@ -45,6 +46,7 @@ enum Command {
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
+    Bench(bench::Args),
     Info(info::Args),
 }
 
@@ -63,6 +65,7 @@ impl Cli {
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
+            Command::Bench(args) => args.run(self.quiet),
             Command::Info(args) => args.run(),
         }
     }

@@ -25,6 +25,7 @@ pub use aligned::Aligned;
 use super::{Backend, Counters, Job};
 use crate::archive::{Archive, Elite, content_hash};
 use crate::error::{Error, Result};
+use crate::genome::Genome;
 use crate::rng::Philox;
 use crate::simd::Simd;
 use crate::telemetry;
@@ -97,6 +98,21 @@ impl CpuBackend {
             options: Options { chunk, ..options },
             job,
         })
+    }
+
+    /// A copy of the genome at place `at` of the chunk that was made last.
+    pub fn genome(&self, at: usize) -> Genome {
+        self.population.genome(at)
+    }
+
+    /// The images drawn last, `(chunk, height, width, channels)`.
+    pub fn images(&self) -> &[u8] {
+        &self.images
+    }
+
+    /// What the network said last, `(chunk, n_classes)`.
+    pub fn probabilities(&self) -> &[f32] {
+        &self.probabilities
     }
 }
 
