@@ -109,6 +109,8 @@ fn manifest(archive: &Archive) -> Manifest {
         statistics: Statistics::of(&archive.fitness()),
         distinct_genomes: archive.distinct(),
         operators_skipped_at_capacity: 3,
+        planned_memory_bytes: 60_000_000,
+        peak_memory_bytes: None,
         archive_hash: archive.hash(),
         classes: ClassResult::table(archive, &digits()),
     }
@@ -545,7 +547,7 @@ fn run_folder_that_was_replaced_is_not_written() {
     for text in [
         refusal(folder.write_checkpoint(&checkpoint())),
         refusal(folder.metrics(Some(0))),
-        refusal(folder.finish(&manifest(&archive), &archive, &about, true)),
+        refusal(folder.finish(&mut manifest(&archive), &archive, &about, true)),
         refusal(writer.sync()),
     ] {
         assert!(text.contains("was removed or replaced during the run"), "{text}");
@@ -596,8 +598,8 @@ fn finish_leaves_everything_and_a_second_finish_nothing_of_the_first() {
     folder.write_checkpoint(&checkpoint()).unwrap();
     folder.metrics(None).unwrap().write(&line(0)).unwrap();
     assert_eq!(folder.manifest().unwrap(), None);
-    let first = manifest(&archive);
-    folder.finish(&first, &archive, &about, true).unwrap();
+    let mut first = manifest(&archive);
+    folder.finish(&mut first, &archive, &about, true).unwrap();
     let all = "archive.safetensors checkpoint contact_sheet.png convergence.png elites lock metrics.jsonl run.json";
     assert_eq!(names_in(root.path()).join(" "), all);
     assert_eq!(folder.manifest().unwrap(), Some(first));
@@ -611,12 +613,12 @@ fn finish_leaves_everything_and_a_second_finish_nothing_of_the_first() {
     // Going on takes run.json away at once, whichever comes first.
     folder.metrics(Some(0)).unwrap();
     assert!(!root.path().join("run.json").exists());
-    folder.finish(&manifest(&archive), &archive, &about, true).unwrap();
+    folder.finish(&mut manifest(&archive), &archive, &about, true).unwrap();
     folder.write_checkpoint(&checkpoint()).unwrap();
     assert!(!root.path().join("run.json").exists());
     archive.elites[0].probabilities[1] = 0.75;
-    let second = manifest(&archive);
-    folder.finish(&second, &archive, &about, true).unwrap();
+    let mut second = manifest(&archive);
+    folder.finish(&mut second, &archive, &about, true).unwrap();
     assert_eq!(names_in(&root.path().join("elites")), ["1_1_0.75000.png", "3_3_0.10000.png"]);
     assert_eq!(folder.manifest().unwrap(), Some(second));
 }
@@ -626,10 +628,10 @@ fn finish_without_pictures_leaves_none_of_an_earlier_one() {
     let root = temporary();
     let folder = RunFolder::create(root.path()).unwrap();
     let (archive, about) = (cppn_archive(Canvas::MNIST, &[1, 3]), about_cppn(Canvas::MNIST));
-    folder.finish(&manifest(&archive), &archive, &about, true).unwrap();
+    folder.finish(&mut manifest(&archive), &archive, &about, true).unwrap();
     fs::write(root.path().join("contact_sheet-02.png"), "").unwrap();
     fs::write(root.path().join("contact_sheet_with_notes.png"), "somebody's").unwrap();
-    folder.finish(&manifest(&archive), &archive, &about, false).unwrap();
+    folder.finish(&mut manifest(&archive), &archive, &about, false).unwrap();
     let left = ["archive.safetensors", "contact_sheet_with_notes.png", "lock", "run.json"];
     assert_eq!(names_in(root.path()), left);
 }
@@ -639,10 +641,10 @@ fn finish_that_fails_leaves_no_manifest() {
     let root = temporary();
     let folder = RunFolder::create(root.path()).unwrap();
     let (archive, about) = (cppn_archive(Canvas::MNIST, &[1, 3]), about_cppn(Canvas::MNIST));
-    folder.finish(&manifest(&archive), &archive, &about, true).unwrap();
+    folder.finish(&mut manifest(&archive), &archive, &about, true).unwrap();
     fs::remove_file(root.path().join("archive.safetensors")).unwrap();
     fs::create_dir(root.path().join("archive.safetensors")).unwrap(); // no file takes its place
-    let text = refusal(folder.finish(&manifest(&archive), &archive, &about, true));
+    let text = refusal(folder.finish(&mut manifest(&archive), &archive, &about, true));
     assert!(text.contains("archive.safetensors: cannot write"), "{text}");
     assert!(!root.path().join("run.json").exists());
 }
@@ -654,8 +656,8 @@ fn manifest_lists_what_was_promised() {
     let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     let want = "version commit arithmetic_version seed configuration device device_reason threads simd network weights \
                 weights_sha256 start end seconds stopped_by generation evaluations genomes_per_second median mean min \
-                max over_9 over_99 over_999 over_9999 distinct_genomes operators_skipped_at_capacity archive_hash \
-                classes";
+                max over_9 over_99 over_999 over_9999 distinct_genomes operators_skipped_at_capacity \
+                planned_memory_bytes peak_memory_bytes archive_hash classes";
     assert_eq!(keys, want.split_whitespace().collect::<Vec<_>>());
     assert_eq!(value["start"], "2023-11-14T22:13:20Z");
     assert_eq!(value["stopped_by"], "evaluations");
@@ -666,6 +668,12 @@ fn manifest_lists_what_was_promised() {
 }
 
 // metrics.jsonl
+
+fn metrics_in(path: &Path) -> Vec<Metrics> {
+    let mut lines = Vec::new();
+    metrics::read(path, |line| lines.push(line)).unwrap();
+    lines
+}
 
 #[test]
 fn metrics_line_is_the_documented_one() {
@@ -692,7 +700,7 @@ fn metrics_go_on_after_the_checkpoint_and_without_what_was_torn() {
     let written = fs::read_to_string(&path).unwrap();
     let (kept, torn) = written.split_at(written.match_indices('\n').nth(2).unwrap().0 + 1);
     fs::write(&path, format!("{kept}{}", &torn[..torn.len() / 2])).unwrap();
-    assert_eq!(metrics::read(&path).unwrap(), [line(0), line(10), line(20)]);
+    assert_eq!(metrics_in(&path), [line(0), line(10), line(20)]);
 
     let mut writer = folder.metrics(Some(10)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
@@ -700,9 +708,9 @@ fn metrics_go_on_after_the_checkpoint_and_without_what_was_torn() {
     writer.sync().unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), kept);
     folder.metrics(None).unwrap();
-    assert_eq!(metrics::read(&path).unwrap(), []);
+    assert_eq!(metrics_in(&path), []);
     fs::remove_file(&path).unwrap();
-    assert_eq!(metrics::read(&path).unwrap(), []);
+    assert_eq!(metrics_in(&path), []);
 }
 
 // Pictures

@@ -1,8 +1,10 @@
 //! The command line: one file a subcommand. What the user gives is checked here, once.
 
+pub mod bench;
 pub mod classify;
 pub mod evolve;
 pub mod info;
+pub mod plan;
 pub mod render;
 pub mod train;
 
@@ -40,9 +42,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Evolve(Box<evolve::Args>),
+    Plan(Box<plan::Args>),
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
+    Bench(bench::Args),
     Info(info::Args),
 }
 
@@ -57,9 +61,11 @@ impl Cli {
         fail_at_the_file_size_limit()?;
         match self.command {
             Command::Evolve(args) => args.run(self.quiet),
+            Command::Plan(args) => args.run(),
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
+            Command::Bench(args) => args.run(self.quiet),
             Command::Info(args) => args.run(),
         }
     }

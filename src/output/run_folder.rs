@@ -3,8 +3,11 @@
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Preset, name_of};
+use crate::genome::Canvas;
+use crate::output::contact_sheet::{self, Sheet};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
-use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures};
+use crate::output::{archive_file, atomic, convergence, metrics, pictures};
+use crate::telemetry;
 use rayon::prelude::*;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -54,21 +57,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`] if it cannot be made.
     pub fn create_numbered(path: &Path) -> Result<RunFolder> {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        let mut candidate = path.to_path_buf();
-        for number in 2_u32.. {
-            match fs::create_dir(&candidate) {
-                Ok(()) => break,
-                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Error::io("create", &candidate)(source)),
-            }
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!("-{number}"));
-            candidate = name.into();
-        }
-        RunFolder::lock(&candidate)
+        RunFolder::lock(&new_folder(path)?)
     }
 
     /// Opens the folder of a run to go on with it.
@@ -109,11 +98,7 @@ impl RunFolder {
             }
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", &file)(source)),
         }
-        for entry in entries(path)?.into_iter().filter(|name| is_partial(name)) {
-            let entry = path.join(entry);
-            let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
-            removed.map_err(Error::io("remove", &entry))?;
-        }
+        clear_partial(path)?;
         Ok(RunFolder { path: path.to_path_buf(), lock })
     }
 
@@ -181,17 +166,19 @@ impl RunFolder {
 
     /// Writes what a finished run leaves: `archive.safetensors`, if `pictures` are wanted `elites/`, the contact sheet and
     /// `convergence.png`, and last of all `run.json`. Files of an earlier finish are replaced, the folder `elites` as a
-    /// whole; pictures that are not wanted are removed, since they would show an earlier archive.
+    /// whole; pictures that are not wanted are removed, since they would show an earlier archive. `manifest` is told the peak
+    /// of the memory last, since pictures take some.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(&self, manifest: &Manifest, archive: &Archive, about: &About, pictures: bool) -> Result<()> {
+    pub fn finish(&self, manifest: &mut Manifest, archive: &Archive, about: &About, pictures: bool) -> Result<()> {
         self.unfinish()?;
         archive_file::write(&self.own(ARCHIVE)?, archive, about)?;
         self.remove_pictures()?;
         if pictures {
             self.write_pictures(manifest, archive, about)?;
         }
+        manifest.peak_memory_bytes = telemetry::peak_memory();
         atomic::write(&self.own(MANIFEST)?, |file| file.write_all(manifest.to_json().as_bytes()))
     }
 
@@ -208,8 +195,9 @@ impl RunFolder {
             let Image { canvas, pixels } = sheet.page(page);
             pictures::write_png(&self.own(&sheet.file(page))?, canvas, &pixels)
         })?;
-        let lines = metrics::read(&self.file(METRICS))?;
-        let Image { canvas, pixels } = convergence::draw(manifest, &lines);
+        let mut thinned = convergence::Thinned::new(manifest.generation);
+        metrics::read(&self.file(METRICS), |line| thinned.push(line))?;
+        let Image { canvas, pixels } = convergence::draw(manifest, thinned.lines());
         pictures::write_png(&self.own(CONVERGENCE)?, canvas, &pixels)
     }
 
@@ -241,6 +229,15 @@ pub fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).is_file()
 }
 
+/// Most bytes of memory for the pictures of `n_niches` elites, as [`RunFolder::finish`] draws and writes them.
+pub fn pictures_memory(canvas: Canvas, n_niches: usize, threads: usize) -> u64 {
+    /// What deflate keeps: window, hash chains, output.
+    const ENCODER: usize = 512 << 10;
+    let elites = n_niches.min(threads) * 2 * canvas.len();
+    let sheet = contact_sheet::most_bytes(canvas, n_niches, threads);
+    (threads * ENCODER + elites + sheet + convergence::MOST_BYTES) as u64
+}
+
 /// Refuses a folder that holds anything but what a run leaves that was killed before its first checkpoint.
 fn refuse_occupied(path: &Path) -> Result<()> {
     let begun = |name: &str| name == METRICS && metrics::is_barely_begun(&path.join(METRICS));
@@ -254,13 +251,42 @@ fn refuse_occupied(path: &Path) -> Result<()> {
     Err(Error::Refused(format!("{shown}: is not empty, and nothing is ever overwritten; choose another --out{remedy}")))
 }
 
+/// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name; returns which.
+pub(super) fn new_folder(path: &Path) -> Result<PathBuf> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    let mut candidate = path.to_path_buf();
+    for number in 2_u32.. {
+        match fs::create_dir(&candidate) {
+            Ok(()) => break,
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Error::io("create", &candidate)(source)),
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        candidate = name.into();
+    }
+    Ok(candidate)
+}
+
+/// Removes from the folder `path` what a killed process left unfinished.
+pub(super) fn clear_partial(path: &Path) -> Result<()> {
+    for entry in entries(path)?.into_iter().filter(|name| is_partial(name)) {
+        let entry = path.join(entry);
+        let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+        removed.map_err(Error::io("remove", &entry))?;
+    }
+    Ok(())
+}
+
 /// Names in the folder `path`.
-fn entries(path: &Path) -> Result<Vec<String>> {
+pub(super) fn entries(path: &Path) -> Result<Vec<String>> {
     let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     let names: io::Result<Vec<String>> = fs::read_dir(path).and_then(|entries| entries.map(name).collect());
     names.map_err(Error::io("read", path))
 }
 
-fn is_partial(name: &str) -> bool {
+pub(super) fn is_partial(name: &str) -> bool {
     name.starts_with(atomic::PARTIAL)
 }
