@@ -145,7 +145,7 @@ impl Run {
         let job = job(&config, &network)?;
         let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
         let chunk = options.chunk.min(job.batch);
-        let memory = plan::memory(&job, options, rayon::current_num_threads(), request.pictures);
+        let memory = plan::memory(&job, options, rayon::current_num_threads(), 1, request.pictures);
         let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
         if let Some(usable) = usable {
             memory.check(chunk, usable)?;

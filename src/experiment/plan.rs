@@ -136,7 +136,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     let chunk = options.chunk.min(job.batch);
     let threads = rayon::current_num_threads();
 
-    let memory = memory(&job, options, threads, request.pictures);
+    let memory = memory(&job, options, threads, 1, request.pictures);
     let machine = request.memory.or_else(telemetry::memory_limit);
     let usable = machine.map(telemetry::usable);
     if let Some(usable) = usable {
@@ -175,9 +175,9 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     })
 }
 
-/// All memory of a process that runs `job` on `threads` threads: what its backend takes, its files and pictures, and the
-/// program itself. An upper bound, whichever of the parts are taken at the same time.
-pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Memory {
+/// All memory of a process that makes `runs` runs of `job` at once on `threads` threads: what its backend takes, its files and
+/// pictures, and the program itself. An upper bound, whichever of the parts are taken at the same time.
+pub fn memory(job: &Job, options: Options, threads: usize, runs: usize, pictures: bool) -> Memory {
     /// Where the system does not say how large the program is.
     const PROGRAM: u64 = 32 << 20;
     /// What argument parser, log, progress and the standard library allocate, and the main thread's stack.
@@ -190,8 +190,8 @@ pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Me
     /// Its state and header as text, and the file's buffer.
     const TEXT: u64 = 64 << 10;
     let classifier = Classifier::new(&job.network, options.simd);
-    let mut memory = backend_memory(job, options, &classifier, threads, 1);
-    let archive = (job.classes.len() * elite_bytes(job)) as u64;
+    let mut memory = backend_memory(job, options, &classifier, threads, runs);
+    let archive = (runs * job.classes.len() * elite_bytes(job)) as u64;
     memory.parts.push(Part::fixed("checkpoint being written or read", COPIES * archive + TEXT));
     if pictures {
         let bytes = run_folder::pictures_memory(job.canvas, job.classes.len(), threads);
