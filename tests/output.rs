@@ -14,7 +14,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -391,40 +391,6 @@ fn checkpoint_round_trips() {
     assert_eq!(Checkpoint::read(&path).unwrap(), want);
 }
 
-#[test]
-fn checkpoint_changed_or_cut_at_any_byte_is_refused() {
-    let folder = temporary();
-    let path = folder.path().join("checkpoint");
-    checkpoint().write(&path).unwrap();
-    let good = fs::read(&path).unwrap();
-    // Changed in place: to write the whole file anew tens of thousands of times would take minutes.
-    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    let refused = |case: &str| {
-        let text = refusal(Checkpoint::read(&path));
-        assert!(text.contains("checkpoint is damaged") && text.contains("start the run again"), "{case}: {text}");
-    };
-    let mut put = |at: usize, byte: u8| {
-        file.seek(SeekFrom::Start(at as u64)).unwrap();
-        file.write_all(&[byte]).unwrap();
-    };
-    put(good.len(), b'\n');
-    refused("a byte more");
-    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(good.len() as u64).unwrap();
-    Checkpoint::read(&path).unwrap();
-    for (at, &byte) in good.iter().enumerate() {
-        for bit in 0..8 {
-            put(at, byte ^ (1 << bit));
-            refused(&format!("byte {at}, bit {bit}"));
-        }
-        put(at, byte);
-    }
-    Checkpoint::read(&path).unwrap();
-    for length in (0..good.len()).rev() {
-        file.set_len(length as u64).unwrap();
-        refused(&format!("cut at {length}"));
-    }
-}
-
 /// `body` and `first_line` as a checkpoint whose digest is right.
 fn signed(first_line: &str, body: &[u8]) -> Vec<u8> {
     let digest = Sha256::new().chain_update(first_line).chain_update(body).finalize();
@@ -557,6 +523,44 @@ fn run_folder_admits_one_process() {
 }
 
 #[test]
+fn run_folder_opened_or_created_takes_up_what_is_there() {
+    let root = temporary();
+    let path = root.path().join("run");
+    RunFolder::open_or_create(&path).unwrap().write_checkpoint(&checkpoint()).unwrap();
+    assert_eq!(RunFolder::open_or_create(&path).unwrap().read_checkpoint().unwrap(), checkpoint());
+    fs::write(root.path().join("mine"), "").unwrap();
+    assert!(refusal(RunFolder::open_or_create(root.path())).contains("is not empty"));
+}
+
+#[test]
+#[cfg(unix)]
+fn run_folder_that_was_replaced_is_not_written() {
+    let root = temporary();
+    let (path, moved) = (root.path().join("run"), root.path().join("moved"));
+    let folder = RunFolder::create(&path).unwrap();
+    let mut writer = folder.metrics(None).unwrap();
+    fs::rename(&path, &moved).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("lock"), "").unwrap();
+    let (archive, about) = (cppn_archive(Canvas::MNIST, &[1, 3]), about_cppn(Canvas::MNIST));
+    writer.write(&line(0)).unwrap();
+    for text in [
+        refusal(folder.write_checkpoint(&checkpoint())),
+        refusal(folder.metrics(Some(0))),
+        refusal(folder.finish(&mut manifest(&archive), &archive, &about, true)),
+        refusal(writer.sync()),
+    ] {
+        assert!(text.contains("was removed or replaced during the run"), "{text}");
+    }
+    assert_eq!(names_in(&path), ["lock"]);
+    // As soon as it is back, all is well.
+    fs::remove_dir_all(&path).unwrap();
+    fs::rename(&moved, &path).unwrap();
+    writer.sync().unwrap();
+    folder.write_checkpoint(&checkpoint()).unwrap();
+}
+
+#[test]
 fn run_folder_numbers_the_default_path() {
     let root = temporary();
     assert_eq!(run_folder::default_path(Preset::MnistDirect, 7), Path::new("runs/mnist-direct-seed7"));
@@ -626,8 +630,10 @@ fn finish_without_pictures_leaves_none_of_an_earlier_one() {
     let (archive, about) = (cppn_archive(Canvas::MNIST, &[1, 3]), about_cppn(Canvas::MNIST));
     folder.finish(&mut manifest(&archive), &archive, &about, true).unwrap();
     fs::write(root.path().join("contact_sheet-02.png"), "").unwrap();
+    fs::write(root.path().join("contact_sheet_with_notes.png"), "somebody's").unwrap();
     folder.finish(&mut manifest(&archive), &archive, &about, false).unwrap();
-    assert_eq!(names_in(root.path()), ["archive.safetensors", "lock", "run.json"]);
+    let left = ["archive.safetensors", "contact_sheet_with_notes.png", "lock", "run.json"];
+    assert_eq!(names_in(root.path()), left);
 }
 
 #[test]

@@ -115,24 +115,16 @@ impl Run {
     /// Opens or makes the run folder, and puts the backend where the run stands.
     fn open(request: EvolveRequest) -> Result<Run> {
         let (began, clock) = (SystemTime::now(), Instant::now());
+        // `--resume` takes from the checkpoint what the call leaves out; `--resume-or-start` is a whole call.
         let resumed = match &request.out {
-            OutChoice::Resume(path) => Some(path),
-            OutChoice::ResumeOrStart(path) if run_folder::has_checkpoint(path) => Some(path),
-            _ => None,
-        };
-        let resumed = match resumed {
-            Some(path) => {
+            OutChoice::Resume(path) => {
                 let folder = RunFolder::open(path)?;
                 let checkpoint = folder.read_checkpoint()?;
                 Some((folder, checkpoint))
             }
-            None => None,
-        };
-        // `--resume` takes from the checkpoint what the call leaves out; `--resume-or-start` is a whole call.
-        let saved = match (&resumed, &request.out) {
-            (Some((_, checkpoint)), OutChoice::Resume(_)) => Some(checkpoint),
             _ => None,
         };
+        let saved = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
         let mut config = saved.map_or_else(|| request.config.clone(), |saved| saved.config.clone());
         request.stop.apply(&mut config);
         config.check()?;
@@ -153,23 +145,24 @@ impl Run {
         let backend = CpuBackend::new(job, options)?;
 
         let (folder, checkpoint) = match resumed {
-            Some((folder, checkpoint)) => {
-                checkpoint.check_matches(&config, &network.sha256)?;
-                (folder, Some(checkpoint))
-            }
+            Some((folder, checkpoint)) => (folder, Some(checkpoint)),
             // Only now, when nothing is wrong with the call any more, does a new run touch the disk.
             None => {
                 let folder = match &request.out {
                     OutChoice::Default => {
                         RunFolder::create_numbered(&run_folder::default_path(config.preset, config.seed))?
                     }
-                    OutChoice::Create(path) | OutChoice::ResumeOrStart(path) | OutChoice::Resume(path) => {
-                        RunFolder::create(path)?
-                    }
+                    OutChoice::ResumeOrStart(path) => RunFolder::open_or_create(path)?,
+                    OutChoice::Create(path) | OutChoice::Resume(path) => RunFolder::create(path)?,
                 };
-                (folder, None)
+                let begun = run_folder::has_checkpoint(folder.path());
+                let checkpoint = begun.then(|| folder.read_checkpoint()).transpose()?;
+                (folder, checkpoint)
             }
         };
+        if let Some(checkpoint) = &checkpoint {
+            checkpoint.check_matches(&config, &network.sha256)?;
+        }
         tracing::info!("device {} ({})", backend.describe(), request.device_reason);
         let usable = usable.map_or(String::new(), |usable| format!(" of {}", bytes_text(usable)));
         tracing::info!("memory at most {}{usable} (`plan` says what for)", bytes_text(planned_memory));
@@ -354,8 +347,12 @@ impl Run {
 /// A file that a run needs: the one that the call names, or else the one it was begun with. Absolute, since a run may be
 /// continued from elsewhere.
 fn file_of_run(named: Option<&Path>, saved: Option<&Path>) -> Result<Option<PathBuf>> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
-    named.or(saved).map(absolute).transpose()
+    let Some(path) = named.or(saved) else { return Ok(None) };
+    let absolute = std::path::absolute(path).map_err(Error::io("find", path))?;
+    if absolute.to_str().is_none() {
+        return Err(Error::file(&absolute, "the path is not UTF-8, and the checkpoint could not name it; rename it"));
+    }
+    Ok(Some(absolute))
 }
 
 /// What `config` and `network` make of a backend's work.

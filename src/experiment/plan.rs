@@ -189,7 +189,7 @@ pub fn memory(job: &Job, options: Options, threads: usize, runs: usize, pictures
     const COPIES: u64 = 5;
     /// Its state and header as text, and the file's buffer.
     const TEXT: u64 = 64 << 10;
-    let classifier = Classifier::new(&job.network, options.simd);
+    let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
     let mut memory = backend_memory(job, options, &classifier, threads, runs);
     let archive = (runs * job.classes.len() * elite_bytes(job)) as u64;
     memory.parts.push(Part::fixed("checkpoint being written or read", COPIES * archive + TEXT));

@@ -92,8 +92,19 @@ pub fn most_bytes(canvas: Canvas, encoding: &Encoding, n_niches: usize, class_na
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::File`] at the first thing in it that cannot be.
 pub fn read(path: &Path) -> Result<(Archive, About)> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    parse(&bytes).map_err(|reason| Error::file(path, format!("not a valid archive: {reason}")))
+    parse_file(path, &fs::read(path).map_err(Error::io("read", path))?)
+}
+
+/// [`read`] for a file in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: &[u8]) -> Result<(Archive, About)> {
+    parse_file(Path::new("archive in memory"), bytes)
+}
+
+fn parse_file(path: &Path, bytes: &[u8]) -> Result<(Archive, About)> {
+    parse(bytes).map_err(|reason| Error::file(path, format!("not a valid archive: {reason}")))
 }
 
 fn parse(bytes: &[u8]) -> Result<(Archive, About), String> {

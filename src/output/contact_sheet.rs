@@ -82,7 +82,9 @@ impl<'a> Sheet<'a> {
 
     /// Whether `name` is one that [`Sheet::file`] gives.
     pub fn is_page(name: &str) -> bool {
-        name.starts_with("contact_sheet") && name.ends_with(".png")
+        let page = name.strip_prefix("contact_sheet").and_then(|rest| rest.strip_suffix(".png"));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        page.is_some_and(|page| page.is_empty() || page.strip_prefix('-').is_some_and(is_number))
     }
 
     /// Draws a page, counted from 0.

@@ -95,11 +95,17 @@ impl MetricsWriter {
         let lines = after.map(|generation| Ok((generation, lines(path)?))).transpose()?;
         atomic::write(path, |file| {
             let Some((generation, lines)) = lines else { return Ok(()) };
+            let mut first = None;
             for line in lines {
                 let (text, metrics) = line?;
                 if metrics.generation <= generation {
+                    first.get_or_insert(metrics.generation);
                     writeln!(file, "{text}")?;
                 }
+            }
+            // Generation 0 is always logged.
+            if first != Some(0) {
+                tracing::warn!("{}: the lines of the generations so far are gone; the run goes on", path.display());
             }
             Ok(())
         })?;
@@ -121,8 +127,12 @@ impl MetricsWriter {
     /// checkpoint's generation is ever missing.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::File`] if the file is no longer there: the lines went nowhere.
     pub fn sync(&self) -> Result<()> {
+        if !atomic::is_at(&self.file, &self.path)? {
+            let remedy = "continue with --resume; the lines that were in it are lost";
+            return Err(Error::file(&self.path, format!("was removed or replaced during the run; {remedy}")));
+        }
         self.file.sync_data().map_err(Error::io("write", &self.path))
     }
 }

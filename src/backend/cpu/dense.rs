@@ -60,9 +60,9 @@ impl PackedDense {
         });
     }
 
-    /// Bytes of the packed parameters.
-    pub fn bytes(&self) -> usize {
-        size_of_val(&self.weights[..]) + size_of_val(&self.bias[..])
+    /// Memory that the packed weights and biases take.
+    pub fn bytes(in_features: usize, out_features: usize) -> usize {
+        out_features.div_ceil(OUTPUTS) * (in_features + 1) * size_of::<[f32; OUTPUTS]>()
     }
 
     /// Values of one image that go in.

@@ -8,6 +8,7 @@ mod aligned;
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
+pub mod image;
 pub mod max_pool;
 pub mod memory;
 pub mod niche_argmax;
@@ -16,6 +17,7 @@ pub mod preprocess;
 pub mod relu;
 pub mod select;
 pub mod softmax;
+pub mod tile;
 pub mod train;
 
 pub use aligned::Aligned;
@@ -23,6 +25,7 @@ pub use aligned::Aligned;
 use super::{Backend, Counters, Job};
 use crate::archive::{Archive, Elite, content_hash};
 use crate::error::{Error, Result};
+use crate::genome::Genome;
 use crate::rng::Philox;
 use crate::simd::Simd;
 use crate::telemetry;
@@ -31,6 +34,7 @@ use niche_argmax::Winner;
 use population::Population;
 use select::Pair;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Candidates of a chunk unless the user says otherwise: enough to share out evenly, small enough for the caches.
 pub const DEFAULT_CHUNK: u32 = 4096;
@@ -72,7 +76,7 @@ impl CpuBackend {
     /// [`Error::Refused`] if its [`memory`](memory::memory()) does not fit into this machine's.
     pub fn new(job: Job, options: Options) -> Result<CpuBackend> {
         let chunk = options.chunk.min(job.batch);
-        let classifier = Classifier::new(&job.network, options.simd);
+        let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
         if let Some(memory) = telemetry::memory_limit() {
             let needed = memory::memory(&job, options, &classifier, rayon::current_num_threads(), 1);
             needed.check(chunk, telemetry::usable(memory))?;
@@ -94,6 +98,21 @@ impl CpuBackend {
             options: Options { chunk, ..options },
             job,
         })
+    }
+
+    /// A copy of the genome at place `at` of the chunk that was made last.
+    pub fn genome(&self, at: usize) -> Genome {
+        self.population.genome(at)
+    }
+
+    /// The images drawn last, `(chunk, height, width, channels)`.
+    pub fn images(&self) -> &[u8] {
+        &self.images
+    }
+
+    /// What the network said last, `(chunk, n_classes)`.
+    pub fn probabilities(&self) -> &[f32] {
+        &self.probabilities
     }
 }
 

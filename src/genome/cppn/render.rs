@@ -211,13 +211,14 @@ fn write_grey<L: Lanes>(values: &[f32], image: &mut [u8]) {
 #[inline(always)]
 fn write_colour<L: Lanes>(values: [&[f32]; 3], image: &mut [u8]) {
     for (v, pixels) in image.chunks_mut(3 * L::N).enumerate() {
-        let [hue, lightness, saturation] =
-            values.map(|channel| L::from_i32(pixel_lanes(L::load(&channel[v * L::N..]))));
-        let rgb = hls_to_rgb(hue, lightness, saturation).map(|channel| {
-            let mut bytes = [0; MAX_LANES];
-            L::bits_store(channel, &mut bytes);
-            bytes
-        });
+        let mut hls = [L::splat(0.0); 3];
+        for (value, channel) in hls.iter_mut().zip(values) {
+            *value = L::from_i32(pixel_lanes(L::load(&channel[v * L::N..])));
+        }
+        let mut rgb = [[0; MAX_LANES]; 3];
+        for (bytes, channel) in rgb.iter_mut().zip(hls_to_rgb(hls[0], hls[1], hls[2])) {
+            L::bits_store(channel, bytes);
+        }
         for (i, pixel) in pixels.chunks_exact_mut(3).enumerate() {
             for (byte, channel) in pixel.iter_mut().zip(&rgb) {
                 *byte = channel[i] as u8;
