@@ -57,7 +57,7 @@ fn runs_take_no_more_memory_than_planned_and_not_much_less() {
     let with_large = |more: &[&'static str]| [&large[..], more].concat();
     for (bound, args) in [
         (Near, vec!["mnist-direct", "--batch", "2", "--threads", "1", "--generations", "20", "--no-pictures"]),
-        (Near, vec!["mnist-direct", "--batch", "4096", "--chunk", "64", "--generations", "1", "--simd", "plain"]),
+        (Near, vec!["mnist-direct", "--batch", "600", "--chunk", "64", "--generations", "1", "--simd", "plain"]),
         (Near, with_large(&["mnist-direct", "--threads", "2"])),
         (Near, with_large(&["mnist-direct", "--threads", "1", "--weights", weights])),
         (Upper, with_large(&["mnist-direct", "--threads", "8"])),

@@ -285,7 +285,7 @@ fn output(request: &PlanRequest, job: &Job, generations: Option<u64>, evaluation
     const STATE: u64 = 3 << 10;
     const CLASS: u64 = 160;
     /// Pictures of runs against LeNet: of the sheet so much an elite.
-    const SHEET: u64 = 6 << 10;
+    const SHEET: u64 = 8 << 10;
     const CONVERGENCE: u64 = 80 << 10;
     /// A PNG of noise is larger than the noise.
     const PNG: u64 = 128;
