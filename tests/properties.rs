@@ -598,11 +598,13 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused_in_one_short_line(text in "(\\PC|\n|\\[|\\]|=|\"|[a-z0-9_.]){0,80}") {
-        let line = match Setting::read_text(&text, "text.toml").and_then(|settings| Config::resolve(&settings)) {
-            Ok(config) => return Ok(assert_sound(&config)),
-            Err(error) => error.to_string(),
-        };
-        prop_assert!(!line.contains('\n') && line.len() < 3000, "{}", line);
+        match Setting::read_text(&text, "text.toml").and_then(|settings| Config::resolve(&settings)) {
+            Ok(config) => assert_sound(&config),
+            Err(error) => {
+                let line = error.to_string();
+                prop_assert!(!line.contains('\n') && line.len() < 3000, "{}", line);
+            }
+        }
         if let Ok(setting) = Setting::parse_assignment(&text) {
             let _ = Config::resolve(&[setting]);
         }
