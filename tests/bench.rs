@@ -235,7 +235,7 @@ type Mask = <Plain as Lanes>::Mask;
 
 /// Methods that count as an operation each, and methods that do not.
 macro_rules! counting {
-    (counted: $($name:ident($($arg:ident),*);)*  free: $($free:ident($($farg:ident: $fty:ty),*) -> $fout:ty;)*) => {
+    ([$($name:ident($($arg:ident),*))*] [$($free:ident($($farg:ident: $fty:ty),*) -> $fout:ty;)*]) => {
         $(fn $name(self $(, $arg: Self)*) -> Self {
             OPERATIONS.set(OPERATIONS.get() + 1);
             Counting(self.0.$name($($arg.0),*))
@@ -252,25 +252,25 @@ impl Lanes for Counting {
     type Mask = Mask;
 
     counting! {
-        counted:
-        add(b); sub(b); mul(b); div(b); sqrt(); mul_add(b, c); max(b); min(b);
-        free:
-        bits_splat(x: u32) -> Bits;
-        bits_load(src: &[u32]) -> Bits;
-        bits_store(bits: Bits, dst: &mut [u32]) -> ();
-        bits_add(a: Bits, b: Bits) -> Bits;
-        bits_sub(a: Bits, b: Bits) -> Bits;
-        bits_and(a: Bits, b: Bits) -> Bits;
-        bits_or(a: Bits, b: Bits) -> Bits;
-        bits_xor(a: Bits, b: Bits) -> Bits;
-        bits_mul_wide(a: Bits, b: Bits) -> (Bits, Bits);
-        bits_eq(a: Bits, b: Bits) -> Mask;
-        bits_lt(a: Bits, b: Bits) -> Mask;
-        bits_select(mask: Mask, yes: Bits, no: Bits) -> Bits;
-        mask_and(a: Mask, b: Mask) -> Mask;
-        mask_or(a: Mask, b: Mask) -> Mask;
-        mask_not(a: Mask) -> Mask;
-        mask_bits(a: Mask) -> u32;
+        [add(b) sub(b) mul(b) div(b) sqrt() mul_add(b, c) max(b) min(b)]
+        [
+            bits_splat(x: u32) -> Bits;
+            bits_load(src: &[u32]) -> Bits;
+            bits_store(bits: Bits, dst: &mut [u32]) -> ();
+            bits_add(a: Bits, b: Bits) -> Bits;
+            bits_sub(a: Bits, b: Bits) -> Bits;
+            bits_and(a: Bits, b: Bits) -> Bits;
+            bits_or(a: Bits, b: Bits) -> Bits;
+            bits_xor(a: Bits, b: Bits) -> Bits;
+            bits_mul_wide(a: Bits, b: Bits) -> (Bits, Bits);
+            bits_eq(a: Bits, b: Bits) -> Mask;
+            bits_lt(a: Bits, b: Bits) -> Mask;
+            bits_select(mask: Mask, yes: Bits, no: Bits) -> Bits;
+            mask_and(a: Mask, b: Mask) -> Mask;
+            mask_or(a: Mask, b: Mask) -> Mask;
+            mask_not(a: Mask) -> Mask;
+            mask_bits(a: Mask) -> u32;
+        ]
     }
 
     fn splat(x: f32) -> Self {
