@@ -19,6 +19,13 @@ const MAGIC_LABELS: u32 = 2049;
 /// The most bytes a file may hold when uncompressed: twenty times MNIST's largest.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// How many times its own size a gzip file may hold, beyond [`GZIP_FREE_BYTES`]. MNIST's hold five times theirs; deflate allows a
+/// thousand times, with which a megabyte would fill a gigabyte of memory.
+const GZIP_RATIO: u64 = 100;
+
+/// What a gzip file of any size may hold: small sets of blank images, and labels in order.
+const GZIP_FREE_BYTES: u64 = 1 << 20;
+
 /// Images from an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdxImages {
@@ -121,27 +128,65 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
 /// Reads the images of an IDX file, plain or gzip.
 ///
 /// # Errors
-/// [`Error::File`] if it is not one, or has fewer or more bytes than its header says; [`Error::Io`] if it cannot be
-/// read. Never holds more in memory than the header says, nor more than a gibibyte.
+/// [`Error::File`] if it is not one, has fewer or more bytes than its header says, or is gzip that announces more than a
+/// hundred times its own size and a mebibyte; [`Error::Io`] if it cannot be read. Reads no more than the header says, and
+/// no more than a gibibyte.
 pub fn read_idx_images(path: &Path) -> Result<IdxImages> {
-    let ([count, height, width], pixels, sha256) = read_idx(path, MAGIC_IMAGES, "images")?;
-    Ok(IdxImages { count, height, width, pixels, sha256 })
+    IdxImages::read(open(path)?, path)
 }
 
 /// Reads the labels of an IDX file, plain or gzip. Errors as [`read_idx_images`].
 pub fn read_idx_labels(path: &Path) -> Result<IdxLabels> {
-    let ([_], labels, sha256) = read_idx(path, MAGIC_LABELS, "labels")?;
-    Ok(IdxLabels { labels, sha256 })
+    IdxLabels::read(open(path)?, path)
 }
 
-/// The sizes, the bytes behind them and the SHA-256 of an IDX file with `N` dimensions.
-fn read_idx<const N: usize>(path: &Path, magic: u32, what: &str) -> Result<([usize; N], Vec<u8>, String)> {
-    let mut file = BufReader::new(File::open(path).map_err(Error::io("open", path))?);
+impl IdxImages {
+    /// [`read_idx_images`] for a file in memory.
+    ///
+    /// # Errors
+    /// As [`read_idx_images`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<IdxImages> {
+        IdxImages::read((bytes, bytes.len() as u64), Path::new("images in memory"))
+    }
+
+    fn read(file: (impl BufRead, u64), path: &Path) -> Result<IdxImages> {
+        let ([count, height, width], pixels, sha256) = read_idx(file, path, MAGIC_IMAGES, "images")?;
+        Ok(IdxImages { count, height, width, pixels, sha256 })
+    }
+}
+
+impl IdxLabels {
+    /// [`read_idx_labels`] for a file in memory.
+    ///
+    /// # Errors
+    /// As [`read_idx_images`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<IdxLabels> {
+        IdxLabels::read((bytes, bytes.len() as u64), Path::new("labels in memory"))
+    }
+
+    fn read(file: (impl BufRead, u64), path: &Path) -> Result<IdxLabels> {
+        let ([_], labels, sha256) = read_idx(file, path, MAGIC_LABELS, "labels")?;
+        Ok(IdxLabels { labels, sha256 })
+    }
+}
+
+/// The file and its size.
+fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    Ok((BufReader::new(file), length))
+}
+
+/// The sizes, the bytes behind them and the SHA-256 of an IDX file with `N` dimensions, `length` bytes long.
+fn read_idx<const N: usize>(
+    (mut file, length): (impl BufRead, u64),
+    path: &Path,
+    magic: u32,
+    what: &str,
+) -> Result<([usize; N], Vec<u8>, String)> {
     let start = file.fill_buf().map_err(Error::io("read", path))?;
-    let mut reader: Box<dyn Read> = match start.starts_with(&[0x1f, 0x8b]) {
-        true => Box::new(MultiGzDecoder::new(file)),
-        false => Box::new(file),
-    };
+    let zipped = start.starts_with(&[0x1f, 0x8b]);
+    let mut reader: Box<dyn Read> = if zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
 
     let mut header = Vec::new();
     read_at_most(&mut reader, &mut header, 4 + 4 * N, path)?;
@@ -168,6 +213,12 @@ fn read_idx<const N: usize>(path: &Path, magic: u32, what: &str) -> Result<([usi
     let Some(wanted) = wanted.filter(|&bytes| bytes <= MAX_BYTES) else {
         return Err(Error::file(path, format!("its header says {sizes:?}: more than the limit of {MAX_BYTES} bytes")));
     };
+    if zipped && wanted > GZIP_FREE_BYTES.saturating_add(GZIP_RATIO.saturating_mul(length)) {
+        let reason = format!(
+            "its header says {sizes:?}, more than {GZIP_RATIO} times the {length} bytes of this gzip file; unpack it first"
+        );
+        return Err(Error::file(path, reason));
+    }
     let wanted = wanted as usize;
     let mut bytes = Vec::new();
     // One more than wanted, to see whether there is more.

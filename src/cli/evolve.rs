@@ -4,25 +4,19 @@ use super::{Source, Speed};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
 use crate::experiment::evolve;
+use crate::experiment::plan::PlanRequest;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
 use crate::output::{ClassResult, Manifest, confidence_text, hash_text};
 use clap::builder::StyledStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use tracing::info;
 
-/// Evolve an image for every class
-///
-/// With no options: for each digit an image that LeNet takes for it, by CPPNs, 1,001 generations, a matter of seconds. The
-/// run goes to a new folder, which holds the pictures, the archive and all that is needed to repeat or continue it.
-///
-/// A run is a function of configuration, seed and weights. Threads, instruction set and chunk change its speed alone.
-///
-/// The configuration grows in layers: the preset in its flavour, then --config, then --set, then the options below.
+/// What a run is and how it runs: what `evolve` and `plan` have in common.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = keys_help())]
-pub struct Args {
+pub struct RunOptions {
     /// The experiment [default: mnist-cppn]
     #[arg(value_enum)]
     preset: Option<Preset>,
@@ -79,6 +73,36 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Where the run goes")]
     out: Option<PathBuf>,
 
+    /// Draw no pictures; the archive still holds every image
+    #[arg(long, help_heading = "Where the run goes")]
+    no_pictures: bool,
+
+    /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
+    #[arg(long, default_value = "auto", help_heading = "How it runs")]
+    device: Device,
+
+    /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
+    #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
+    chunk: Option<u32>,
+
+    #[command(flatten)]
+    pub speed: Speed,
+}
+
+/// Evolve an image for every class
+///
+/// With no options: for each digit an image that LeNet takes for it, by CPPNs, 1,001 generations, a matter of seconds. The
+/// run goes to a new folder, which holds the pictures, the archive and all that is needed to repeat or continue it.
+///
+/// A run is a function of configuration, seed and weights. Threads, instruction set and chunk change its speed alone.
+///
+/// The configuration grows in layers: the preset in its flavour, then --config, then --set, then the options below.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = keys_help())]
+pub struct Args {
+    #[command(flatten)]
+    run: RunOptions,
+
     /// Continue the run in this folder
     ///
     /// Its configuration comes from its checkpoint, so only options of speed and output go with it; and stop rules, which
@@ -99,10 +123,6 @@ pub struct Args {
     #[arg(long, help_heading = "Where the run goes")]
     dry_run: bool,
 
-    /// Draw no pictures; the archive still holds every image
-    #[arg(long, help_heading = "Where the run goes")]
-    no_pictures: bool,
-
     /// At the end, print the contents of run.json to standard output instead of a summary
     #[arg(long, help_heading = "Where the run goes")]
     json: bool,
@@ -110,17 +130,6 @@ pub struct Args {
     /// How progress is shown: a bar on a terminal, lines, or nothing
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = "How it runs")]
     progress: ProgressMode,
-
-    /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
-    #[arg(long, default_value = "auto", help_heading = "How it runs")]
-    device: Device,
-
-    /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
-    #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
-    chunk: Option<u32>,
-
-    #[command(flatten)]
-    speed: Speed,
 }
 
 /// A place to run.
@@ -150,11 +159,7 @@ impl Args {
     /// # Errors
     /// Whatever kept the run from being finished.
     pub fn run(self, quiet: bool) -> Result<()> {
-        if let Device::Cuda(n) = self.device {
-            return Err(Error::Refused(format!(
-                "--device cuda:{n}: this version has no CUDA backend; --device cpu gives the same result"
-            )));
-        }
+        self.run.check_device()?;
         let request = self.request(quiet)?;
         if self.dry_run {
             let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
@@ -166,37 +171,66 @@ impl Args {
 
     /// What the call asks for.
     fn request(&self, quiet: bool) -> Result<EvolveRequest> {
-        let stop = self.stop_settings();
+        let run = &self.run;
         let mut overrides = StopOverrides::default();
-        let (out, config) = match (&self.resume, &self.out) {
-            (Some(run), _) => {
-                overrides = StopOverrides::from_settings(&stop)?;
-                (OutChoice::Resume(run.clone()), Config::preset(Preset::MnistCppn, Flavour::Faithful))
+        let (out, config) = match (&self.resume, &run.out) {
+            (Some(folder), _) => {
+                overrides = StopOverrides::from_settings(&run.stop_settings())?;
+                (OutChoice::Resume(folder.clone()), Config::preset(Preset::MnistCppn, Flavour::Faithful))
             }
-            (None, Some(run)) if self.resume_or_start => (OutChoice::ResumeOrStart(run.clone()), self.resolve(stop)?),
-            (None, Some(run)) => (OutChoice::Create(run.clone()), self.resolve(stop)?),
-            (None, None) => (OutChoice::Default, self.resolve(stop)?),
+            (None, Some(folder)) if self.resume_or_start => (OutChoice::ResumeOrStart(folder.clone()), run.resolve()?),
+            (None, Some(folder)) => (OutChoice::Create(folder.clone()), run.resolve()?),
+            (None, None) => (OutChoice::Default, run.resolve()?),
         };
         Ok(EvolveRequest {
             config,
-            weights: self.source.weights.clone(),
-            mean: self.source.mean.clone(),
+            weights: run.source.weights.clone(),
+            mean: run.source.mean.clone(),
             out,
-            device_reason: match self.device {
+            device_reason: match run.device {
                 Device::Auto => "--device auto, and this version has no CUDA backend",
                 Device::Cpu | Device::Cuda(_) => "--device cpu",
             },
             stop: overrides,
-            threads: self.speed.threads(),
+            threads: run.speed.threads(),
+            simd: run.speed.simd,
+            chunk: run.chunk,
+            progress: if quiet { ProgressMode::None } else { self.progress },
+            pictures: !run.no_pictures,
+        })
+    }
+}
+
+impl RunOptions {
+    /// Refuses a device that there is no backend for.
+    fn check_device(&self) -> Result<()> {
+        match self.device {
+            Device::Cuda(n) => Err(Error::Refused(format!(
+                "--device cuda:{n}: this version has no CUDA backend; --device cpu gives the same result"
+            ))),
+            Device::Auto | Device::Cpu => Ok(()),
+        }
+    }
+
+    /// What `plan` is to plan, for a machine with so much `memory`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the call.
+    pub fn plan_request(&self, memory: Option<u64>) -> Result<PlanRequest> {
+        self.check_device()?;
+        Ok(PlanRequest {
+            config: self.resolve()?,
+            network: Arc::new(self.source.network()?),
             simd: self.speed.simd,
             chunk: self.chunk,
-            progress: if quiet { ProgressMode::None } else { self.progress },
             pictures: !self.no_pictures,
+            out: self.out.clone(),
+            memory,
         })
     }
 
     /// The configuration, from its layers.
-    fn resolve(&self, stop: Vec<Setting>) -> Result<Config> {
+    fn resolve(&self) -> Result<Config> {
         let mut settings = match &self.config {
             Some(path) => Setting::read_file(path)?,
             None => Vec::new(),
@@ -227,7 +261,7 @@ impl Args {
             None => {}
         }
         settings.extend(self.batch.iter().map(|batch| Setting::parse("batch", batch, "--batch")));
-        settings.extend(stop);
+        settings.extend(self.stop_settings());
         Config::resolve(&settings)
     }
 
@@ -279,7 +313,7 @@ fn even(text: &str) -> Result<u32, String> {
 }
 
 /// The keys of the configuration, for `--help`.
-fn keys_help() -> StyledStr {
+pub fn keys_help() -> StyledStr {
     let mut text = String::from("Keys for --set and --config (--dry-run prints them with their values):\n");
     for key in KEYS {
         text.push_str(&format!("  {:<22} {} [{}]\n", key.name, key.meaning, key.kind));

@@ -9,6 +9,7 @@ use crate::genome::{Canvas, Encoding, cppn, direct};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 use toml::{Table, Value};
@@ -204,7 +205,7 @@ impl Config {
     fn flatten(&self) -> Result<BTreeMap<String, Value>> {
         let table = Table::try_from(self)
             .map_err(|error| Error::Usage(format!("configuration: {}", one_line(&error.to_string()))))?;
-        Ok(flatten(table).into_iter().collect())
+        Ok(flatten(table).collect())
     }
 
     /// The first key whose value does not go with the others', what it is, and what it should be.
@@ -329,6 +330,10 @@ const MAX_NODES: i64 = 1 << 16;
 const MAX_EDGES: i64 = 1 << 20;
 /// Beyond it a mutation no longer moves a gene.
 const MAX_ETA: i64 = 1000;
+/// As many as there are class numbers.
+const MAX_CLASSES: usize = 1 << 16;
+/// Twice what a file needs that lists every class there can be.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Every key there is.
 pub const KEYS: &[Key] = &[
@@ -444,15 +449,35 @@ impl Setting {
     /// Reads the settings of a TOML file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::File`] if it is not TOML.
+    /// [`Error::Io`] if it cannot be read, [`Error::File`] if it is not TOML or larger than a mebibyte, [`Error::Usage`] if a
+    /// key is not known.
     pub fn read_file(path: &Path) -> Result<Vec<Setting>> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(Error::file(path, format!("larger than {MAX_FILE_BYTES} bytes: no configuration")));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| Error::file(path, format!("not TOML: {error}")))?;
+        Setting::read_text(&text, &path.display().to_string())
+    }
+
+    /// [`Setting::read_file`] for a text in memory; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Setting::read_file`].
+    pub fn read_text(text: &str, origin: &str) -> Result<Vec<Setting>> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            Error::file(path, format!("line {line}: not TOML: {}", one_line(error.message())))
+            let before = &text.as_bytes()[..error.span().map_or(0, |span| span.start)];
+            let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+            Error::file(Path::new(origin), format!("line {line}: not TOML: {}", one_line(error.message())))
         })?;
-        let origin = path.display().to_string();
-        Ok(flatten(table).into_iter().map(|(key, value)| Setting { key, value, origin: origin.clone() }).collect())
+        // The first unknown key ends it: a long name of a table, repeated before each of its keys, would fill the memory.
+        let settings = flatten(table).map(|(key, value)| {
+            let setting = Setting { key, value, origin: origin.to_string() };
+            setting.known_key().map(|_| setting)
+        });
+        settings.collect()
     }
 
     /// Whether the key is known and the value can be its.
@@ -471,12 +496,13 @@ impl Setting {
                 let members = members.join(", ");
                 return Error::Usage(format!("{}: {} is a group of keys: {members}", self.origin, self.key));
             }
+            let got = one_line(&self.key);
             let distance = |known: &Key| {
                 let short = known.name.rsplit('.').next().unwrap_or(known.name);
-                strsim::damerau_levenshtein(&self.key, known.name).min(strsim::damerau_levenshtein(&self.key, short))
+                strsim::damerau_levenshtein(&got, known.name).min(strsim::damerau_levenshtein(&got, short))
             };
             let nearest = KEYS.iter().min_by_key(|key| distance(key)).expect("there are keys").name;
-            Error::Usage(format!("{}: unknown key {:?}, the nearest one is {nearest:?}", self.origin, self.key))
+            Error::Usage(format!("{}: unknown key {got:?}, the nearest one is {nearest:?}", self.origin))
         })
     }
 
@@ -516,6 +542,9 @@ pub fn parse_classes(text: &str, names: &[String]) -> std::result::Result<Vec<u3
                 None => return Err(format!("{part:?} is no class number, range such as 5-7, or name of a class")),
             },
         }
+        if classes.len() > MAX_CLASSES {
+            return Err(format!("more than {MAX_CLASSES} numbers: some class is named twice"));
+        }
     }
     classes.sort_unstable();
     Ok(classes)
@@ -545,21 +574,32 @@ pub fn name_of(choice: impl ValueEnum) -> String {
     choice.to_possible_value().expect("no value is hidden").get_name().to_string()
 }
 
-/// `table` with dotted keys for those of its tables.
-fn flatten(table: Table) -> Vec<(String, Value)> {
-    let mut flat = Vec::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) if !inner.is_empty() => {
-                flat.extend(flatten(inner).into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)));
-            }
-            value => flat.push((key, value)),
-        }
-    }
-    flat
+/// `table` with dotted keys for those of its tables. One level: [`KEYS`] has no more.
+fn flatten(table: Table) -> impl Iterator<Item = (String, Value)> {
+    table.into_iter().flat_map(|(group, value)| {
+        let (tables, values) = match value {
+            Value::Table(inner) if !inner.is_empty() => (Some(inner), None),
+            value => (None, Some((group.clone(), value))),
+        };
+        let inner = tables.into_iter().flatten().map(move |(key, value)| (format!("{group}.{key}"), value));
+        values.into_iter().chain(inner)
+    })
 }
 
-/// Messages of other libraries may have several lines; an error of ours has one.
+/// What a message quotes may have several lines and any length; an error has one line, and not a long one.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    const SHOWN: usize = 200;
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(SHOWN));
+        if let Some((end, _)) = line.char_indices().nth(SHOWN) {
+            line.truncate(end);
+            line.push_str("...");
+            break;
+        }
+    }
+    line
 }

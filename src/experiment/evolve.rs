@@ -1,15 +1,18 @@
 //! Evolution: MAP-Elites against a network, from the first random genomes to the finished run folder.
 
 use super::config::{Config, NO_LIMIT};
+use super::plan;
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
+use crate::backend::memory::bytes_text;
 use crate::backend::{Backend, Counters, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
 use crate::output::{About, Checkpoint, ClassResult, Manifest, Metrics, RunFolder, Stop, confidence_text, run_folder};
+use crate::telemetry;
 use crate::version::{COMMIT, VERSION};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
@@ -97,6 +100,8 @@ struct Run {
     network: Arc<Network>,
     folder: RunFolder,
     backend: CpuBackend,
+    /// The most memory that the process may take, in bytes.
+    planned_memory: u64,
     /// Of the last generation; `None` before generation 0.
     counters: Option<Counters>,
     evaluations: u64,
@@ -110,24 +115,16 @@ impl Run {
     /// Opens or makes the run folder, and puts the backend where the run stands.
     fn open(request: EvolveRequest) -> Result<Run> {
         let (began, clock) = (SystemTime::now(), Instant::now());
+        // `--resume` takes from the checkpoint what the call leaves out; `--resume-or-start` is a whole call.
         let resumed = match &request.out {
-            OutChoice::Resume(path) => Some(path),
-            OutChoice::ResumeOrStart(path) if run_folder::has_checkpoint(path) => Some(path),
-            _ => None,
-        };
-        let resumed = match resumed {
-            Some(path) => {
+            OutChoice::Resume(path) => {
                 let folder = RunFolder::open(path)?;
                 let checkpoint = folder.read_checkpoint()?;
                 Some((folder, checkpoint))
             }
-            None => None,
-        };
-        // `--resume` takes from the checkpoint what the call leaves out; `--resume-or-start` is a whole call.
-        let saved = match (&resumed, &request.out) {
-            (Some((_, checkpoint)), OutChoice::Resume(_)) => Some(checkpoint),
             _ => None,
         };
+        let saved = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
         let mut config = saved.map_or_else(|| request.config.clone(), |saved| saved.config.clone());
         request.stop.apply(&mut config);
         config.check()?;
@@ -137,36 +134,38 @@ impl Run {
             Some(path) => Network::load(path, mean.as_deref())?,
             None => Network::embedded_lenet(mean.as_deref())?,
         });
-        let job = Job {
-            seed: config.seed,
-            batch: config.batch,
-            canvas: config.canvas(),
-            encoding: config.encoding(),
-            classes: niches(&config, &network)?,
-            network: Arc::clone(&network),
-        };
+        let job = job(&config, &network)?;
         let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
+        let chunk = options.chunk.min(job.batch);
+        let memory = plan::memory(&job, options, rayon::current_num_threads(), request.pictures);
+        let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
+        if let Some(usable) = usable {
+            memory.check(chunk, usable)?;
+        }
         let backend = CpuBackend::new(job, options)?;
 
         let (folder, checkpoint) = match resumed {
-            Some((folder, checkpoint)) => {
-                checkpoint.check_matches(&config, &network.sha256)?;
-                (folder, Some(checkpoint))
-            }
+            Some((folder, checkpoint)) => (folder, Some(checkpoint)),
             // Only now, when nothing is wrong with the call any more, does a new run touch the disk.
             None => {
                 let folder = match &request.out {
                     OutChoice::Default => {
                         RunFolder::create_numbered(&run_folder::default_path(config.preset, config.seed))?
                     }
-                    OutChoice::Create(path) | OutChoice::ResumeOrStart(path) | OutChoice::Resume(path) => {
-                        RunFolder::create(path)?
-                    }
+                    OutChoice::ResumeOrStart(path) => RunFolder::open_or_create(path)?,
+                    OutChoice::Create(path) | OutChoice::Resume(path) => RunFolder::create(path)?,
                 };
-                (folder, None)
+                let begun = run_folder::has_checkpoint(folder.path());
+                let checkpoint = begun.then(|| folder.read_checkpoint()).transpose()?;
+                (folder, checkpoint)
             }
         };
+        if let Some(checkpoint) = &checkpoint {
+            checkpoint.check_matches(&config, &network.sha256)?;
+        }
         tracing::info!("device {} ({})", backend.describe(), request.device_reason);
+        let usable = usable.map_or(String::new(), |usable| format!(" of {}", bytes_text(usable)));
+        tracing::info!("memory at most {}{usable} (`plan` says what for)", bytes_text(planned_memory));
         tracing::info!("run folder {}", folder.path().display());
         let mut run = Run {
             request,
@@ -181,6 +180,7 @@ impl Run {
             elapsed_before: 0.0,
             clock,
             backend,
+            planned_memory,
         };
         if let Some(Checkpoint { archive, skipped, replaced, evaluations, started, elapsed, .. }) = checkpoint {
             run.backend.restore(archive, skipped)?;
@@ -306,7 +306,7 @@ impl Run {
         let seconds = self.elapsed();
         let archive = self.backend.archive()?;
         let counters = self.counters.as_ref().expect("a stop rule holds after a generation");
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             version: VERSION.to_string(),
             commit: COMMIT.to_string(),
             arithmetic_version: ARITHMETIC_VERSION,
@@ -329,6 +329,8 @@ impl Run {
             statistics: counters.statistics(),
             distinct_genomes: archive.distinct(),
             operators_skipped_at_capacity: counters.skipped,
+            planned_memory_bytes: self.planned_memory,
+            peak_memory_bytes: None,
             archive_hash: counters.archive_hash,
             classes: ClassResult::table(&archive, &self.network.classes),
         };
@@ -337,7 +339,7 @@ impl Run {
             encoding: self.config.encoding(),
             class_names: self.network.classes.clone(),
         };
-        self.folder.finish(&manifest, &archive, &about, self.request.pictures)?;
+        self.folder.finish(&mut manifest, &archive, &about, self.request.pictures)?;
         Ok(manifest)
     }
 }
@@ -345,8 +347,27 @@ impl Run {
 /// A file that a run needs: the one that the call names, or else the one it was begun with. Absolute, since a run may be
 /// continued from elsewhere.
 fn file_of_run(named: Option<&Path>, saved: Option<&Path>) -> Result<Option<PathBuf>> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
-    named.or(saved).map(absolute).transpose()
+    let Some(path) = named.or(saved) else { return Ok(None) };
+    let absolute = std::path::absolute(path).map_err(Error::io("find", path))?;
+    if absolute.to_str().is_none() {
+        return Err(Error::file(&absolute, "the path is not UTF-8, and the checkpoint could not name it; rename it"));
+    }
+    Ok(Some(absolute))
+}
+
+/// What `config` and `network` make of a backend's work.
+///
+/// # Errors
+/// [`Error::Refused`] if the network takes other images, [`Error::Usage`] if it lacks a class.
+pub(super) fn job(config: &Config, network: &Arc<Network>) -> Result<Job> {
+    Ok(Job {
+        seed: config.seed,
+        batch: config.batch,
+        canvas: config.canvas(),
+        encoding: config.encoding(),
+        classes: niches(config, network)?,
+        network: Arc::clone(network),
+    })
 }
 
 /// The class of each niche: those of the configuration, or all.

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod classify;
 pub mod config;
 pub mod evolve;
+pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod request;

@@ -65,6 +65,12 @@ struct State {
     config: Config,
 }
 
+/// The one entry of a [`State`] that every version has.
+#[derive(Deserialize)]
+struct Made {
+    arithmetic_version: u32,
+}
+
 impl Checkpoint {
     /// Writes the file `path`, atomically.
     ///
@@ -100,8 +106,19 @@ impl Checkpoint {
     /// [`Error::Io`] if the file cannot be read; [`Error::File`] if a single bit of it is not as it was written, or
     /// if another version of the arithmetic made it.
     pub fn read(path: &Path) -> Result<Checkpoint> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        let body = verify(&bytes).ok_or_else(|| {
+        Checkpoint::parse_file(path, &fs::read(path).map_err(Error::io("read", path))?)
+    }
+
+    /// [`Checkpoint::read`] for a file in memory.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint> {
+        Checkpoint::parse_file(Path::new("checkpoint in memory"), bytes)
+    }
+
+    fn parse_file(path: &Path, bytes: &[u8]) -> Result<Checkpoint> {
+        let body = verify(bytes).ok_or_else(|| {
             let remedy = "restore it from a copy, or start the run again in another folder";
             Error::file(path, format!("this checkpoint is damaged: its SHA-256 does not fit its content; {remedy}"))
         })?;
@@ -119,8 +136,8 @@ impl Checkpoint {
         let state = metadata.get("state").ok_or("it holds no state")?;
         let invalid = |source: serde_json::Error| format!("its state: {source}");
         // First of all, since with the arithmetic all else may have changed.
-        let raw: Value = serde_json::from_str(state).map_err(invalid)?;
-        archive_file::check_arithmetic(u32::deserialize(&raw["arithmetic_version"]).map_err(invalid)?)?;
+        let made: Made = serde_json::from_str(state).map_err(invalid)?;
+        archive_file::check_arithmetic(made.arithmetic_version)?;
         let state: State = serde_json::from_str(state).map_err(invalid)?;
         let config = state.config.clone();
         config.check().map_err(|error| error.to_string())?;

@@ -8,13 +8,16 @@ mod aligned;
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
+pub mod image;
 pub mod max_pool;
+pub mod memory;
 pub mod niche_argmax;
 pub mod population;
 pub mod preprocess;
 pub mod relu;
 pub mod select;
 pub mod softmax;
+pub mod tile;
 pub mod train;
 
 pub use aligned::Aligned;
@@ -25,11 +28,13 @@ use crate::error::{Error, Result};
 use crate::genome::Genome;
 use crate::rng::Philox;
 use crate::simd::Simd;
+use crate::telemetry;
 use classify::Classifier;
 use niche_argmax::Winner;
 use population::Population;
 use select::Pair;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Candidates of a chunk unless the user says otherwise: enough to share out evenly, small enough for the caches.
 pub const DEFAULT_CHUNK: u32 = 4096;
@@ -68,24 +73,19 @@ impl CpuBackend {
     /// Prepares `job`: all memory a run needs is taken here.
     ///
     /// # Errors
-    /// [`Error::Refused`] if a chunk does not fit into this machine's memory.
+    /// [`Error::Refused`] if its [`memory`](memory::memory()) does not fit into this machine's.
     pub fn new(job: Job, options: Options) -> Result<CpuBackend> {
         let chunk = options.chunk.min(job.batch);
-        let bytes = chunk_bytes(&job, chunk);
-        let memory = crate::telemetry::physical_memory();
-        if let Some(memory) = memory.filter(|&memory| bytes > memory / 2) {
-            let fits = (u128::from(chunk) * u128::from(memory / 2) / u128::from(bytes)) as u32 & !1;
-            return Err(Error::Refused(format!(
-                "a chunk of {chunk} candidates needs {} MB, half of this machine's memory is {} MB; use --chunk {fits} or less",
-                bytes >> 20,
-                memory >> 21,
-            )));
+        let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
+        if let Some(memory) = telemetry::memory_limit() {
+            let needed = memory::memory(&job, options, &classifier, rayon::current_num_threads(), 1);
+            needed.check(chunk, telemetry::usable(memory))?;
         }
         let n = chunk as usize;
         let n_niches = job.classes.len();
         Ok(CpuBackend {
             philox: Philox::new(job.seed),
-            classifier: Classifier::new(&job.network, options.simd),
+            classifier,
             archive: Archive { generation: 0, classes: job.classes.clone(), elites: Vec::new() },
             pairs: Vec::with_capacity(n / 2),
             population: Population::new(&job, n),
@@ -114,15 +114,6 @@ impl CpuBackend {
     pub fn probabilities(&self) -> &[f32] {
         &self.probabilities
     }
-}
-
-/// Bytes that a chunk's genomes, images and probabilities take, a CPPN counted at its capacity.
-pub fn chunk_bytes(job: &Job, chunk: u32) -> u64 {
-    let genome = match &job.encoding {
-        crate::genome::Encoding::Direct(_) => 4 * job.canvas.len(),
-        crate::genome::Encoding::Cppn(rules) => rules.capacity_bytes(),
-    };
-    u64::from(chunk) * (genome + job.canvas.len() + 4 * job.network.classes.len() + size_of::<Pair>() / 2) as u64
 }
 
 impl Backend for CpuBackend {

@@ -45,6 +45,14 @@ impl Population {
         }
     }
 
+    /// Most bytes of a genome of `job`: a CPPN's at its capacity.
+    pub fn genome_bytes(job: &Job) -> usize {
+        match &job.encoding {
+            Encoding::Direct(_) => job.canvas.len() * size_of::<f32>(),
+            Encoding::Cppn(rules) => rules.capacity_bytes(),
+        }
+    }
+
     /// The random genomes of generation 0.
     pub fn randomise(&mut self, simd: Simd, philox: &Philox, chunk: Range<u32>) {
         match self {

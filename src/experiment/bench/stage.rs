@@ -295,7 +295,7 @@ impl Stage {
     fn classify_agrees(&self) -> bool {
         let Job { canvas, network, .. } = &self.state.job;
         let n_classes = network.classes.len();
-        let classifier = Classifier::new(network, Simd::Plain);
+        let classifier = Classifier::new(Arc::clone(network), Simd::Plain);
         self.samples().into_iter().flatten().all(|candidate| {
             let at = candidate as usize;
             let mut want = vec![0.0; n_classes];
