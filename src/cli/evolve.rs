@@ -32,7 +32,7 @@ pub struct RunOptions {
 
     /// A series of N runs, of this seed and of those after it: they share the threads, each goes to a folder of its own, and a
     /// summary gives medians
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=65536), help_heading = "What to evolve")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "What to evolve")]
     runs: u32,
 
     /// Candidates a generation, an even number [default: 200]

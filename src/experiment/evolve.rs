@@ -144,6 +144,15 @@ impl Evolution {
         }
         let backend = CpuBackend::new(job, options)?;
 
+        // A lock and the metrics of each run.
+        let runs = seeds.len() as u64;
+        telemetry::allow_open_files(2 * runs).map_err(|most| {
+            Error::Refused(format!(
+                "{runs} runs need {} open files, the system allows {most}; raise the limit (ulimit -n) or take fewer --runs",
+                2 * runs
+            ))
+        })?;
+
         // Only now, when nothing is wrong with the call any more, does a new run touch the disk.
         if is_series && series.is_none() {
             let record = series::Record {

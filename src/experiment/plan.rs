@@ -179,8 +179,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     })
 }
 
-/// All memory of a process that runs `job` on `threads` threads: what its backend takes, its files and pictures, and the
-/// program itself. An upper bound, whichever of the parts are taken at the same time.
+/// All memory of a process that makes `runs` runs of `job` at once on `threads` threads: what its backend takes, its files and
+/// pictures, and the program itself. An upper bound, whichever of the parts are taken at the same time.
 pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Memory {
     /// Where the system does not say how large the program is.
     const PROGRAM: u64 = 32 << 20;
@@ -291,7 +291,7 @@ fn output(request: &PlanRequest, job: &Job, generations: Option<u64>, evaluation
     const STATE: u64 = 3 << 10;
     const CLASS: u64 = 160;
     /// Pictures of runs against LeNet: of the sheet so much an elite.
-    const SHEET: u64 = 6 << 10;
+    const SHEET: u64 = 8 << 10;
     const CONVERGENCE: u64 = 80 << 10;
     /// A PNG of noise is larger than the noise.
     const PNG: u64 = 128;
