@@ -60,7 +60,7 @@ fn counted<T>(make: impl FnOnce() -> T) -> (T, u64, u64) {
 
 fn job(config: &Config, batch: u32) -> Job {
     Job {
-        seed: 1,
+        seeds: vec![1],
         batch,
         canvas: config.canvas(),
         encoding: config.encoding(),
@@ -73,11 +73,11 @@ fn job(config: &Config, batch: u32) -> Job {
 fn kept_and_planned(job: &Job, generations: u32) -> (u64, Memory) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let options = Options { simd: Simd::detect(), chunk: job.batch };
-    let planned = memory(job, options, &Classifier::new(Arc::clone(&job.network), options.simd), 1, 1);
+    let planned = memory(job, options, &Classifier::new(Arc::clone(&job.network), options.simd), 1);
     let (_backend, kept, _) = counted(|| {
         pool.install(|| {
             let mut backend = CpuBackend::new(job.clone(), options).unwrap();
-            (0..=generations).for_each(|generation| backend.generation(generation, job.batch).unwrap());
+            (0..=generations).for_each(|_| backend.generation().unwrap());
             backend
         })
     });

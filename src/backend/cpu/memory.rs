@@ -16,9 +16,9 @@ use crate::genome::cppn::{self, InputPlanes};
 /// What an allocation takes beyond what was asked for.
 const ALLOCATION: usize = 16;
 
-/// The memory of `runs` independent runs of `job` that share the chunks, on `threads` threads.
-pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usize, runs: usize) -> Memory {
-    let n_niches = job.classes.len();
+/// The memory of `job` on `threads` threads.
+pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usize) -> Memory {
+    let (runs, n_niches) = (job.seeds.len(), job.classes.len());
     // A weights file is read whole, into a vector that grows by doubling; the built-in one is a part of the program.
     let read = if job.network.path.is_some() { 2 * job.network.bytes() } else { 0 };
     let network = read + job.network.bytes() + classifier.packed_bytes();
