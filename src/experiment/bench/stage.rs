@@ -38,11 +38,12 @@ pub struct State {
 }
 
 impl State {
-    /// Runs `preset`, as its paper's flavour and with seed 1, on the current pool.
+    /// Runs `preset`, as its paper's flavour and with seed 1, on the current pool, by the widest vectors that there are: no
+    /// result depends on them.
     ///
     /// # Errors
     /// Those of the backend.
-    pub fn new(preset: Preset, simd: Simd) -> Result<State> {
+    pub fn new(preset: Preset) -> Result<State> {
         let config = Config::preset(preset, Flavour::Faithful);
         let network = Arc::new(Network::embedded_lenet(None)?);
         let job = Job {
@@ -53,7 +54,7 @@ impl State {
             classes: (0..network.classes.len() as u32).collect(),
             network,
         };
-        let mut backend = CpuBackend::new(job.clone(), Options { simd, chunk: OTHER_CHUNK })?;
+        let mut backend = CpuBackend::new(job.clone(), Options { simd: Simd::detect(), chunk: OTHER_CHUNK })?;
         for generation in 0..=GENERATIONS {
             backend.generation(generation, job.batch)?;
         }
@@ -75,8 +76,8 @@ impl State {
     ///
     /// # Errors
     /// Those of the backend.
-    pub fn hashes(&self, simd: Simd, generation: u32) -> Result<(u64, u64)> {
-        let options = Options { simd, chunk: OTHER_CHUNK };
+    pub fn hashes(&self, generation: u32) -> Result<(u64, u64)> {
+        let options = Options { simd: Simd::detect(), chunk: OTHER_CHUNK };
         let mut backend = CpuBackend::new(self.job.clone(), options)?;
         backend.generation(0, self.job.batch)?;
         let first = backend.counters()?.archive_hash;
@@ -427,7 +428,7 @@ mod tests {
 
     /// A stage of `preset`, and one whose run went on for a generation.
     fn stages(preset: Preset) -> (Stage, State) {
-        let state = State::new(preset, Simd::detect()).unwrap();
+        let state = State::new(preset).unwrap();
         let stage = Stage::new(&state, 40, Simd::detect()).unwrap();
         let mut job = state.job.clone();
         job.seed += 1;
