@@ -50,3 +50,21 @@ impl Error {
         }
     }
 }
+
+/// What a message quotes from a file may have several lines and any length; an error has one line, and not a long one.
+pub(crate) fn one_line(text: &str) -> String {
+    const SHOWN: usize = 300;
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(SHOWN));
+        if let Some((end, _)) = line.char_indices().nth(SHOWN) {
+            line.truncate(end);
+            line.push_str("...");
+            break;
+        }
+    }
+    line
+}

@@ -68,6 +68,33 @@ pub fn free_space(_path: &Path) -> Option<u64> {
     None
 }
 
+/// Lets this process hold `files` more files open, if the system's limit can be brought so high; returns how many it may hold
+/// otherwise.
+#[cfg(unix)]
+pub fn allow_open_files(files: u64) -> Result<(), u64> {
+    /// What the process has open beside them.
+    const OTHERS: u64 = 64;
+    let wanted = files + OTHERS;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the one struct that they are given.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 || limit.rlim_cur >= wanted {
+            return Ok(());
+        }
+        let raised = libc::rlimit { rlim_cur: wanted, ..limit };
+        if wanted <= limit.rlim_max && libc::setrlimit(libc::RLIMIT_NOFILE, &raised) == 0 {
+            return Ok(());
+        }
+    }
+    Err(limit.rlim_max.saturating_sub(OTHERS))
+}
+
+/// Lets this process hold more files open: not known how on this system.
+#[cfg(not(unix))]
+pub fn allow_open_files(_files: u64) -> Result<(), u64> {
+    Ok(())
+}
+
 /// Name of the processor, where the system says so (Linux on x86: `/proc/cpuinfo`).
 pub fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;

@@ -7,14 +7,18 @@ use pareidolia::error::Result;
 use pareidolia::experiment::config::{Config, Setting};
 use pareidolia_fuzz::memory::limits;
 
+/// Nobody gives more `--set`, each of which is a Setting, far larger than the shortest line.
+const MAX_LINES: usize = 64;
+
 fuzz_target!(|text: &[u8]| {
     let Ok(text) = str::from_utf8(text) else { return };
-    limits::CONFIG.hold(text.len(), || resolve(Setting::read_text(text, "fuzz.toml")));
-    limits::CONFIG.hold(text.len(), || resolve(text.lines().map(Setting::parse_assignment).collect()));
+    check(text.len(), || Setting::read_text(text, "fuzz.toml"));
+    check(text.len(), || text.lines().take(MAX_LINES).map(Setting::parse_assignment).collect());
 });
 
-fn resolve(settings: Result<Vec<Setting>>) {
-    let Ok(config) = settings.and_then(|settings| Config::resolve(&settings)) else { return };
+fn check(length: usize, read: impl Fn() -> Result<Vec<Setting>>) {
+    let resolve = || read().and_then(|settings| Config::resolve(&settings));
+    let Ok(config) = limits::CONFIG.hold(length, resolve) else { return };
     config.check().unwrap();
     let again = Setting::read_text(&config.to_toml().unwrap(), "again.toml").unwrap();
     assert_eq!(Config::resolve(&again).unwrap(), config);

@@ -1,5 +1,6 @@
 //! What the fuzz targets share.
 
+pub mod files;
 pub mod memory;
 
 use libfuzzer_sys::fuzzer_mutate;
@@ -27,4 +28,13 @@ pub fn mutate_safetensors(file: &mut [u8], size: usize, max_size: usize, seed: u
         }
         _ => end + fuzzer_mutate(&mut file[end..], size - end, max_size - end),
     }
+}
+
+/// Bytes of a checkpoint's second line: a SHA-256 in hexadecimal and the end of the line.
+pub const SECOND_LINE: usize = 65;
+
+/// The first line of a checkpoint and its body, the digest between them left out.
+pub fn split_checkpoint(file: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = file.iter().take(64).position(|&byte| byte == b'\n')? + 1;
+    Some((&file[..end], file.get(end + SECOND_LINE..)?))
 }

@@ -58,22 +58,24 @@ impl Memory {
         if total <= usable {
             return Ok(());
         }
-        let (total, room) = (bytes_text(total), bytes_text(usable));
-        let remedy = match self.largest_chunk(usable) {
-            Some(fits) => format!("use --chunk {fits} or less, which changes no result, or --batch {fits} or less"),
+        let room = bytes_text(usable);
+        Err(Error::Refused(match self.largest_chunk(usable) {
+            Some(fits) => format!(
+                "a chunk of {chunk} candidates may take {} of memory, {room} can be used; use --chunk {fits} or less, which \
+                 changes no result, or --batch {fits} or less",
+                bytes_text(total)
+            ),
             None => {
-                let largest = self.parts.iter().max_by_key(|part| part.bytes(2)).expect("a run has parts");
-                let bytes = bytes_text(largest.bytes(2));
+                let most = self.parts.iter().max_by_key(|part| part.bytes(2)).expect("a run has parts");
                 format!(
-                    "no chunk is small enough: {} alone may take {bytes}; use fewer --threads or a smaller capacity \
-                     (cppn.max_nodes, cppn.max_edges)",
-                    largest.purpose
+                    "even a chunk of 2 candidates may take {} of memory, {room} can be used; most is for {}, {}; --no-pictures, \
+                     fewer --threads and smaller genomes (cppn.max_nodes, cppn.max_edges) take less",
+                    bytes_text(self.total(2)),
+                    most.purpose,
+                    bytes_text(most.bytes(2))
                 )
             }
-        };
-        Err(Error::Refused(format!(
-            "a chunk of {chunk} candidates may take {total} of memory, {room} can be used; {remedy}"
-        )))
+        }))
     }
 }
 
@@ -117,7 +119,7 @@ mod tests {
                 None => {
                     assert!(memory.total(2) > usable, "{usable}");
                     let refusal = memory.check(2, usable).unwrap_err().to_string();
-                    assert!(refusal.contains("a alone may take 1000 bytes"), "{refusal}");
+                    assert!(refusal.contains("most is for a, 1000 bytes"), "{refusal}");
                 }
             }
         }

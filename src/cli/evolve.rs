@@ -3,11 +3,12 @@
 use super::{Source, Speed};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
-use crate::experiment::evolve;
+use crate::experiment::evolve::{self, Outcome};
 use crate::experiment::plan::PlanRequest;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
-use crate::output::{ClassResult, Manifest, confidence_text, hash_text};
+use crate::output::series::RunSummary;
+use crate::output::{ClassResult, Manifest, Summary, confidence_text, hash_text};
 use clap::builder::StyledStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -28,6 +29,11 @@ pub struct RunOptions {
     /// Seed of all random numbers: a number, or `random` to have one drawn [default: 1]
     #[arg(long, value_name = "N", help_heading = "What to evolve", allow_negative_numbers = true)]
     seed: Option<String>,
+
+    /// A series of N runs, of this seed and of those after it: they share the threads, each goes to a folder of its own, and a
+    /// summary gives medians
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "What to evolve")]
+    runs: u32,
 
     /// Candidates a generation, an even number [default: 200]
     #[arg(long, value_name = "N", help_heading = "What to evolve", allow_negative_numbers = true)]
@@ -103,7 +109,7 @@ pub struct Args {
     #[command(flatten)]
     run: RunOptions,
 
-    /// Continue the run in this folder
+    /// Continue the run, or the series of runs, in this folder
     ///
     /// Its configuration comes from its checkpoint, so only options of speed and output go with it; and stop rules, which
     /// then replace those of the run: `--resume DIR --generations 5000` extends a finished run.
@@ -111,7 +117,7 @@ pub struct Args {
         long,
         value_name = "DIR",
         help_heading = "Where the run goes",
-        conflicts_with_all = ["preset", "flavour", "seed", "batch", "classes", "config", "set", "out", "dry_run"]
+        conflicts_with_all = ["preset", "flavour", "seed", "runs", "batch", "classes", "config", "set", "out", "dry_run"]
     )]
     resume: Option<PathBuf>,
 
@@ -123,7 +129,7 @@ pub struct Args {
     #[arg(long, help_heading = "Where the run goes")]
     dry_run: bool,
 
-    /// At the end, print the contents of run.json to standard output instead of a summary
+    /// At the end, print the contents of run.json (of a series: summary.json) to standard output instead of a summary
     #[arg(long, help_heading = "Where the run goes")]
     json: bool,
 
@@ -165,8 +171,12 @@ impl Args {
             let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
             return super::print(&text);
         }
-        let (manifest, folder) = evolve::run(request)?;
-        super::print(&if self.json { manifest.to_json() } else { summary(&manifest, &folder) })
+        super::print(&match evolve::run(request)? {
+            Outcome::Run(manifest, _) if self.json => manifest.to_json(),
+            Outcome::Run(manifest, folder) => run_text(&manifest, &folder),
+            Outcome::Series(summary, _) if self.json => summary.to_json(),
+            Outcome::Series(summary, folder) => series_text(&summary, &folder),
+        })
     }
 
     /// What the call asks for.
@@ -184,6 +194,7 @@ impl Args {
         };
         Ok(EvolveRequest {
             config,
+            runs: run.runs,
             weights: run.source.weights.clone(),
             mean: run.source.mean.clone(),
             out,
@@ -220,6 +231,7 @@ impl RunOptions {
         self.check_device()?;
         Ok(PlanRequest {
             config: self.resolve()?,
+            runs: self.runs,
             network: Arc::new(self.source.network()?),
             simd: self.speed.simd,
             chunk: self.chunk,
@@ -289,7 +301,7 @@ impl RunOptions {
 }
 
 /// What a person wants to know of a finished run.
-fn summary(manifest: &Manifest, folder: &Path) -> String {
+fn run_text(manifest: &Manifest, folder: &Path) -> String {
     let Manifest { generation, evaluations, seconds, genomes_per_second, statistics, .. } = manifest;
     let n_classes = manifest.classes.len();
     let mut text = format!("{:>5}  {:<24} {:>10}\n", "class", "name", "confidence");
@@ -305,6 +317,25 @@ fn summary(manifest: &Manifest, folder: &Path) -> String {
         "generation {generation}, {evaluations} genomes in {seconds:.1} s, {genomes_per_second:.0} a second\n"
     ));
     text.push_str(&format!("archive hash {}\n{}\n", hash_text(manifest.archive_hash), folder.display()));
+    text
+}
+
+/// What a person wants to know of a finished series.
+fn series_text(summary: &Summary, folder: &Path) -> String {
+    let Summary { evaluations, seconds, genomes_per_second, medians, runs, .. } = summary;
+    let mut text = format!("{:>10} {:>10} {:>8} {:>8}  archive hash\n", "seed", "generation", "median", "at .9999");
+    for RunSummary { seed, generation, statistics, archive_hash, .. } in runs {
+        let median = confidence_text(statistics.median as f32);
+        let hash = hash_text(*archive_hash);
+        text.push_str(&format!("{seed:>10} {generation:>10} {median:>8} {:>8}  {hash}\n", statistics.over_9999));
+    }
+    let median = confidence_text(medians.median as f32);
+    text.push_str(&format!("{:>10} {:>10} {median:>8} {:>8}\n", "median", medians.generation, medians.over_9999));
+    let n_runs = runs.len();
+    text.push_str(&format!(
+        "\n{n_runs} runs, {evaluations} genomes in {seconds:.1} s, {genomes_per_second:.0} a second\n{}\n",
+        folder.display()
+    ));
     text
 }
 

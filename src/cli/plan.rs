@@ -58,10 +58,10 @@ fn text(plan: &Plan) -> String {
     text += &format!("\nspeed, measured on this machine from the elites of generation {} on\n", speed.from_generation);
     for rate in &speed.measured {
         text += &format!(
-            "  {:<42} {:>12}   genomes a second, {} generations\n",
+            "  {:<42} {:>12}   genomes a second, timed over {} of them\n",
             format!("chunk {}", rate.chunk),
             format!("{:.0}", rate.genomes_per_second),
-            rate.generations
+            u64::from(rate.chunk) * u64::from(rate.generations)
         );
     }
     let largest = plan.largest_chunk.map_or(String::new(), |largest| format!(", {largest} would fit"));

@@ -4,7 +4,7 @@
 //! of the command line. Each layer is a list of [`Setting`]s, which remember where they come from, so that an error can
 //! say so; [`KEYS`] says what each key may be.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::genome::{Canvas, Encoding, cppn, direct};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -250,7 +250,7 @@ pub enum Kind {
     Even(i64, i64),
     /// A number in [0, 1].
     Probability,
-    /// A number above 0, up to this one.
+    /// A number above 0 in single precision, up to this one.
     Positive(f64),
     /// Seconds, as a number or in words (`"10m"`).
     Seconds,
@@ -272,7 +272,7 @@ impl Kind {
                 value.as_integer().filter(|i| (min..=max).contains(i) && i % 2 == 0).map(Value::Integer)
             }
             Kind::Probability => number.filter(|x| (0.0..=1.0).contains(x)).map(Value::Float),
-            Kind::Positive(max) => number.filter(|&x| x > 0.0 && x <= max).map(Value::Float),
+            Kind::Positive(max) => number.filter(|&x| x as f32 > 0.0 && x <= max).map(Value::Float),
             Kind::Seconds => match value.as_str() {
                 Some(text) => humantime::parse_duration(text).ok().as_ref().map(Duration::as_secs_f64),
                 None => number.filter(|x| x.is_finite() && *x >= 0.0),
@@ -584,22 +584,4 @@ fn flatten(table: Table) -> impl Iterator<Item = (String, Value)> {
         let inner = tables.into_iter().flatten().map(move |(key, value)| (format!("{group}.{key}"), value));
         values.into_iter().chain(inner)
     })
-}
-
-/// What a message quotes may have several lines and any length; an error has one line, and not a long one.
-fn one_line(text: &str) -> String {
-    const SHOWN: usize = 200;
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.extend(word.chars().take(SHOWN));
-        if let Some((end, _)) = line.char_indices().nth(SHOWN) {
-            line.truncate(end);
-            line.push_str("...");
-            break;
-        }
-    }
-    line
 }

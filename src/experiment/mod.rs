@@ -8,4 +8,5 @@ pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod request;
+mod run;
 pub mod train;

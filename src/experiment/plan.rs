@@ -1,7 +1,7 @@
 //! What a run would take, said before it runs: memory, time, room on the disk.
 
 use super::config::{Config, NO_LIMIT, name_of};
-use super::evolve::job;
+use super::evolve::{job, seeds};
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cpu::memory::{elite_bytes, memory as backend_memory};
 use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
@@ -9,7 +9,7 @@ use crate::backend::memory::{Memory, Part, bytes_text};
 use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::output::{Metrics, archive_file, run_folder};
+use crate::output::{Metrics, archive_file, run_folder, series};
 use crate::simd::Simd;
 use crate::telemetry;
 use serde::Serialize;
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub struct PlanRequest {
     pub config: Config,
+    /// How many runs, at least 1, of the seed of `config` and of those after it.
+    pub runs: u32,
     pub network: Arc<Network>,
     pub simd: Simd,
     /// Candidates worked on at once, even; `None` leaves it to the backend.
@@ -37,6 +39,7 @@ pub struct PlanRequest {
 pub struct Plan {
     pub preset: String,
     pub flavour: String,
+    pub runs: u32,
     pub batch: u32,
     pub n_niches: usize,
     pub threads: usize,
@@ -48,7 +51,7 @@ pub struct Plan {
     /// The largest chunk that fits into memory, and so the largest batch that can be worked on as one.
     pub largest_chunk: Option<u32>,
     pub speed: Speed,
-    /// Generations, generation 0 included, and candidates until the run ends; `None` if nothing but its target or a signal
+    /// Generations of each run, generation 0 included, and candidates of all until they end; `None` if nothing but its target or a signal
     /// ends it. A target may end it sooner.
     pub generations: Option<u64>,
     pub evaluations: Option<u64>,
@@ -131,9 +134,9 @@ const GROWN_BATCH: u32 = 200;
 /// is not one for it.
 pub fn plan(request: &PlanRequest) -> Result<Plan> {
     let config = &request.config;
-    let job = job(config, &request.network)?;
+    let job = job(config, seeds(config, request.runs)?, &request.network)?;
     let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
-    let chunk = options.chunk.min(job.batch);
+    let chunk = options.chunk.min(job.candidates());
     let threads = rayon::current_num_threads();
 
     let memory = memory(&job, options, threads, request.pictures);
@@ -145,11 +148,12 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     let here = telemetry::memory_limit().map_or(u64::MAX, telemetry::usable);
     let room = usable.map_or(here, |usable| usable.min(here));
     let speed = measure(&job, options.simd, chunk, |chunk| memory.total(chunk) <= room)?;
-    let (generations, evaluations, seconds) = length(config, speed.genomes_per_second);
+    let (generations, evaluations, seconds) = length(config, request.runs, speed.genomes_per_second);
     let output = output(request, &job, generations, evaluations)?;
     Ok(Plan {
         preset: name_of(config.preset),
         flavour: name_of(config.flavour),
+        runs: request.runs,
         batch: job.batch,
         n_niches: job.classes.len(),
         threads,
@@ -165,7 +169,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
             usable_bytes: usable,
         },
         chunk,
-        chunks_per_generation: job.batch.div_ceil(chunk),
+        chunks_per_generation: job.candidates().div_ceil(chunk),
         largest_chunk: usable.and_then(|usable| memory.largest_chunk(usable)),
         speed,
         generations,
@@ -175,8 +179,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     })
 }
 
-/// All memory of a process that runs `job` on `threads` threads: what its backend takes, its files and pictures, and the
-/// program itself. An upper bound, whichever of the parts are taken at the same time.
+/// All memory of a process that makes `runs` runs of `job` at once on `threads` threads: what its backend takes, its files and
+/// pictures, and the program itself. An upper bound, whichever of the parts are taken at the same time.
 pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Memory {
     /// Where the system does not say how large the program is.
     const PROGRAM: u64 = 32 << 20;
@@ -190,7 +194,7 @@ pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Me
     /// Its state and header as text, and the file's buffer.
     const TEXT: u64 = 64 << 10;
     let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
-    let mut memory = backend_memory(job, options, &classifier, threads, 1);
+    let mut memory = backend_memory(job, options, &classifier, threads);
     let archive = (job.classes.len() * elite_bytes(job)) as u64;
     memory.parts.push(Part::fixed("checkpoint being written or read", COPIES * archive + TEXT));
     if pictures {
@@ -205,19 +209,21 @@ pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Me
 /// Runs real generations with the chunk of the plan and with others that fit, ascending, as long as there is time.
 fn measure(job: &Job, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Result<Speed> {
     let began = Instant::now();
-    let backend = |chunk| CpuBackend::new(Job { batch: chunk, ..job.clone() }, Options { simd, chunk });
+    let seeds = vec![job.seeds[0]];
+    let backend =
+        |chunk| CpuBackend::new(Job { seeds: seeds.clone(), batch: chunk, ..job.clone() }, Options { simd, chunk });
 
     let small = chunk.min(GROWN_BATCH);
     let mut nursery = backend(small)?;
     let mut generation = 0;
-    nursery.generation(generation, small)?;
+    nursery.generation()?;
     while began.elapsed() < GROWN {
         generation += 1;
-        nursery.generation(generation, small)?;
+        nursery.generation()?;
     }
     let mut last_rate = f64::from(small) * f64::from(generation + 1) / began.elapsed().as_secs_f64();
     let mut genomes_per_second = last_rate;
-    let elites = nursery.archive()?;
+    let elites = nursery.archive(0)?;
     drop(nursery);
 
     let mut chunks: Vec<u32> = TRIED.into_iter().chain([chunk]).collect();
@@ -231,12 +237,12 @@ fn measure(job: &Job, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Res
             break;
         }
         let mut backend = backend(tried)?;
-        backend.restore(elites.clone(), 0)?;
-        backend.generation(generation + 1, tried)?;
+        backend.restore(0, elites.clone(), 0)?;
+        backend.generation()?;
         let (mut generations, clock) = (0, Instant::now());
         while generations == 0 || clock.elapsed() < if tried == chunk { TIMED } else { TIMED_OTHER } {
             generations += 1;
-            backend.generation(generation + 1 + generations, tried)?;
+            backend.generation()?;
             backend.counters()?;
         }
         last_rate = f64::from(generations) * f64::from(tried) / clock.elapsed().as_secs_f64();
@@ -250,7 +256,7 @@ fn measure(job: &Job, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Res
         let best = measured.iter().find(|rate| rate.genomes_per_second >= most * (1.0 - SAME));
         best.map_or(chunk, |rate| rate.chunk)
     };
-    let within = measured.partition_point(|rate| rate.chunk <= job.batch);
+    let within = measured.partition_point(|rate| rate.chunk <= job.candidates());
     Ok(Speed {
         genomes_per_second,
         from_generation: generation,
@@ -260,18 +266,18 @@ fn measure(job: &Job, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Res
     })
 }
 
-/// Generations, candidates and seconds until `config` ends, at `rate` candidates a second: see [`Plan`].
-fn length(config: &Config, rate: f64) -> (Option<u64>, Option<u64>, Option<f64>) {
-    let batch = u64::from(config.batch);
+/// Generations of a run, candidates of all `runs` and seconds until they end, at `rate` candidates a second: see [`Plan`].
+fn length(config: &Config, runs: u32, rate: f64) -> (Option<u64>, Option<u64>, Option<f64>) {
+    let (batch, all) = (u64::from(config.batch), u64::from(config.batch) * u64::from(runs));
     let mut generations = (config.generations != NO_LIMIT).then(|| u64::from(config.generations) + 1);
     let mut limit = |least: u64| generations = Some(generations.map_or(least, |generations| generations.min(least)));
     if config.evaluations > 0 {
         limit(config.evaluations.div_ceil(batch));
     }
     if config.time > 0.0 {
-        limit((config.time * rate / batch as f64).ceil() as u64);
+        limit((config.time * rate / all as f64).ceil() as u64);
     }
-    let evaluations = generations.map(|generations| generations.saturating_mul(batch));
+    let evaluations = generations.map(|generations| generations.saturating_mul(all));
     let seconds = evaluations.map(|evaluations| {
         let seconds = evaluations as f64 / rate;
         if config.time > 0.0 { seconds.min(config.time) } else { seconds }
@@ -279,13 +285,13 @@ fn length(config: &Config, rate: f64) -> (Option<u64>, Option<u64>, Option<f64>)
     (generations, evaluations, seconds)
 }
 
-/// What the run leaves on the disk, and whether there is room for it.
+/// What the runs leave on the disk, and whether there is room for it.
 fn output(request: &PlanRequest, job: &Job, generations: Option<u64>, evaluations: Option<u64>) -> Result<Output> {
     /// The configuration and the like, as JSON, and what of it there is for each class.
     const STATE: u64 = 3 << 10;
     const CLASS: u64 = 160;
     /// Pictures of runs against LeNet: of the sheet so much an elite.
-    const SHEET: u64 = 6 << 10;
+    const SHEET: u64 = 8 << 10;
     const CONVERGENCE: u64 = 80 << 10;
     /// A PNG of noise is larger than the noise.
     const PNG: u64 = 128;
@@ -310,9 +316,13 @@ fn output(request: &PlanRequest, job: &Job, generations: Option<u64>, evaluation
         ]);
     }
     let twice = files[0].1;
+    files.iter_mut().for_each(|file| file.1 = file.1.saturating_mul(u64::from(request.runs)));
     let total = files.iter().fold(twice, |total: u64, file| total.saturating_add(file.1));
 
-    let out = request.out.clone().unwrap_or_else(|| run_folder::default_path(config.preset, config.seed));
+    let out = request.out.clone().unwrap_or_else(|| match request.runs {
+        1 => run_folder::default_path(config.preset, config.seed),
+        _ => series::default_path(config.preset, &job.seeds),
+    });
     let out = std::path::absolute(&out).map_err(Error::io("find", &out))?;
     let place = out.ancestors().find(|place| place.exists()).unwrap_or(Path::new("/")).to_path_buf();
     let free_bytes = telemetry::free_space(&place);

@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{ChannelOrder, Network, Parameters, Preprocess, lenet, shapes};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::output::atomic;
 
 /// The largest weights or mean file that is read: four times AlexNet's.
@@ -208,12 +208,8 @@ impl<'a> Weights<'a> {
             );
             return Err(fail(reason));
         }
-        let (length, header) = SafeTensors::read_metadata(bytes).map_err(|error| {
-            // Names from the file may be in it: one line, and not a long one.
-            let text: String =
-                error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-            fail(format!("not a safetensors file, or truncated: {text}"))
-        })?;
+        let (length, header) = SafeTensors::read_metadata(bytes)
+            .map_err(|error| fail(format!("not a safetensors file, or truncated: {}", one_line(&error.to_string()))))?;
         let keys = header.metadata().clone().unwrap_or_default();
         Ok(Weights { path, header, keys, data: &rest[length..] })
     }
@@ -250,7 +246,8 @@ impl<'a> Weights<'a> {
         match name {
             Some("caffe-lenet" | lenet::NAME) => return Ok(()),
             Some(name) => {
-                return Err(Error::file(self.path, format!("network {name:?} is not known; known: {}", lenet::NAME)));
+                let reason = format!("network {:?} is not known; known: {}", one_line(name), lenet::NAME);
+                return Err(Error::file(self.path, reason));
             }
             None => {}
         }

@@ -19,7 +19,7 @@
 //! `encoding` (`direct` or `cppn`), `rules` (JSON), `class_names` (JSON).
 
 use crate::archive::{ARITHMETIC_VERSION, Archive, Elite, content_hash};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::genome::cppn::Streams;
 use crate::genome::{Canvas, Encoding, Genome};
 use crate::output::{atomic, hash_text};
@@ -104,7 +104,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<(Archive, About)> {
 }
 
 fn parse_file(path: &Path, bytes: &[u8]) -> Result<(Archive, About)> {
-    parse(bytes).map_err(|reason| Error::file(path, format!("not a valid archive: {reason}")))
+    parse(bytes).map_err(|reason| Error::file(path, format!("not a valid archive: {}", one_line(&reason))))
 }
 
 fn parse(bytes: &[u8]) -> Result<(Archive, About), String> {

@@ -5,7 +5,7 @@
 //! The first two lines stay as they are in later versions, so that a damaged file is told from a foreign one.
 
 use crate::archive::{ARITHMETIC_VERSION, Archive};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::experiment::config::Config;
 use crate::output::{archive_file, atomic, hash_text, rfc3339};
 use serde::{Deserialize, Serialize};
@@ -128,7 +128,8 @@ impl Checkpoint {
             let reason = format!("the format is {:?}, this program reads {:?}", version.trim_end(), want.trim_end());
             return Err(Error::file(path, reason));
         }
-        Checkpoint::parse(body).map_err(|reason| Error::file(path, format!("not a checkpoint to go on from: {reason}")))
+        Checkpoint::parse(body)
+            .map_err(|reason| Error::file(path, format!("not a checkpoint to go on from: {}", one_line(&reason))))
     }
 
     fn parse(body: &[u8]) -> Result<Checkpoint, String> {

@@ -57,21 +57,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`] if it cannot be made.
     pub fn create_numbered(path: &Path) -> Result<RunFolder> {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        let mut candidate = path.to_path_buf();
-        for number in 2_u32.. {
-            match fs::create_dir(&candidate) {
-                Ok(()) => break,
-                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Error::io("create", &candidate)(source)),
-            }
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!("-{number}"));
-            candidate = name.into();
-        }
-        RunFolder::lock(&candidate)
+        RunFolder::lock(&new_folder(path)?)
     }
 
     /// Opens the folder of a run to go on with it.
@@ -112,11 +98,7 @@ impl RunFolder {
             }
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", &file)(source)),
         }
-        for entry in entries(path)?.into_iter().filter(|name| is_partial(name)) {
-            let entry = path.join(entry);
-            let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
-            removed.map_err(Error::io("remove", &entry))?;
-        }
+        clear_partial(path)?;
         Ok(RunFolder { path: path.to_path_buf(), lock })
     }
 
@@ -269,13 +251,42 @@ fn refuse_occupied(path: &Path) -> Result<()> {
     Err(Error::Refused(format!("{shown}: is not empty, and nothing is ever overwritten; choose another --out{remedy}")))
 }
 
+/// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name; returns which.
+pub(super) fn new_folder(path: &Path) -> Result<PathBuf> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    let mut candidate = path.to_path_buf();
+    for number in 2_u32.. {
+        match fs::create_dir(&candidate) {
+            Ok(()) => break,
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Error::io("create", &candidate)(source)),
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        candidate = name.into();
+    }
+    Ok(candidate)
+}
+
+/// Removes from the folder `path` what a killed process left unfinished.
+pub(super) fn clear_partial(path: &Path) -> Result<()> {
+    for entry in entries(path)?.into_iter().filter(|name| is_partial(name)) {
+        let entry = path.join(entry);
+        let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+        removed.map_err(Error::io("remove", &entry))?;
+    }
+    Ok(())
+}
+
 /// Names in the folder `path`.
-fn entries(path: &Path) -> Result<Vec<String>> {
+pub(super) fn entries(path: &Path) -> Result<Vec<String>> {
     let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     let names: io::Result<Vec<String>> = fs::read_dir(path).and_then(|entries| entries.map(name).collect());
     names.map_err(Error::io("read", path))
 }
 
-fn is_partial(name: &str) -> bool {
+pub(super) fn is_partial(name: &str) -> bool {
     name.starts_with(atomic::PARTIAL)
 }

@@ -81,8 +81,8 @@ impl Classifier {
     /// Shares out a batch of `batch` images among rayon's current threads: groups in the order in which threads should take
     /// them. A thread gets pairs of tiles as long as every thread gets one, then tiles likewise. What remains takes a tile
     /// more, or goes image by image where that is shorter: by itself an image costs one and a half lanes of a tile (measured
-    /// with LeNet: 1.4 for four images, 2 for one).
-    pub fn groups(&self, batch: usize) -> Vec<Group> {
+    /// with LeNet: 1.4 for four images, 2 for one). Groups hold multiples of `multiple`, 1 or 2, images, but for the last.
+    pub fn groups(&self, batch: usize, multiple: usize) -> Vec<Group> {
         let (width, threads) = (self.simd.width(), rayon::current_num_threads());
         let rounds = batch / width / threads;
         let remainder_start = rounds * threads * width;
@@ -101,7 +101,8 @@ impl Classifier {
         push(TILES * width, rounds / TILES * TILES * threads * width, true);
         push(width, remainder_start, true);
         if by_image {
-            push(remainder_each.div_ceil(remainder_each.div_ceil(IMAGES).max(1)).max(1), batch, false);
+            let each = remainder_each.div_ceil(remainder_each.div_ceil(IMAGES).max(1)).max(1);
+            push(each.next_multiple_of(multiple), batch, false);
         } else {
             push(width, batch, true);
         }
@@ -132,7 +133,7 @@ impl Classifier {
         assert_eq!(results.len(), batch * n_classes, "{n_classes} results an image");
         let mut rest = results;
         let mut work = Vec::new();
-        for Group { images: range, in_tiles } in self.groups(batch) {
+        for Group { images: range, in_tiles } in self.groups(batch, 1) {
             let (results, later) = rest.split_at_mut(range.len() * n_classes);
             rest = later;
             work.push((in_tiles, &images[range.start * image_len..range.end * image_len], results));

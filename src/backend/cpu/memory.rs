@@ -1,27 +1,30 @@
-//! What the buffers of a run on the CPU come to. Whoever adds a buffer adds it here: tests/plan.rs compares the sum with
-//! what runs take.
+//! What the buffers of a run on the CPU come to. Whoever adds a buffer adds it here: tests/memory.rs and tests/plan.rs compare
+//! the sum with what runs take.
 
 use super::Options;
-use super::classify::Classifier;
+use super::classify::{Classifier, Group};
 use super::niche_argmax::Winner;
 use super::population::Population;
 use super::select::Pair;
+use super::tile::TILES;
 use crate::archive::Elite;
 use crate::backend::Job;
 use crate::backend::memory::{Memory, Part};
 use crate::genome::Encoding;
-use crate::genome::cppn;
-use crate::genome::cppn::InputPlanes;
+use crate::genome::cppn::{self, InputPlanes};
 
 /// What an allocation takes beyond what was asked for.
 const ALLOCATION: usize = 16;
 
-/// The memory of `runs` independent runs of `job` that share the chunks, on `threads` threads.
-pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usize, runs: usize) -> Memory {
-    let n_niches = job.classes.len();
+/// The memory of `job` on `threads` threads.
+pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usize) -> Memory {
+    let (runs, n_niches) = (job.seeds.len(), job.classes.len());
     // A weights file is read whole, into a vector that grows by doubling; the built-in one is a part of the program.
     let read = if job.network.path.is_some() { 2 * job.network.bytes() } else { 0 };
     let network = read + job.network.bytes() + classifier.packed_bytes();
+    // What one thread takes at a time, twice listed, in vectors that grew by doubling: mostly a pair of tiles; of the images
+    // that fill no round of tiles less, down to one.
+    let (width, share) = (options.simd.width(), 2 * (size_of::<Group>() + 5 * size_of::<usize>()));
     let mut parts = vec![
         Part::fixed("network, as read and packed", network as u64),
         Part::fixed("activations, a set each thread", (threads * classifier.scratch_bytes()) as u64),
@@ -38,6 +41,11 @@ pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usi
         Part::per_candidate("images", job.canvas.len() as u64),
         Part::per_candidate("probabilities", (job.network.classes.len() * size_of::<f32>()) as u64),
         Part::per_candidate("pairs", size_of::<Pair>().div_ceil(2) as u64),
+        Part {
+            purpose: "shares of the threads",
+            fixed: (threads * width * share) as u64,
+            per_candidate: share.div_ceil(TILES * width) as u64,
+        },
         Part::fixed("archive", elites),
         Part::fixed("winners of a generation", elites + winners as u64),
     ]);

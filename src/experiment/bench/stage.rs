@@ -4,7 +4,7 @@ use super::work::{self, Work};
 use super::{Step, reference, yardstick};
 use crate::archive::{Archive, content_hash};
 use crate::backend::cpu::classify::Classifier;
-use crate::backend::cpu::population::Population;
+use crate::backend::cpu::population::{Population, Workspaces};
 use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
 use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
@@ -47,7 +47,7 @@ impl State {
         let config = Config::preset(preset, Flavour::Faithful);
         let network = Arc::new(Network::embedded_lenet(None)?);
         let job = Job {
-            seed: config.seed,
+            seeds: vec![config.seed],
             batch: config.batch,
             canvas: config.canvas(),
             encoding: config.encoding(),
@@ -55,11 +55,11 @@ impl State {
             network,
         };
         let mut backend = CpuBackend::new(job.clone(), Options { simd: Simd::detect(), chunk: OTHER_CHUNK })?;
-        for generation in 0..=GENERATIONS {
-            backend.generation(generation, job.batch)?;
+        for _ in 0..=GENERATIONS {
+            backend.generation()?;
         }
-        let skipped = backend.counters()?.skipped;
-        Ok(State { archive: backend.archive()?, skipped, config, job })
+        let skipped = backend.counters()?[0].skipped;
+        Ok(State { archive: backend.archive(0)?, skipped, config, job })
     }
 
     /// Name of the preset.
@@ -72,20 +72,20 @@ impl State {
         &self.job.network
     }
 
-    /// The archive's hash after generation 0, and after `generation`, not below [`GENERATIONS`], of this run.
+    /// The archive's hash after generation 0 of this run, and after `generation` or [`GENERATIONS`], whichever is later.
     ///
     /// # Errors
     /// Those of the backend.
     pub fn hashes(&self, generation: u32) -> Result<(u64, u64)> {
         let options = Options { simd: Simd::detect(), chunk: OTHER_CHUNK };
         let mut backend = CpuBackend::new(self.job.clone(), options)?;
-        backend.generation(0, self.job.batch)?;
-        let first = backend.counters()?.archive_hash;
-        backend.restore(self.archive.clone(), self.skipped)?;
-        for generation in GENERATIONS + 1..=generation {
-            backend.generation(generation, self.job.batch)?;
+        backend.generation()?;
+        let first = backend.counters()?[0].archive_hash;
+        backend.restore(0, self.archive.clone(), self.skipped)?;
+        for _ in GENERATIONS..generation {
+            backend.generation()?;
         }
-        Ok((first, backend.counters()?.archive_hash))
+        Ok((first, backend.counters()?[0].archive_hash))
     }
 }
 
@@ -163,17 +163,17 @@ impl Stage {
             let began = Instant::now();
             match step {
                 Step::Vary => {
-                    self.backend.select(NEXT, born.clone())?;
-                    self.backend.vary(NEXT, born.clone())?;
+                    self.backend.select(born.clone())?;
+                    self.backend.vary(born.clone())?;
                 }
                 Step::Compile => self.compile(),
                 Step::Render => self.backend.render(chunk.clone())?,
                 Step::Classify => self.backend.classify(chunk.clone())?,
                 Step::Insert => {
                     self.backend.niche_argmax(chunk.clone())?;
-                    self.backend.insert(NEXT)?;
+                    self.backend.insert()?;
                 }
-                Step::Loop => self.backend.generation(NEXT, self.batch)?,
+                Step::Loop => self.backend.generation()?,
                 Step::Render20 | Step::Run | Step::Start => panic!("{step} is no step of a stage"),
             }
             time += began.elapsed();
@@ -197,14 +197,14 @@ impl Stage {
 
     /// The archive of the state.
     fn restore(&mut self) -> Result<()> {
-        self.backend.restore(self.state.archive.clone(), self.state.skipped)
+        self.backend.restore(0, self.state.archive.clone(), self.state.skipped)
     }
 
     /// Brings the first chunk of the next generation into the backend, up to its probabilities.
     fn prepare(&mut self) -> Result<()> {
         self.restore()?;
-        self.backend.select(NEXT, self.born.clone())?;
-        self.backend.vary(NEXT, self.born.clone())?;
+        self.backend.select(self.born.clone())?;
+        self.backend.vary(self.born.clone())?;
         self.backend.render(self.born.clone())?;
         self.backend.classify(self.born.clone())
     }
@@ -266,10 +266,10 @@ impl Stage {
         let options = Options { simd: Simd::Plain, chunk: OTHER_CHUNK };
         let job = Job { batch: self.born.end, ..self.state.job.clone() };
         let mut plain = CpuBackend::new(job, options)?;
-        plain.restore(self.state.archive.clone(), self.state.skipped)?;
+        plain.restore(0, self.state.archive.clone(), self.state.skipped)?;
         for range in self.samples() {
-            plain.select(NEXT, range.clone())?;
-            plain.vary(NEXT, range.clone())?;
+            plain.select(range.clone())?;
+            plain.vary(range.clone())?;
             for (at, candidate) in range.enumerate() {
                 let bits = |genome| content_hash(&[], &[], &genome);
                 if bits(plain.genome(at)) != bits(self.backend.genome(candidate as usize)) {
@@ -312,8 +312,8 @@ impl Stage {
         let probabilities = &self.backend.probabilities()[..self.chunk.len() * n_classes];
         let want = reference::insert(&self.state.archive, probabilities, n_classes, NEXT);
         self.backend.niche_argmax(self.chunk.clone())?;
-        self.backend.insert(NEXT)?;
-        let got = self.backend.archive()?;
+        self.backend.insert()?;
+        let got = self.backend.archive(0)?;
         let niches = want.iter().zip(got.fitness()).zip(got.elites.iter().zip(&self.state.archive.elites));
         let agrees = niches.map(|(((fitness, born), got_fitness), (got, before))| {
             let content = if *born == before.born {
@@ -334,9 +334,9 @@ impl Stage {
     fn hash_of_loop(&self, simd: Simd, chunk: u32) -> Result<u64> {
         let job = Job { batch: self.batch, ..self.state.job.clone() };
         let mut backend = CpuBackend::new(job, Options { simd, chunk })?;
-        backend.restore(self.state.archive.clone(), self.state.skipped)?;
-        backend.generation(NEXT, self.batch)?;
-        Ok(backend.counters()?.archive_hash)
+        backend.restore(0, self.state.archive.clone(), self.state.skipped)?;
+        backend.generation()?;
+        Ok(backend.counters()?[0].archive_hash)
     }
 }
 
@@ -373,6 +373,7 @@ pub struct Yardstick {
     population: Population,
     graphs: Vec<Graph>,
     images: Vec<u8>,
+    workspaces: Workspaces,
 }
 
 impl Yardstick {
@@ -388,14 +389,15 @@ impl Yardstick {
             graphs: graphs.clone(),
             planes: InputPlanes::new(Yardstick::CANVAS, rules.normalise),
         };
-        Yardstick { simd, rules, population, images: vec![0; graphs.len() * Yardstick::CANVAS.len()], graphs }
+        let images = vec![0; graphs.len() * Yardstick::CANVAS.len()];
+        Yardstick { simd, rules, population, images, graphs, workspaces: Workspaces::default() }
     }
 
     /// Time to draw all of them `repeats` times.
     pub fn time(&mut self, repeats: u32) -> Duration {
         let began = Instant::now();
         for _ in 0..repeats {
-            self.population.render(self.simd, black_box(&mut self.images));
+            self.population.render(self.simd, black_box(&mut self.images), &self.workspaces);
         }
         began.elapsed()
     }
@@ -431,7 +433,7 @@ mod tests {
         let state = State::new(preset).unwrap();
         let stage = Stage::new(&state, 40, Simd::detect()).unwrap();
         let mut job = state.job.clone();
-        job.seed += 1;
+        job.seeds[0] += 1;
         (stage, State { job, ..state })
     }
 
@@ -449,8 +451,11 @@ mod tests {
             let refused = stage.check(Step::Vary).unwrap_err().to_string();
             assert!(refused.contains("vary") && refused.contains("batch 40"), "{refused}");
             stage.state = mine;
-            // Images of two candidates exchanged with others: the pictures are no longer those of the genomes.
-            stage.backend.vary(NEXT + 1, stage.born.clone()).unwrap();
+            // The genomes of another generation: the pictures are no longer theirs.
+            let mut later = stage.state.archive.clone();
+            later.generation += 1;
+            stage.backend.restore(0, later, 0).unwrap();
+            stage.backend.vary(stage.born.clone()).unwrap();
             assert!(stage.check(Step::Render).is_err());
             stage.backend.render(stage.chunk.clone()).unwrap();
             stage.check(Step::Render).unwrap();
@@ -459,7 +464,7 @@ mod tests {
             stage.prepare().unwrap();
             let mut archive = stage.state.archive.clone();
             archive.elites.swap(0, 1);
-            stage.backend.restore(archive, 0).unwrap();
+            stage.backend.restore(0, archive, 0).unwrap();
             assert!(stage.check(Step::Insert).is_err());
         }
     }
