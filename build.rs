@@ -13,6 +13,14 @@ fn main() {
     let rustc = env::var("RUSTC").ok().and_then(|rustc| output(&rustc, &["--version"]));
     println!("cargo::rustc-env=PAREIDOLIA_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
     println!("cargo::rustc-env=PAREIDOLIA_TARGET={}", env::var("TARGET").as_deref().unwrap_or("unknown"));
+    println!("cargo::rustc-env=PAREIDOLIA_FLAGS={}", flags());
+}
+
+/// What the compiler was told of speed: the level of optimisation, and flags that the user gave.
+fn flags() -> String {
+    let level = env::var("OPT_LEVEL").unwrap_or_else(|_| "unknown".into());
+    let given = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default().replace('\u{1f}', " ");
+    if given.is_empty() { format!("-C opt-level={level}") } else { format!("-C opt-level={level} {given}") }
 }
 
 /// The short hash of the commit, with `-dirty` if the sources differ from it; `unknown` without git or a repository.

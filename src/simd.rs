@@ -122,7 +122,8 @@ pub trait Vectorised {
     /// What the kernel returns.
     type Output;
     /// The kernel. Mark the implementation, and what it calls in its inner loops, `#[inline(always)]`:
-    /// that is how the code comes to be compiled for the chosen instruction set.
+    /// that is how the code comes to be compiled for the chosen instruction set. No closure may touch lanes: it cannot
+    /// be marked, and where it is not inlined each operation becomes a call (`.ci/run` looks for such calls).
     fn run<L: Lanes>(self) -> Self::Output;
 }
 

@@ -14,3 +14,6 @@ pub const TARGET: &str = env!("PAREIDOLIA_TARGET");
 
 /// Version and commit, for `--version`.
 pub const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("PAREIDOLIA_COMMIT"), ")");
+
+/// What it told the compiler of speed: the level of optimisation, and what `RUSTFLAGS` or a configuration of Cargo said.
+pub const FLAGS: &str = env!("PAREIDOLIA_FLAGS");

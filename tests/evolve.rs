@@ -1,12 +1,12 @@
-//! The main job as a user runs it: the program, its exit codes, its folder; stopped, killed, continued.
+//! The main job as a user runs it: the program, its exit codes, its folder; finished, continued, refused. What happens to a
+//! run by force is in `faults`.
 
 use pareidolia::output::Manifest;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A short run of the main job: `mnist-cppn`, 40 candidates a generation.
@@ -254,94 +254,15 @@ fn other_weights_are_refused_on_resume() {
 }
 
 #[test]
-fn damaged_checkpoint_is_refused_and_kept() {
+#[cfg(target_os = "linux")]
+fn path_of_weights_that_no_checkpoint_can_name_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
     let scratch = TempDir::new().unwrap();
+    let weights = scratch.path().join(std::ffi::OsStr::from_bytes(b"lenet-\xff.safetensors"));
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/lenet-mnist.safetensors"), &weights).unwrap();
     let folder = scratch.path().join("run");
-    run(short(&folder, &["--generations", "2", "--no-pictures"]), 0);
-    let path = folder.join("checkpoint");
-    let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 4;
-    fs::write(&path, &bytes).unwrap();
-    fails(resume(&folder, &["--generations", "3"]), 1, "damaged");
-    assert_eq!(fs::read(&path).unwrap(), bytes);
-}
-
-#[cfg(unix)]
-mod signals {
-    use super::*;
-    use std::os::unix::process::ExitStatusExt;
-
-    /// Starts the short run and waits for its first checkpoint.
-    fn start(folder: &Path, generations: &str) -> std::process::Child {
-        let every = ["--generations", generations, "--no-pictures", "--set", "checkpoint_every=3"];
-        let child = short(folder, &every).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let begun = Instant::now();
-        while !folder.join("checkpoint").exists() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        child
-    }
-
-    fn signal(child: &std::process::Child, name: &str) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    #[test]
-    fn signal_saves_the_run_and_resume_is_bit_identical() {
-        for (name, code) in [("INT", 130), ("TERM", 143)] {
-            let scratch = TempDir::new().unwrap();
-            let folder = scratch.path().join("run");
-            let child = start(&folder, "1000000");
-            signal(&child, name);
-            let output = child.wait_with_output().unwrap();
-            let stderr = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(code), "{stderr}");
-            assert!(stderr.contains("--resume"), "says how to go on: {stderr}");
-            assert!(!folder.join("run.json").exists(), "it is not finished");
-            let lines = metrics(&folder);
-            let stopped = lines.last().unwrap()["generation"].as_u64().unwrap() as u32;
-            assert_eq!(lines.len() as u32, stopped + 1);
-
-            let until = stopped + 7;
-            run(resume(&folder, &["--generations", &until.to_string()]), 0);
-            assert_eq!(manifest(&folder).archive_hash, hash_of(until));
-            assert_eq!(metrics(&folder).len() as u32, until + 1);
-        }
-    }
-
-    #[test]
-    fn killed_at_any_moment_the_run_goes_on_to_the_same_hash() {
-        const GENERATIONS: u32 = 40;
-        let want = hash_of(GENERATIONS);
-        let generations = GENERATIONS.to_string();
-        for round in 0..12_u64 {
-            let scratch = TempDir::new().unwrap();
-            let folder = scratch.path().join("run");
-            let mut child = start(&folder, &generations);
-            std::thread::sleep(Duration::from_millis(round * 17 % 90));
-            child.kill().unwrap(); // SIGKILL
-            let status = child.wait().unwrap();
-            assert!(status.signal() == Some(9) || status.success(), "{status}");
-            run(resume(&folder, &["--no-pictures"]), 0);
-            assert_eq!(manifest(&folder).archive_hash, want, "round {round}");
-            let generations: Vec<u64> =
-                metrics(&folder).iter().map(|line| line["generation"].as_u64().unwrap()).collect();
-            assert_eq!(generations, (0..=u64::from(GENERATIONS)).collect::<Vec<_>>(), "round {round}");
-            assert!(names(&folder).iter().all(|name| !name.starts_with('.')), "nothing unfinished stays");
-        }
-    }
-
-    #[test]
-    fn second_process_on_a_run_is_refused() {
-        let scratch = TempDir::new().unwrap();
-        let folder: PathBuf = scratch.path().join("run");
-        let mut child = start(&folder, "1000000");
-        fails(resume(&folder, &[]), 1, "another process");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        run(resume(&folder, &["--generations", "3"]), 0);
-    }
+    let mut command = short(&folder, &["--generations", "1", "--weights"]);
+    command.arg(&weights);
+    fails(command, 1, "not UTF-8");
+    assert!(!folder.exists());
 }

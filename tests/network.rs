@@ -3,6 +3,7 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use pareidolia::backend::cpu::classify::Classifier;
 use pareidolia::backend::cpu::max_pool::max_pool;
@@ -190,15 +191,21 @@ fn every_layer_equals_its_formula_at_every_width() {
             ],
         ),
     ];
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for (input, preprocess, layers) in cases {
-        let network = random_network(input, preprocess, layers);
+        let network = Arc::new(random_network(input, preprocess, layers));
         let batch = 37; // a pair of tiles and a part of another at 16 lanes
         let images = random_images(7, batch * input.len());
         let want: Vec<f32> = images.chunks(input.len()).flat_map(|image| reference_logits(&network, image)).collect();
         for simd in Simd::available() {
-            let mut got = vec![f32::NAN; want.len()];
-            Classifier::new(&network, simd).logits(&images, &mut got);
-            assert_same_bits(&want, &got, &format!("{simd}, {:?}", network.layers));
+            let classifier = Classifier::new(Arc::clone(&network), simd);
+            // Calls of few images go image by image: one thread then has 1 to 4 at once (at 16 lanes; at 4 lanes 1 or 2).
+            for call in [batch, 8, 3, 2, 1] {
+                let mut got = vec![f32::NAN; want.len()];
+                let calls = images.chunks(call * input.len()).zip(got.chunks_mut(call * network.classes.len()));
+                one_thread.install(|| calls.for_each(|(images, got)| classifier.logits(images, got)));
+                assert_same_bits(&want, &got, &format!("{simd}, {call} images a call, {:?}", network.layers));
+            }
         }
     }
 }
@@ -290,10 +297,11 @@ fn softmax_is_close_to_the_formula_in_f64() {
 
 #[test]
 fn an_image_gets_the_same_bits_wherever_it_stands() {
-    let network = random_network(shape(1, 9, 9), GREY, vec![conv2d("a", 6, 3, 1, 0, 1), dense("b", 10)]);
+    let layers = vec![conv2d("a", 6, 3, 1, 0, 1), dense("b", 10)];
+    let network = Arc::new(random_network(shape(1, 9, 9), GREY, layers));
     let len = network.input.len();
     let images = random_images(11, 200 * len);
-    let widest = Classifier::new(&network, Simd::detect());
+    let widest = Classifier::new(Arc::clone(&network), Simd::detect());
     let mut want = vec![f32::NAN; 200 * 10];
     for (image, result) in images.chunks(len).zip(want.chunks_mut(10)) {
         widest.classify(image, result);
@@ -304,7 +312,7 @@ fn an_image_gets_the_same_bits_wherever_it_stands() {
     for threads in [1, 2, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for simd in Simd::available() {
-            let classifier = Classifier::new(&network, simd);
+            let classifier = Classifier::new(Arc::clone(&network), simd);
             for batch in [0, 1, 13, 15, 16, 17, 31, 32, 33, 200] {
                 let from = (200 - batch) / 2;
                 let mut got = vec![f32::NAN; batch * 10];
@@ -414,12 +422,12 @@ fn lenet_logits_match_golden() {
     let mean = data.join("mnist-mean.safetensors");
     let digits = Mnist::load(&data, Split::Test).unwrap().images.pixels;
     for (mean, name) in [(None, "logits"), (Some(mean.as_path()), "logits_mean_subtracted")] {
-        let network = Network::load(&data.join("lenet-paper.safetensors"), mean).unwrap();
+        let network = Arc::new(Network::load(&data.join("lenet-paper.safetensors"), mean).unwrap());
         let want = read_f32(&data.join("lenet-golden.safetensors"), name);
         let mut first = None;
         for simd in Simd::available() {
             let mut got = vec![f32::NAN; 64 * 10];
-            Classifier::new(&network, simd).logits(&digits[..64 * 784], &mut got);
+            Classifier::new(Arc::clone(&network), simd).logits(&digits[..64 * 784], &mut got);
             for (index, (want, got)) in want.iter().zip(&got).enumerate() {
                 assert!((want - got).abs() <= 1e-4, "{simd} {name} {index}: want {want}, got {got}");
             }
@@ -434,9 +442,9 @@ fn lenet_classifies_the_test_digits_as_the_paper_does() {
     let mean = data.join("mnist-mean.safetensors");
     let test = Mnist::load(&data, Split::Test).unwrap();
     for (mean, want) in [(None, 9918), (Some(mean.as_path()), 9739)] {
-        let network = Network::load(&data.join("lenet-paper.safetensors"), mean).unwrap();
+        let network = Arc::new(Network::load(&data.join("lenet-paper.safetensors"), mean).unwrap());
         let mut probabilities = vec![f32::NAN; test.len() * 10];
-        Classifier::new(&network, Simd::detect()).classify(&test.images.pixels, &mut probabilities);
+        Classifier::new(Arc::clone(&network), Simd::detect()).classify(&test.images.pixels, &mut probabilities);
         let right = probabilities.chunks(10).zip(&test.labels.labels).filter(|(row, label)| {
             let best = (0..10).reduce(|best, class| if row[class] > row[best] { class } else { best });
             best == Some(usize::from(**label))

@@ -371,7 +371,7 @@ prop_compose! {
 fn backend(config: &Config, network: &Arc<Network>, options: Options) -> CpuBackend {
     let all = || (0..network.classes.len() as u32).collect();
     let job = Job {
-        seed: config.seed,
+        seeds: vec![config.seed],
         batch: config.batch,
         canvas: config.canvas(),
         encoding: config.encoding(),
@@ -384,9 +384,9 @@ fn backend(config: &Config, network: &Arc<Network>, options: Options) -> CpuBack
 /// Makes `generations`, each of which must keep the archive's rule.
 fn evolve(backend: &mut CpuBackend, config: &Config, generations: Range<u32>) {
     for generation in generations {
-        let before = backend.archive().unwrap();
-        backend.generation(generation, config.batch).unwrap();
-        let (after, counters) = (backend.archive().unwrap(), backend.counters().unwrap());
+        let before = backend.archive(0).unwrap();
+        backend.generation().unwrap();
+        let (after, counters) = (backend.archive(0).unwrap(), backend.counters().unwrap().remove(0));
         assert_eq!(
             (after.generation, counters.generation, counters.archive_hash),
             (generation, generation, after.hash())
@@ -423,13 +423,13 @@ proptest! {
 
         let mut before = backend(&config, &network, first);
         evolve(&mut before, &config, 0..cut + 1);
-        let counters = before.counters().unwrap();
+        let counters = before.counters().unwrap().remove(0);
         let saved = Checkpoint {
             config: config.clone(),
             weights: None,
             mean: None,
             weights_sha256: network.sha256.clone(),
-            archive: before.archive().unwrap(),
+            archive: before.archive(0).unwrap(),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             evaluations: u64::from(config.batch) * u64::from(cut + 1),
             skipped: counters.skipped,
@@ -444,10 +444,10 @@ proptest! {
         prop_assert_eq!(&Checkpoint::from_bytes(&std::fs::read(&path).unwrap()).unwrap(), &saved);
 
         let mut after = backend(&read.config, &network, second);
-        after.restore(read.archive, read.skipped).unwrap();
+        after.restore(0, read.archive, read.skipped).unwrap();
         evolve(&mut after, &read.config, cut + 1..n_generations + 1);
         prop_assert_eq!(after.counters().unwrap(), straight.counters().unwrap());
-        prop_assert_eq!(after.archive().unwrap(), straight.archive().unwrap());
+        prop_assert_eq!(after.archive(0).unwrap(), straight.archive(0).unwrap());
     }
 
     #[test]

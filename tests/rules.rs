@@ -64,21 +64,21 @@ const GENERATIONS: [u32; 2] = [50, 100];
 fn measure(config: &Config, network: &Arc<Network>) -> [(f64, f64); 2] {
     let mut medians = [Vec::new(), Vec::new()];
     let mut over_9999 = [0, 0];
-    for seed in 1..=SEEDS {
-        let job = Job {
-            seed,
-            batch: config.batch,
-            canvas: config.canvas(),
-            encoding: config.encoding(),
-            classes: (0..10).collect(),
-            network: Arc::clone(network),
-        };
-        let options = Options { simd: Simd::detect(), chunk: DEFAULT_CHUNK };
-        let mut backend = CpuBackend::new(job, options).unwrap();
-        for generation in 0..=GENERATIONS[1] {
-            backend.generation(generation, config.batch).unwrap();
-            if let Some(at) = GENERATIONS.iter().position(|&g| g == generation) {
-                let statistics = backend.counters().unwrap().statistics();
+    let job = Job {
+        seeds: (1..=SEEDS).collect(),
+        batch: config.batch,
+        canvas: config.canvas(),
+        encoding: config.encoding(),
+        classes: (0..10).collect(),
+        network: Arc::clone(network),
+    };
+    let options = Options { simd: Simd::detect(), chunk: DEFAULT_CHUNK };
+    let mut backend = CpuBackend::new(job, options).unwrap();
+    for generation in 0..=GENERATIONS[1] {
+        backend.generation().unwrap();
+        if let Some(at) = GENERATIONS.iter().position(|&g| g == generation) {
+            for counters in backend.counters().unwrap() {
+                let statistics = counters.statistics();
                 medians[at].push(statistics.median as f32);
                 over_9999[at] += statistics.over_9999;
             }

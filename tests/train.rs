@@ -7,6 +7,7 @@ mod reference;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use pareidolia::backend::cpu::classify::Classifier;
 use pareidolia::backend::cpu::train::{Sgd, Trainer};
@@ -394,7 +395,7 @@ fn committed_weights() -> PathBuf {
 #[test]
 fn committed_weights_have_the_accuracy_and_the_data_that_they_claim() {
     let Some(data) = common::data_dir() else { return };
-    let network = Network::load(&committed_weights(), None).unwrap();
+    let network = Arc::new(Network::load(&committed_weights(), None).unwrap());
     let keys = metadata(&std::fs::read(committed_weights()).unwrap());
     let (training, test) = (Mnist::load(&data, Split::Train).unwrap(), Mnist::load(&data, Split::Test).unwrap());
     for (key, want) in [
@@ -406,7 +407,7 @@ fn committed_weights_have_the_accuracy_and_the_data_that_they_claim() {
         assert_eq!(&keys[key], want, "{key}");
     }
     let mut probabilities = vec![0.0; test.len() * 10];
-    Classifier::new(&network, Simd::detect()).classify(&test.images.pixels, &mut probabilities);
+    Classifier::new(Arc::clone(&network), Simd::detect()).classify(&test.images.pixels, &mut probabilities);
     let right = probabilities.chunks_exact(10).zip(&test.labels.labels).filter(|(probabilities, label)| {
         let own = probabilities[usize::from(**label)];
         probabilities.iter().enumerate().all(|(class, &p)| p < own || class == usize::from(**label))

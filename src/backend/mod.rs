@@ -1,6 +1,7 @@
 //! Backends: where the steps of a generation run. The experiments know steps; the backends know buffers.
 
 pub mod cpu;
+pub mod memory;
 
 use crate::archive::{Archive, Statistics};
 use crate::error::Result;
@@ -9,11 +10,12 @@ use crate::network::Network;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// All that decides an evolution run, whatever the backend.
+/// All that decides an evolution, whatever the backend.
 #[derive(Clone, Debug)]
 pub struct Job {
-    pub seed: u64,
-    /// Candidates a generation; even.
+    /// The seed of each run, at least one. Runs know nothing of one another; they share chunks and threads.
+    pub seeds: Vec<u64>,
+    /// Candidates a generation of each run; even.
     pub batch: u32,
     pub canvas: Canvas,
     pub encoding: Encoding,
@@ -22,7 +24,14 @@ pub struct Job {
     pub network: Arc<Network>,
 }
 
-/// What the host learns of a generation.
+impl Job {
+    /// Candidates of a generation of all runs: at most [`u32::MAX`], which the command line sees to.
+    pub fn candidates(&self) -> u32 {
+        self.batch * self.seeds.len() as u32
+    }
+}
+
+/// What the host learns of a generation of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counters {
     /// The generation just finished.
@@ -44,27 +53,40 @@ impl Counters {
     }
 }
 
-/// One method a step. A generation is worked through in chunks of candidates; a chunk passes through the steps from
-/// [`Backend::select`] to [`Backend::niche_argmax`], and parents stay frozen until [`Backend::insert`] ends it.
-/// Chunks start and end at even candidates, since candidates are born in pairs.
+/// One method a step. Candidates of a generation are numbered through its active runs: candidate c of the r-th of them is at
+/// place `r * batch + c`. They are worked through in chunks of places; a chunk passes through the steps from
+/// [`Backend::select`] to [`Backend::niche_argmax`], and parents stay frozen until [`Backend::insert`] ends the generation.
+/// Chunks start and end at even places, since candidates are born in pairs.
+///
+/// Which generation it is, each run knows itself: runs that were resumed at different ones go on together.
 ///
 /// # Errors
-/// Every step may fail on a device; the CPU's do not.
+/// Every step may fail on a device; the CPU's do not, but for [`Backend::insert`] where a network answers NaN.
 pub trait Backend {
     /// What it runs on, for people.
     fn describe(&self) -> String;
 
-    /// Candidates that one chunk may hold.
+    /// Places that one chunk may hold.
     fn chunk(&self) -> u32;
+
+    /// Chooses the runs that take part from now on, by their numbers in [`Job::seeds`], ascending. Either all of them stand
+    /// before generation 0 or none does. At first all are active.
+    fn activate(&mut self, runs: &[usize]) -> Result<()>;
+
+    /// Places of a generation: those of the active runs.
+    fn places(&self) -> u32;
+
+    /// Whether the next generation is the random one.
+    fn is_first(&self) -> bool;
 
     /// Makes the random genomes of generation 0.
     fn randomise(&mut self, chunk: Range<u32>) -> Result<()>;
 
-    /// Draws the parents of each pair from the archive, and how the pair is made from them.
-    fn select(&mut self, generation: u32, chunk: Range<u32>) -> Result<()>;
+    /// Draws the parents of each pair from the run's archive, and how the pair is made from them.
+    fn select(&mut self, chunk: Range<u32>) -> Result<()>;
 
     /// Makes the children's genomes: crossover, mutation.
-    fn vary(&mut self, generation: u32, chunk: Range<u32>) -> Result<()>;
+    fn vary(&mut self, chunk: Range<u32>) -> Result<()>;
 
     /// Draws the genomes: 8-bit images.
     fn render(&mut self, chunk: Range<u32>) -> Result<()>;
@@ -76,34 +98,42 @@ pub trait Backend {
     /// strictly greater wins, of equals the lowest index.
     fn niche_argmax(&mut self, chunk: Range<u32>) -> Result<()>;
 
-    /// Puts the winners into the archive and ends the generation.
-    fn insert(&mut self, generation: u32) -> Result<()>;
+    /// Puts the winners into the archives and ends the generation.
+    fn insert(&mut self) -> Result<()>;
 
-    /// The counters of the last generation.
-    fn counters(&mut self) -> Result<Counters>;
+    /// The counters of each active run after its last generation.
+    fn counters(&mut self) -> Result<Vec<Counters>>;
 
-    /// The archive, brought to the host.
-    fn archive(&mut self) -> Result<Archive>;
+    /// The archive of run `run`, brought to the host.
+    fn archive(&mut self, run: usize) -> Result<Archive>;
 
-    /// Goes on from `archive`, with `skipped` operators counted so far.
-    fn restore(&mut self, archive: Archive, skipped: u64) -> Result<()>;
+    /// Lets run `run` go on from `archive`, with `skipped` operators counted so far.
+    fn restore(&mut self, run: usize, archive: Archive, skipped: u64) -> Result<()>;
 
-    /// One whole generation of `batch` candidates; generation 0 is the random one.
-    fn generation(&mut self, generation: u32, batch: u32) -> Result<()> {
-        let mut start = 0;
-        while start < batch {
-            let chunk = start..batch.min(start.saturating_add(self.chunk()));
-            start = chunk.end;
-            if generation == 0 {
+    /// One whole generation of every active run.
+    fn generation(&mut self) -> Result<()> {
+        let is_first = self.is_first();
+        for chunk in chunks(self.places(), self.chunk()) {
+            if is_first {
                 self.randomise(chunk.clone())?;
             } else {
-                self.select(generation, chunk.clone())?;
-                self.vary(generation, chunk.clone())?;
+                self.select(chunk.clone())?;
+                self.vary(chunk.clone())?;
             }
             self.render(chunk.clone())?;
             self.classify(chunk.clone())?;
             self.niche_argmax(chunk)?;
         }
-        self.insert(generation)
+        self.insert()
     }
+}
+
+/// `0..places` in chunks of at most `chunk`.
+pub fn chunks(places: u32, chunk: u32) -> impl Iterator<Item = Range<u32>> {
+    let mut start: u32 = 0;
+    std::iter::from_fn(move || {
+        let part = start..places.min(start.saturating_add(chunk));
+        start = part.end;
+        (!part.is_empty()).then_some(part)
+    })
 }

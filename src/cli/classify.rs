@@ -8,6 +8,7 @@ use crate::output::confidence_text;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tracing::info;
 
 /// Say what a network takes images for
@@ -77,7 +78,7 @@ impl Args {
     /// # Errors
     /// The first file that cannot be read or does not fit the network.
     pub fn run(self) -> Result<()> {
-        let network = self.source.network()?;
+        let network = Arc::new(self.source.network()?);
         info!("network {}, weights SHA-256 {}", network.name, network.sha256);
         let fit = Fit { resize: self.resize, invert: self.invert };
         let mut items = Vec::new();

@@ -3,26 +3,21 @@
 use super::{Source, Speed};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
-use crate::experiment::evolve;
+use crate::experiment::evolve::{self, Outcome};
+use crate::experiment::plan::PlanRequest;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
-use crate::output::{ClassResult, Manifest, confidence_text, hash_text};
+use crate::output::series::RunSummary;
+use crate::output::{ClassResult, Manifest, Summary, confidence_text, hash_text};
 use clap::builder::StyledStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use tracing::info;
 
-/// Evolve an image for every class
-///
-/// With no options: for each digit an image that LeNet takes for it, by CPPNs, 1,001 generations, a matter of seconds. The
-/// run goes to a new folder, which holds the pictures, the archive and all that is needed to repeat or continue it.
-///
-/// A run is a function of configuration, seed and weights. Threads, instruction set and chunk change its speed alone.
-///
-/// The configuration grows in layers: the preset in its flavour, then --config, then --set, then the options below.
+/// What a run is and how it runs: what `evolve` and `plan` have in common.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = keys_help())]
-pub struct Args {
+pub struct RunOptions {
     /// The experiment [default: mnist-cppn]
     #[arg(value_enum)]
     preset: Option<Preset>,
@@ -34,6 +29,11 @@ pub struct Args {
     /// Seed of all random numbers: a number, or `random` to have one drawn [default: 1]
     #[arg(long, value_name = "N", help_heading = "What to evolve", allow_negative_numbers = true)]
     seed: Option<String>,
+
+    /// A series of N runs, of this seed and of those after it: they share the threads, each goes to a folder of its own, and a
+    /// summary gives medians
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "What to evolve")]
+    runs: u32,
 
     /// Candidates a generation, an even number [default: 200]
     #[arg(long, value_name = "N", help_heading = "What to evolve", allow_negative_numbers = true)]
@@ -79,7 +79,37 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Where the run goes")]
     out: Option<PathBuf>,
 
-    /// Continue the run in this folder
+    /// Draw no pictures; the archive still holds every image
+    #[arg(long, help_heading = "Where the run goes")]
+    no_pictures: bool,
+
+    /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
+    #[arg(long, default_value = "auto", help_heading = "How it runs")]
+    device: Device,
+
+    /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
+    #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
+    chunk: Option<u32>,
+
+    #[command(flatten)]
+    pub speed: Speed,
+}
+
+/// Evolve an image for every class
+///
+/// With no options: for each digit an image that LeNet takes for it, by CPPNs, 1,001 generations, a matter of seconds. The
+/// run goes to a new folder, which holds the pictures, the archive and all that is needed to repeat or continue it.
+///
+/// A run is a function of configuration, seed and weights. Threads, instruction set and chunk change its speed alone.
+///
+/// The configuration grows in layers: the preset in its flavour, then --config, then --set, then the options below.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = keys_help())]
+pub struct Args {
+    #[command(flatten)]
+    run: RunOptions,
+
+    /// Continue the run, or the series of runs, in this folder
     ///
     /// Its configuration comes from its checkpoint, so only options of speed and output go with it; and stop rules, which
     /// then replace those of the run: `--resume DIR --generations 5000` extends a finished run.
@@ -87,7 +117,7 @@ pub struct Args {
         long,
         value_name = "DIR",
         help_heading = "Where the run goes",
-        conflicts_with_all = ["preset", "flavour", "seed", "batch", "classes", "config", "set", "out", "dry_run"]
+        conflicts_with_all = ["preset", "flavour", "seed", "runs", "batch", "classes", "config", "set", "out", "dry_run"]
     )]
     resume: Option<PathBuf>,
 
@@ -99,28 +129,13 @@ pub struct Args {
     #[arg(long, help_heading = "Where the run goes")]
     dry_run: bool,
 
-    /// Draw no pictures; the archive still holds every image
-    #[arg(long, help_heading = "Where the run goes")]
-    no_pictures: bool,
-
-    /// At the end, print the contents of run.json to standard output instead of a summary
+    /// At the end, print the contents of run.json (of a series: summary.json) to standard output instead of a summary
     #[arg(long, help_heading = "Where the run goes")]
     json: bool,
 
     /// How progress is shown: a bar on a terminal, lines, or nothing
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = "How it runs")]
     progress: ProgressMode,
-
-    /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
-    #[arg(long, default_value = "auto", help_heading = "How it runs")]
-    device: Device,
-
-    /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
-    #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
-    chunk: Option<u32>,
-
-    #[command(flatten)]
-    speed: Speed,
 }
 
 /// A place to run.
@@ -150,53 +165,84 @@ impl Args {
     /// # Errors
     /// Whatever kept the run from being finished.
     pub fn run(self, quiet: bool) -> Result<()> {
-        if let Device::Cuda(n) = self.device {
-            return Err(Error::Refused(format!(
-                "--device cuda:{n}: this version has no CUDA backend; --device cpu gives the same result"
-            )));
-        }
+        self.run.check_device()?;
         let request = self.request(quiet)?;
         if self.dry_run {
             let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
             return super::print(&text);
         }
-        let (manifest, folder) = evolve::run(request)?;
-        super::print(&if self.json { manifest.to_json() } else { summary(&manifest, &folder) })
+        super::print(&match evolve::run(request)? {
+            Outcome::Run(manifest, _) if self.json => manifest.to_json(),
+            Outcome::Run(manifest, folder) => run_text(&manifest, &folder),
+            Outcome::Series(summary, _) if self.json => summary.to_json(),
+            Outcome::Series(summary, folder) => series_text(&summary, &folder),
+        })
     }
 
     /// What the call asks for.
     fn request(&self, quiet: bool) -> Result<EvolveRequest> {
-        let stop = self.stop_settings();
+        let run = &self.run;
         let mut overrides = StopOverrides::default();
-        let (out, config) = match (&self.resume, &self.out) {
-            (Some(run), _) => {
-                overrides = StopOverrides::from_settings(&stop)?;
-                (OutChoice::Resume(run.clone()), Config::preset(Preset::MnistCppn, Flavour::Faithful))
+        let (out, config) = match (&self.resume, &run.out) {
+            (Some(folder), _) => {
+                overrides = StopOverrides::from_settings(&run.stop_settings())?;
+                (OutChoice::Resume(folder.clone()), Config::preset(Preset::MnistCppn, Flavour::Faithful))
             }
-            (None, Some(run)) if self.resume_or_start => (OutChoice::ResumeOrStart(run.clone()), self.resolve(stop)?),
-            (None, Some(run)) => (OutChoice::Create(run.clone()), self.resolve(stop)?),
-            (None, None) => (OutChoice::Default, self.resolve(stop)?),
+            (None, Some(folder)) if self.resume_or_start => (OutChoice::ResumeOrStart(folder.clone()), run.resolve()?),
+            (None, Some(folder)) => (OutChoice::Create(folder.clone()), run.resolve()?),
+            (None, None) => (OutChoice::Default, run.resolve()?),
         };
         Ok(EvolveRequest {
             config,
-            weights: self.source.weights.clone(),
-            mean: self.source.mean.clone(),
+            runs: run.runs,
+            weights: run.source.weights.clone(),
+            mean: run.source.mean.clone(),
             out,
-            device_reason: match self.device {
+            device_reason: match run.device {
                 Device::Auto => "--device auto, and this version has no CUDA backend",
                 Device::Cpu | Device::Cuda(_) => "--device cpu",
             },
             stop: overrides,
-            threads: self.speed.threads(),
+            threads: run.speed.threads(),
+            simd: run.speed.simd,
+            chunk: run.chunk,
+            progress: if quiet { ProgressMode::None } else { self.progress },
+            pictures: !run.no_pictures,
+        })
+    }
+}
+
+impl RunOptions {
+    /// Refuses a device that there is no backend for.
+    fn check_device(&self) -> Result<()> {
+        match self.device {
+            Device::Cuda(n) => Err(Error::Refused(format!(
+                "--device cuda:{n}: this version has no CUDA backend; --device cpu gives the same result"
+            ))),
+            Device::Auto | Device::Cpu => Ok(()),
+        }
+    }
+
+    /// What `plan` is to plan, for a machine with so much `memory`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the call.
+    pub fn plan_request(&self, memory: Option<u64>) -> Result<PlanRequest> {
+        self.check_device()?;
+        Ok(PlanRequest {
+            config: self.resolve()?,
+            runs: self.runs,
+            network: Arc::new(self.source.network()?),
             simd: self.speed.simd,
             chunk: self.chunk,
-            progress: if quiet { ProgressMode::None } else { self.progress },
             pictures: !self.no_pictures,
+            out: self.out.clone(),
+            memory,
         })
     }
 
     /// The configuration, from its layers.
-    fn resolve(&self, stop: Vec<Setting>) -> Result<Config> {
+    fn resolve(&self) -> Result<Config> {
         let mut settings = match &self.config {
             Some(path) => Setting::read_file(path)?,
             None => Vec::new(),
@@ -227,7 +273,7 @@ impl Args {
             None => {}
         }
         settings.extend(self.batch.iter().map(|batch| Setting::parse("batch", batch, "--batch")));
-        settings.extend(stop);
+        settings.extend(self.stop_settings());
         Config::resolve(&settings)
     }
 
@@ -255,7 +301,7 @@ impl Args {
 }
 
 /// What a person wants to know of a finished run.
-fn summary(manifest: &Manifest, folder: &Path) -> String {
+fn run_text(manifest: &Manifest, folder: &Path) -> String {
     let Manifest { generation, evaluations, seconds, genomes_per_second, statistics, .. } = manifest;
     let n_classes = manifest.classes.len();
     let mut text = format!("{:>5}  {:<24} {:>10}\n", "class", "name", "confidence");
@@ -274,12 +320,31 @@ fn summary(manifest: &Manifest, folder: &Path) -> String {
     text
 }
 
+/// What a person wants to know of a finished series.
+fn series_text(summary: &Summary, folder: &Path) -> String {
+    let Summary { evaluations, seconds, genomes_per_second, medians, runs, .. } = summary;
+    let mut text = format!("{:>10} {:>10} {:>8} {:>8}  archive hash\n", "seed", "generation", "median", "at .9999");
+    for RunSummary { seed, generation, statistics, archive_hash, .. } in runs {
+        let median = confidence_text(statistics.median as f32);
+        let hash = hash_text(*archive_hash);
+        text.push_str(&format!("{seed:>10} {generation:>10} {median:>8} {:>8}  {hash}\n", statistics.over_9999));
+    }
+    let median = confidence_text(medians.median as f32);
+    text.push_str(&format!("{:>10} {:>10} {median:>8} {:>8}\n", "median", medians.generation, medians.over_9999));
+    let n_runs = runs.len();
+    text.push_str(&format!(
+        "\n{n_runs} runs, {evaluations} genomes in {seconds:.1} s, {genomes_per_second:.0} a second\n{}\n",
+        folder.display()
+    ));
+    text
+}
+
 fn even(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|n| *n >= 2 && n % 2 == 0).ok_or_else(|| "wanted an even number, at least 2".into())
 }
 
 /// The keys of the configuration, for `--help`.
-fn keys_help() -> StyledStr {
+pub fn keys_help() -> StyledStr {
     let mut text = String::from("Keys for --set and --config (--dry-run prints them with their values):\n");
     for key in KEYS {
         text.push_str(&format!("  {:<22} {} [{}]\n", key.name, key.meaning, key.kind));

@@ -1,8 +1,10 @@
 //! The command line: one file a subcommand. What the user gives is checked here, once.
 
+pub mod bench;
 pub mod classify;
 pub mod evolve;
 pub mod info;
+pub mod plan;
 pub mod render;
 pub mod train;
 
@@ -40,9 +42,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Evolve(Box<evolve::Args>),
+    Plan(Box<plan::Args>),
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
+    Bench(bench::Args),
     Info(info::Args),
 }
 
@@ -53,11 +57,15 @@ impl Cli {
     /// Whatever kept it from being done.
     pub fn run(self) -> Result<()> {
         self.start_log();
+        #[cfg(unix)]
+        fail_at_the_file_size_limit()?;
         match self.command {
             Command::Evolve(args) => args.run(self.quiet),
+            Command::Plan(args) => args.run(),
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
+            Command::Bench(args) => args.run(self.quiet),
             Command::Info(args) => args.run(),
         }
     }
@@ -80,6 +88,15 @@ impl Cli {
             .log_internal_errors(false);
         if self.verbose { log.init() } else { log.without_time().init() }
     }
+}
+
+/// Makes a write past the limit of `ulimit -f` fail, so that an error can tell of it. Unhandled, the system's signal
+/// ends the process without a word.
+#[cfg(unix)]
+fn fail_at_the_file_size_limit() -> Result<()> {
+    let registered = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
+    registered.map_err(|source| Error::Refused(format!("cannot catch SIGXFSZ: {source}")))?;
+    Ok(())
 }
 
 /// The network that an image is shown to.

@@ -8,11 +8,13 @@ use crate::genome::Canvas;
 use crate::network::Network;
 use crate::output::{Image, archive_file, pictures, run_folder};
 use crate::simd::Simd;
-use fast_image_resize::images::ImageRef;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a picture of another size is brought to the network's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -95,11 +97,11 @@ pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
 }
 
 /// Probabilities of each item, `(n_classes)` each. Runs on rayon's current pool.
-pub fn classify(network: &Network, simd: Simd, items: &[Item]) -> Vec<Vec<f32>> {
+pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Vec<Vec<f32>> {
     let images: Vec<u8> = items.iter().flat_map(|item| &item.pixels).copied().collect();
     let n_classes = network.classes.len();
     let mut probabilities = vec![0.0; items.len() * n_classes];
-    Classifier::new(network, simd).classify(&images, &mut probabilities);
+    Classifier::new(Arc::clone(network), simd).classify(&images, &mut probabilities);
     probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect()
 }
 
@@ -154,15 +156,29 @@ fn grey(rgb: [u8; 3]) -> u8 {
 
 /// `pixels`, of the size of `from` and the channels of `to`, in the size of `to`.
 fn resized(pixels: &[u8], from: Canvas, to: Canvas, resize: Resize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let kind = if to.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    // By type of pixel: the library's own choice at run time would compile its code for all fourteen types.
+    if to.channels == 1 {
+        resized_as::<U8>(pixels, from, to, resize)
+    } else {
+        resized_as::<U8x3>(pixels, from, to, resize)
+    }
+}
+
+fn resized_as<P: PixelTrait>(
+    pixels: &[u8],
+    from: Canvas,
+    to: Canvas,
+    resize: Resize,
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let algorithm = match resize {
         Resize::Nearest => ResizeAlg::Nearest,
         Resize::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
     };
-    let source = ImageRef::new(from.width.try_into()?, from.height.try_into()?, pixels, kind)?;
-    let mut target = fast_image_resize::images::Image::new(to.width.try_into()?, to.height.try_into()?, kind);
-    Resizer::new().resize(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))?;
-    Ok(target.into_vec())
+    let mut bytes = vec![0; to.len()];
+    let source = TypedImageRef::<P>::from_buffer(from.width.try_into()?, from.height.try_into()?, pixels)?;
+    let mut target = TypedImage::<P>::from_buffer(to.width.try_into()?, to.height.try_into()?, &mut bytes)?;
+    Resizer::new().resize_typed(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,54 +1,48 @@
-//! Evolution: MAP-Elites against a network, from the first random genomes to the finished run folder.
+//! Evolution: MAP-Elites against a network, from the first random genomes to the finished run folder; one run, or a series of
+//! runs that differ in their seeds and share the threads.
 
 use super::config::{Config, NO_LIMIT};
+use super::plan;
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
+use super::run::{Run, Shared};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
-use crate::backend::{Backend, Counters, Job};
+use crate::backend::memory::bytes_text;
+use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
-use crate::output::{About, Checkpoint, ClassResult, Manifest, Metrics, RunFolder, Stop, confidence_text, run_folder};
-use crate::version::{COMMIT, VERSION};
+use crate::output::{Checkpoint, Manifest, RunFolder, Series, Summary, confidence_text, run_folder, series};
+use crate::telemetry;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-/// Runs what `request` asks for; returns the manifest and the run folder that holds it.
+/// What an evolution came to, and the folder that holds it.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Run(Box<Manifest>, PathBuf),
+    Series(Box<Summary>, PathBuf),
+}
+
+/// Runs what `request` asks for.
 ///
 /// # Errors
-/// [`Error::Stopped`] after SIGINT or SIGTERM, with the state saved; otherwise whatever kept the run from starting or its
+/// [`Error::Stopped`] after SIGINT or SIGTERM, with the state saved; otherwise whatever kept a run from starting or its
 /// folder from being written. What had been saved stays.
-pub fn run(request: EvolveRequest) -> Result<(Manifest, PathBuf)> {
+pub fn run(request: EvolveRequest) -> Result<Outcome> {
     let signals = Signals::catch()?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(request.threads)
         .build()
         .map_err(|source| Error::Refused(format!("cannot start {} threads: {source}", request.threads)))?;
     pool.install(|| {
-        let mut run = Run::open(request)?;
-        let folder = run.folder.path().to_path_buf();
-        let manifest = match run.finished()? {
-            Some(manifest) => {
-                tracing::info!(
-                    "the run is finished: generation {}, stopped by {:?}",
-                    manifest.generation,
-                    manifest.stopped_by
-                );
-                manifest
-            }
-            None => {
-                if let Some(counters) = &run.counters {
-                    tracing::info!("going on after generation {}", counters.generation);
-                }
-                let stopped_by = run.evolve(&signals)?;
-                run.finish(stopped_by)?
-            }
-        };
-        Ok((manifest, folder))
+        let mut evolution = Evolution::open(request)?;
+        evolution.evolve(&signals)?;
+        evolution.finish()
     })
 }
 
@@ -88,166 +82,217 @@ struct UnitOfProgress {
     is_time: bool,
 }
 
-/// One run under way.
-struct Run {
-    request: EvolveRequest,
-    config: Config,
-    weights: Option<PathBuf>,
-    mean: Option<PathBuf>,
-    network: Arc<Network>,
-    folder: RunFolder,
+/// Runs under way.
+struct Evolution {
+    shared: Shared,
     backend: CpuBackend,
-    /// Of the last generation; `None` before generation 0.
-    counters: Option<Counters>,
-    evaluations: u64,
-    /// When the run began, and the seconds it had taken before this process took it up.
-    began: SystemTime,
-    elapsed_before: f64,
-    clock: Instant,
+    /// In the order of [`Job::seeds`].
+    runs: Vec<Run>,
+    /// The folder of them all, if they are a series.
+    series: Option<Series>,
+    progress: super::progress::ProgressMode,
 }
 
-impl Run {
-    /// Opens or makes the run folder, and puts the backend where the run stands.
-    fn open(request: EvolveRequest) -> Result<Run> {
-        let (began, clock) = (SystemTime::now(), Instant::now());
-        let resumed = match &request.out {
-            OutChoice::Resume(path) => Some(path),
-            OutChoice::ResumeOrStart(path) if run_folder::has_checkpoint(path) => Some(path),
-            _ => None,
-        };
-        let resumed = match resumed {
-            Some(path) => {
+/// A run folder with what it says of a run that was begun.
+type Opened = (RunFolder, Option<Checkpoint>);
+
+impl Evolution {
+    /// Opens or makes the folders, and puts the backend where the runs stand.
+    fn open(request: EvolveRequest) -> Result<Evolution> {
+        let clock = Instant::now();
+        // `--resume` takes from the disk what the call leaves out; `--resume-or-start` is a whole call.
+        let (mut series, mut resumed) = (None, None);
+        if let OutChoice::Resume(path) = &request.out {
+            if series::is_series(path) {
+                series = Some(Series::open(path)?);
+            } else {
                 let folder = RunFolder::open(path)?;
                 let checkpoint = folder.read_checkpoint()?;
-                Some((folder, checkpoint))
+                resumed = Some((folder, checkpoint));
             }
-            None => None,
+        }
+        let (saved_config, saved_weights, saved_mean) = match (&series, &resumed) {
+            (Some(series), _) => {
+                let series::Record { configuration, weights, mean, .. } = series.record();
+                (Some(configuration), weights.as_deref(), mean.as_deref())
+            }
+            (_, Some((_, saved))) => (Some(&saved.config), saved.weights.as_deref(), saved.mean.as_deref()),
+            _ => (None, None, None),
         };
-        // `--resume` takes from the checkpoint what the call leaves out; `--resume-or-start` is a whole call.
-        let saved = match (&resumed, &request.out) {
-            (Some((_, checkpoint)), OutChoice::Resume(_)) => Some(checkpoint),
-            _ => None,
-        };
-        let mut config = saved.map_or_else(|| request.config.clone(), |saved| saved.config.clone());
+        let mut config = saved_config.unwrap_or(&request.config).clone();
         request.stop.apply(&mut config);
         config.check()?;
-        let weights = file_of_run(request.weights.as_deref(), saved.and_then(|saved| saved.weights.as_deref()))?;
-        let mean = file_of_run(request.mean.as_deref(), saved.and_then(|saved| saved.mean.as_deref()))?;
+        let weights = file_of_run(request.weights.as_deref(), saved_weights)?;
+        let mean = file_of_run(request.mean.as_deref(), saved_mean)?;
         let network = Arc::new(match &weights {
             Some(path) => Network::load(path, mean.as_deref())?,
             None => Network::embedded_lenet(mean.as_deref())?,
         });
-        let job = Job {
-            seed: config.seed,
-            batch: config.batch,
-            canvas: config.canvas(),
-            encoding: config.encoding(),
-            classes: niches(&config, &network)?,
-            network: Arc::clone(&network),
+        let seeds = match &series {
+            Some(series) => series.record().seeds.clone(),
+            None => seeds(&config, request.runs)?,
         };
+        let is_series = series.is_some() || request.runs > 1;
+
+        let job = job(&config, seeds.clone(), &network)?;
         let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
+        let chunk = options.chunk.min(job.candidates());
+        let memory = plan::memory(&job, options, rayon::current_num_threads(), request.pictures);
+        let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
+        if let Some(usable) = usable {
+            memory.check(chunk, usable)?;
+        }
         let backend = CpuBackend::new(job, options)?;
 
-        let (folder, checkpoint) = match resumed {
-            Some((folder, checkpoint)) => {
-                checkpoint.check_matches(&config, &network.sha256)?;
-                (folder, Some(checkpoint))
-            }
-            // Only now, when nothing is wrong with the call any more, does a new run touch the disk.
-            None => {
-                let folder = match &request.out {
-                    OutChoice::Default => {
-                        RunFolder::create_numbered(&run_folder::default_path(config.preset, config.seed))?
-                    }
-                    OutChoice::Create(path) | OutChoice::ResumeOrStart(path) | OutChoice::Resume(path) => {
-                        RunFolder::create(path)?
-                    }
-                };
-                (folder, None)
-            }
+        // A lock and the metrics of each run.
+        let runs = seeds.len() as u64;
+        telemetry::allow_open_files(2 * runs).map_err(|most| {
+            Error::Refused(format!(
+                "{runs} runs need {} open files, the system allows {most}; raise the limit (ulimit -n) or take fewer --runs",
+                2 * runs
+            ))
+        })?;
+
+        // Only now, when nothing is wrong with the call any more, does a new run touch the disk.
+        if is_series && series.is_none() {
+            let record = series::Record {
+                arithmetic_version: ARITHMETIC_VERSION,
+                seeds: seeds.clone(),
+                configuration: config.clone(),
+                weights: weights.clone(),
+                mean: mean.clone(),
+            };
+            series = Some(match &request.out {
+                OutChoice::Default => Series::create_numbered(&series::default_path(config.preset, &seeds), record)?,
+                OutChoice::ResumeOrStart(path) => Series::open_or_create(path, record)?,
+                OutChoice::Create(path) | OutChoice::Resume(path) => Series::create(path, record)?,
+            });
+        }
+        let opened: Vec<Opened> = match (&series, resumed) {
+            (Some(series), _) => seeds.iter().map(|&seed| open_or_create(&series.run(seed))).collect::<Result<_>>()?,
+            (None, Some((folder, checkpoint))) => vec![(folder, Some(checkpoint))],
+            (None, None) => vec![match &request.out {
+                OutChoice::Default => {
+                    let path = run_folder::default_path(config.preset, config.seed);
+                    (RunFolder::create_numbered(&path)?, None)
+                }
+                OutChoice::ResumeOrStart(path) => open_or_create(path)?,
+                OutChoice::Create(path) | OutChoice::Resume(path) => (RunFolder::create(path)?, None),
+            }],
         };
+
         tracing::info!("device {} ({})", backend.describe(), request.device_reason);
-        tracing::info!("run folder {}", folder.path().display());
-        let mut run = Run {
-            request,
-            config,
+        let usable = usable.map_or(String::new(), |usable| format!(" of {}", bytes_text(usable)));
+        tracing::info!("memory at most {}{usable} (`plan` says what for)", bytes_text(planned_memory));
+        let shared = Shared {
             weights,
             mean,
             network,
-            folder,
-            counters: None,
-            evaluations: 0,
-            began,
-            elapsed_before: 0.0,
+            planned_memory,
+            device_reason: request.device_reason,
+            simd: request.simd,
+            pictures: request.pictures,
             clock,
-            backend,
         };
-        if let Some(Checkpoint { archive, skipped, replaced, evaluations, started, elapsed, .. }) = checkpoint {
-            run.backend.restore(archive, skipped)?;
-            run.counters = Some(Counters { replaced, ..run.backend.counters()? });
-            (run.evaluations, run.began, run.elapsed_before) = (evaluations, started, elapsed);
+        let runs = seeds.into_iter().zip(opened);
+        let runs =
+            runs.map(|(seed, (folder, checkpoint))| Run::new(Config { seed, ..config.clone() }, folder, checkpoint));
+        let mut evolution = Evolution { shared, backend, runs: runs.collect(), series, progress: request.progress };
+        tracing::info!("run folder {}", evolution.path().display());
+        for (index, run) in evolution.runs.iter_mut().enumerate() {
+            run.restore(index, &mut evolution.backend, &evolution.shared)?;
         }
-        Ok(run)
+        Ok(evolution)
     }
 
-    /// The manifest of a run that is finished and that no stop rule lets go on.
-    fn finished(&self) -> Result<Option<Manifest>> {
-        if self.stop().is_none() { Ok(None) } else { self.folder.manifest() }
+    /// The folder of the run, or of all of them.
+    fn path(&self) -> &Path {
+        self.series.as_ref().map_or_else(|| self.runs[0].path(), Series::path)
     }
 
-    /// Makes generations until a stop rule holds or a signal comes; the checkpoint then stands at the last one.
-    fn evolve(&mut self, signals: &Signals) -> Result<Stop> {
-        let mut metrics = self.folder.metrics(self.counters.as_ref().map(|counters| counters.generation))?;
+    /// Makes generations until a stop rule has ended each run, or a signal comes; the checkpoints then stand at the last one.
+    fn evolve(&mut self, signals: &Signals) -> Result<()> {
+        if self.runs.iter().all(Run::is_finished) {
+            return Ok(());
+        }
+        if let Some(series) = &self.series {
+            series.unfinish()?;
+        }
+        for run in &mut self.runs {
+            run.begin(&self.shared)?;
+        }
         let unit = self.unit_of_progress();
-        let mut progress = Progress::new(self.request.progress, unit.total, unit.name);
-        let mut logged = (self.evaluations, self.elapsed());
+        let mut progress = Progress::new(self.progress, unit.total, unit.name);
+        let mut active = Vec::new();
         loop {
-            if let Some(stop) = self.stop() {
+            let taken = self.finish_those_at_their_end()?;
+            if taken.is_empty() {
                 progress.finish();
-                return Ok(stop);
+                return Ok(());
             }
-            let generation = self.counters.as_ref().map_or(0, |counters| counters.generation + 1);
-            self.backend.generation(generation, self.config.batch)?;
-            self.evaluations += u64::from(self.config.batch);
-            let counters = self.counters.insert(self.backend.counters()?).clone();
-
+            if taken != active {
+                self.backend.activate(&taken)?;
+                active = taken;
+            }
+            self.backend.generation()?;
             let signal = signals.caught();
-            let last = signal.is_some() || self.stop().is_some();
-            let statistics = counters.statistics();
-            if last || generation.is_multiple_of(self.config.log_every) {
-                let elapsed = self.elapsed();
-                let rate = (self.evaluations - logged.0) as f64 / (elapsed - logged.1).max(f64::MIN_POSITIVE);
-                logged = (self.evaluations, elapsed);
-                let Counters { replaced, archive_hash, .. } = counters;
-                metrics.write(&Metrics::new(
-                    generation,
-                    self.evaluations,
-                    &statistics,
-                    replaced,
-                    rate,
-                    archive_hash,
-                ))?;
+            for (&index, counters) in active.iter().zip(self.backend.counters()?) {
+                let run = &mut self.runs[index];
+                if run.count(counters, signal.is_some(), &self.shared)? {
+                    run.write_checkpoint(self.backend.archive(index)?, &self.shared)?;
+                }
             }
-            if last || generation.is_multiple_of(self.config.checkpoint_every) {
-                metrics.sync()?;
-                self.write_checkpoint()?;
-            }
-            let n_niches = counters.fitness.len();
-            let step = if unit.is_time { self.elapsed() as u64 } else { u64::from(generation) };
-            progress.update(step, || {
-                let median = confidence_text(statistics.median as f32);
-                format!("median {median}  {} of {n_niches} at .9999", statistics.over_9999)
-            });
+            let step =
+                if unit.is_time { self.slowest().elapsed(&self.shared) as u64 } else { self.slowest().generation() };
+            progress.update(step, || self.message());
             if let Some(signal) = signal {
                 progress.finish();
-                return Err(Error::Stopped { signal, run: self.folder.path().to_path_buf() });
+                return Err(Error::Stopped { signal, run: self.path().to_path_buf() });
             }
         }
     }
 
-    /// Generations, unless only time ends the run.
+    /// Writes what runs leave that a stop rule has ended; returns those that make the next generation: all the others, or, where
+    /// a series was stopped before some had any, those.
+    fn finish_those_at_their_end(&mut self) -> Result<Vec<usize>> {
+        let mut going_on = Vec::new();
+        for (index, run) in self.runs.iter_mut().enumerate().filter(|(_, run)| !run.is_finished()) {
+            match run.stop(&self.shared) {
+                Some(stop) => run.finish(self.backend.archive(index)?, stop, &self.shared)?,
+                None => going_on.push(index),
+            }
+        }
+        let is_new = |&index: &usize| !self.runs[index].has_begun();
+        let new: Vec<usize> = going_on.iter().copied().filter(is_new).collect();
+        Ok(if new.is_empty() { going_on } else { new })
+    }
+
+    /// The run with the fewest generations of those that are not finished.
+    fn slowest(&self) -> &Run {
+        let unfinished = self.runs.iter().filter(|run| !run.is_finished());
+        unfinished.min_by_key(|run| run.generation()).unwrap_or(&self.runs[0])
+    }
+
+    /// What the progress bar says.
+    fn message(&self) -> String {
+        let statistics = self.runs.iter().filter_map(Run::statistics);
+        let (medians, over): (Vec<f64>, Vec<usize>) =
+            statistics.map(|statistics| (statistics.median, statistics.over_9999)).unzip();
+        let n_niches = self.runs[0].n_niches();
+        match (&medians[..], &over[..]) {
+            (&[median], &[over]) => {
+                format!("median {}  {over} of {n_niches} at .9999", confidence_text(median as f32))
+            }
+            _ => {
+                let (done, runs) = (self.runs.iter().filter(|run| run.is_finished()).count(), self.runs.len());
+                format!("{done} of {runs} runs done  {} of {} at .9999", over.iter().sum::<usize>(), runs * n_niches)
+            }
+        }
+    }
+
+    /// Generations, unless only time ends the runs.
     fn unit_of_progress(&self) -> UnitOfProgress {
-        let Config { generations, evaluations, time, batch, .. } = self.config;
+        let Config { generations, evaluations, time, batch, .. } = *self.runs[0].config();
         let generations = match evaluations {
             0 => u64::from(generations),
             // The first batch is generation 0.
@@ -260,93 +305,71 @@ impl Run {
         }
     }
 
-    /// Writes the state after the last generation.
-    fn write_checkpoint(&mut self) -> Result<()> {
-        let counters = self.counters.as_ref().expect("a checkpoint follows a generation");
-        self.folder.write_checkpoint(&Checkpoint {
-            config: self.config.clone(),
-            weights: self.weights.clone(),
-            mean: self.mean.clone(),
-            weights_sha256: self.network.sha256.clone(),
-            archive: self.backend.archive()?,
-            started: self.began,
-            evaluations: self.evaluations,
-            skipped: counters.skipped,
-            elapsed: self.elapsed(),
-            replaced: counters.replaced,
-        })
-    }
-
-    /// The stop rule that holds, if one does.
-    fn stop(&self) -> Option<Stop> {
-        let counters = self.counters.as_ref()?;
-        let config = &self.config;
-        // In f32, as the thresholds of the statistics are.
-        let target = config.target as f32;
-        if target > 0.0 && counters.fitness.iter().all(|&fitness| fitness >= target) {
-            Some(Stop::Target)
-        } else if counters.generation >= config.generations {
-            Some(Stop::Generations)
-        } else if config.evaluations > 0 && self.evaluations >= config.evaluations {
-            Some(Stop::Evaluations)
-        } else if config.time > 0.0 && self.elapsed() >= config.time {
-            Some(Stop::Time)
-        } else {
-            None
-        }
-    }
-
-    /// Seconds that the run has taken, pauses between processes left out.
-    fn elapsed(&self) -> f64 {
-        self.elapsed_before + self.clock.elapsed().as_secs_f64()
-    }
-
-    /// Writes what a finished run leaves.
-    fn finish(mut self, stopped_by: Stop) -> Result<Manifest> {
-        let seconds = self.elapsed();
-        let archive = self.backend.archive()?;
-        let counters = self.counters.as_ref().expect("a stop rule holds after a generation");
-        let manifest = Manifest {
-            version: VERSION.to_string(),
-            commit: COMMIT.to_string(),
-            arithmetic_version: ARITHMETIC_VERSION,
-            seed: self.config.seed,
-            configuration: self.config.clone(),
-            device: "cpu".to_string(),
-            device_reason: self.request.device_reason.to_string(),
-            threads: rayon::current_num_threads(),
-            simd: self.request.simd.to_string(),
-            network: self.network.name.clone(),
-            weights: self.weights.as_ref().map_or("built in".to_string(), |path| path.display().to_string()),
-            weights_sha256: self.network.sha256.clone(),
-            start: self.began,
-            end: SystemTime::now(),
-            seconds,
-            stopped_by,
-            generation: archive.generation,
-            evaluations: self.evaluations,
-            genomes_per_second: self.evaluations as f64 / seconds,
-            statistics: counters.statistics(),
-            distinct_genomes: archive.distinct(),
-            operators_skipped_at_capacity: counters.skipped,
-            archive_hash: counters.archive_hash,
-            classes: ClassResult::table(&archive, &self.network.classes),
+    /// What it all came to; of a series, the summary is written.
+    fn finish(self) -> Result<Outcome> {
+        let path = self.path().to_path_buf();
+        let manifests: Vec<Manifest> = self.runs.into_iter().map(Run::into_manifest).collect();
+        let Some(series) = self.series else {
+            let manifest = manifests.into_iter().next().expect("one run at least");
+            return Ok(Outcome::Run(Box::new(manifest), path));
         };
-        let about = About {
-            canvas: self.config.canvas(),
-            encoding: self.config.encoding(),
-            class_names: self.network.classes.clone(),
-        };
-        self.folder.finish(&manifest, &archive, &about, self.request.pictures)?;
-        Ok(manifest)
+        let summary = Summary::of(&manifests);
+        series.finish(&summary)?;
+        Ok(Outcome::Series(Box::new(summary), path))
     }
+}
+
+/// The seeds of `runs` runs of `config`: its own and those after it.
+///
+/// # Errors
+/// [`Error::Usage`] if there are no such seeds, or more candidates than a generation can number.
+pub(super) fn seeds(config: &Config, runs: u32) -> Result<Vec<u64>> {
+    let last = config.seed + u64::from(runs - 1);
+    if last > i64::MAX as u64 {
+        return Err(Error::Usage(format!(
+            "--runs {runs}: the last seed would be {last}, the largest there is is {}",
+            i64::MAX
+        )));
+    }
+    if config.batch.checked_mul(runs).is_none() {
+        let most = u32::MAX / config.batch;
+        return Err(Error::Usage(format!("--runs {runs}: with a batch of {} wanted at most {most}", config.batch)));
+    }
+    Ok((config.seed..=last).collect())
+}
+
+/// The folder of a run, and its checkpoint if it was begun.
+fn open_or_create(path: &Path) -> Result<Opened> {
+    let folder = RunFolder::open_or_create(path)?;
+    let begun = run_folder::has_checkpoint(folder.path());
+    let checkpoint = begun.then(|| folder.read_checkpoint()).transpose()?;
+    Ok((folder, checkpoint))
 }
 
 /// A file that a run needs: the one that the call names, or else the one it was begun with. Absolute, since a run may be
 /// continued from elsewhere.
 fn file_of_run(named: Option<&Path>, saved: Option<&Path>) -> Result<Option<PathBuf>> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
-    named.or(saved).map(absolute).transpose()
+    let Some(path) = named.or(saved) else { return Ok(None) };
+    let absolute = std::path::absolute(path).map_err(Error::io("find", path))?;
+    if absolute.to_str().is_none() {
+        return Err(Error::file(&absolute, "the path is not UTF-8, and the checkpoint could not name it; rename it"));
+    }
+    Ok(Some(absolute))
+}
+
+/// What runs of `config`, with these `seeds` in place of its own, and `network` make of a backend's work.
+///
+/// # Errors
+/// [`Error::Refused`] if the network takes other images, [`Error::Usage`] if it lacks a class.
+pub(super) fn job(config: &Config, seeds: Vec<u64>, network: &Arc<Network>) -> Result<Job> {
+    Ok(Job {
+        seeds,
+        batch: config.batch,
+        canvas: config.canvas(),
+        encoding: config.encoding(),
+        classes: niches(config, network)?,
+        network: Arc::clone(network),
+    })
 }
 
 /// The class of each niche: those of the configuration, or all.

@@ -1,9 +1,12 @@
 //! Experiments: what a user runs.
 
+pub mod bench;
 pub mod classify;
 pub mod config;
 pub mod evolve;
+pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod request;
+mod run;
 pub mod train;

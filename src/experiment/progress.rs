@@ -1,7 +1,7 @@
 //! Progress for people: a bar on a terminal, lines in a log file, or nothing.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// How progress is shown.
@@ -48,7 +48,8 @@ impl Progress {
             }
             Progress::Plain { last, total, unit } => {
                 if last.is_none_or(|last| last.elapsed() >= PLAIN_EVERY) {
-                    eprintln!("{unit} {step}/{total}  {}", message());
+                    // Nobody reading it is no reason to stop.
+                    _ = writeln!(std::io::stderr(), "{unit} {step}/{total}  {}", message());
                     *last = Some(Instant::now());
                 }
             }

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub struct EvolveRequest {
     /// The configuration of a new run. [`OutChoice::Resume`] takes the checkpoint's instead.
     pub config: Config,
+    /// How many runs, at least 1: of the seed of `config` and of those after it. More than one are a series.
+    pub runs: u32,
     /// Weights file; `None` for the network built into the program, or for the one that a resumed run names.
     pub weights: Option<PathBuf>,
     /// File of the mean image to subtract; `None` for what the weights file says.

@@ -5,6 +5,7 @@
 //! numbers come from [`crate::rng`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -143,7 +144,7 @@ pub struct TrainRequest {
 /// A finished training.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    pub network: Network,
+    pub network: Arc<Network>,
     /// Test images that it takes for what they are, out of `of`.
     pub correct: usize,
     pub of: usize,
@@ -216,7 +217,7 @@ pub fn train(recipe: &Recipe, training: &Mnist, test: &Mnist, simd: Simd, progre
         progress.update(u64::from(done), || format!("loss {loss:.4}"));
         if done % LOG_EVERY == 0 && done < recipe.iterations {
             network.parameters = trainer.parameters();
-            let correct = correct(&network, test, simd);
+            let correct = correct(&Arc::new(network.clone()), test, simd);
             let (mean, percent) = (losses / f64::from(LOG_EVERY), percent(correct, test.len()));
             progress.suspend(|| info!("iteration {done}: mean loss {mean:.4}, {percent} of the test images right"));
             losses = 0.0;
@@ -229,13 +230,14 @@ pub fn train(recipe: &Recipe, training: &Mnist, test: &Mnist, simd: Simd, progre
         let text = "the training diverged: weights of the last iteration are not finite; nothing was written";
         return Err(Error::Refused(text.to_string()));
     }
+    let network = Arc::new(network);
     let correct = correct(&network, test, simd);
     Ok(Trained { network, correct, of: test.len(), time: start.elapsed() })
 }
 
 /// How many of the images of `set` the network takes for what they are; of equal probabilities the lower class counts.
-fn correct(network: &Network, set: &Mnist, simd: Simd) -> usize {
-    let classifier = Classifier::new(network, simd);
+fn correct(network: &Arc<Network>, set: &Mnist, simd: Simd) -> usize {
+    let classifier = Classifier::new(Arc::clone(network), simd);
     let mut probabilities = vec![0.0; set.len() * classifier.n_classes()];
     classifier.classify(&set.images.pixels, &mut probabilities);
     let images = probabilities.par_chunks(classifier.n_classes()).zip(&set.labels.labels);

@@ -24,19 +24,20 @@ pub fn hls_to_rgb<L: Lanes>(hue: L, lightness: L, saturation: L) -> [L::Bits; 3]
     let t2 = p1.add(p2.sub(p1).mul(one.sub(fraction)));
     let t3 = p1.add(p2.sub(p1).mul(fraction));
 
-    let below = [1.0, 2.0, 3.0, 4.0, 5.0].map(|sector| h.lt(L::splat(sector)));
-    // The value of the sector that h lies in.
-    let choose = |values: [L; 6]| {
-        let mut chosen = values[5];
-        for sector in (0..5).rev() {
-            chosen = L::select(below[sector], values[sector], chosen);
-        }
-        to_byte(chosen)
-    };
-    let red = choose([t0, t2, t1, t1, t3, t0]);
-    let green = choose([t3, t0, t0, t2, t1, t1]);
-    let blue = choose([t1, t1, t3, t0, t0, t2]);
+    let red = to_byte(of_sector(h, [t0, t2, t1, t1, t3, t0]));
+    let green = to_byte(of_sector(h, [t3, t0, t0, t2, t1, t1]));
+    let blue = to_byte(of_sector(h, [t1, t1, t3, t0, t0, t2]));
     [red, green, blue]
+}
+
+/// The value of the sector of the circle that `h`, in [0, 6), lies in.
+#[inline(always)]
+fn of_sector<L: Lanes>(h: L, values: [L; 6]) -> L {
+    let mut chosen = values[5];
+    for sector in (0..5).rev() {
+        chosen = L::select(h.lt(L::splat((sector + 1) as f32)), values[sector], chosen);
+    }
+    chosen
 }
 
 /// 255 times `value`, rounded half to even. Values stay within rounding of [0, 1] for all 2^24 triples

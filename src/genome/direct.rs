@@ -115,8 +115,11 @@ impl Vectorised for Mutate<'_> {
         for (group, genes) in self.genes.chunks_mut(GENE_GROUP).enumerate() {
             for part in (0..LANES_OF_A_WORD).step_by(L::N) {
                 let block = block_indices::<L>(group, part);
-                let gates = self.philox.block_lanes::<L>(block, Purpose::DirectGate, self.candidate, self.generation);
-                let gates = gates.map(|word| self.chance.happens_lanes::<L>(word));
+                let words = self.philox.block_lanes::<L>(block, Purpose::DirectGate, self.candidate, self.generation);
+                let mut gates = [self.chance.happens_lanes::<L>(words[0]); 4];
+                for w in 1..4 {
+                    gates[w] = self.chance.happens_lanes::<L>(words[w]);
+                }
                 if !L::any(L::mask_or(L::mask_or(gates[0], gates[1]), L::mask_or(gates[2], gates[3]))) {
                     continue;
                 }
@@ -192,7 +195,6 @@ impl Vectorised for Cross<'_> {
 #[inline(always)]
 fn cross_genes<L: Lanes>(a: L, b: L, word: L::Bits, eta: u32, repaired: bool) -> (L, L) {
     let one = L::splat(1.0);
-    let two = L::splat(2.0);
     let u = unit_lanes::<L>(word);
     let a_is_lower = a.lt(b);
     let low = L::select(a_is_lower, a, b);
@@ -200,22 +202,25 @@ fn cross_genes<L: Lanes>(a: L, b: L, word: L::Bits, eta: u32, repaired: bool) ->
     let gap = high.sub(low);
     let apart = L::splat(f32::EPSILON).lt(gap);
 
-    // q of one side, whose distance to its bound is `room`.
-    let spread = |room: L| {
-        let bound = one.add(two.mul(room).div(gap));
-        let alpha = two.sub(math::pow_neg(bound, eta + 1));
-        let inner = u.mul(alpha);
-        let within = u.le(one.div(alpha));
-        math::root(L::select(within, inner, one.div(two.sub(inner))), eta + 1)
-    };
     let half = L::splat(0.5);
     let sum = low.add(high);
-    let lower = clip(sum.sub(spread(low).mul(gap)).mul(half));
-    let upper = clip(sum.add(spread(one.sub(high)).mul(gap)).mul(half));
+    let lower = clip(sum.sub(spread(u, low, gap, eta).mul(gap)).mul(half));
+    let upper = clip(sum.add(spread(u, one.sub(high), gap, eta).mul(gap)).mul(half));
 
     let coin = L::bits_eq(L::bits_and(word, L::bits_splat(1)), L::bits_splat(1));
     let (same1, same2) = if repaired { (a, b) } else { (half, half) };
     (L::select(apart, L::select(coin, upper, lower), same1), L::select(apart, L::select(coin, lower, upper), same2))
+}
+
+/// The spread factor of one side for the uniform number `u`; `room` is the distance of the side's parent to its bound.
+#[inline(always)]
+fn spread<L: Lanes>(u: L, room: L, gap: L, eta: u32) -> L {
+    let (one, two) = (L::splat(1.0), L::splat(2.0));
+    let bound = one.add(two.mul(room).div(gap));
+    let alpha = two.sub(math::pow_neg(bound, eta + 1));
+    let inner = u.mul(alpha);
+    let within = u.le(one.div(alpha));
+    math::root(L::select(within, inner, one.div(two.sub(inner))), eta + 1)
 }
 
 /// Genes of a group that one word of a block serves: [`crate::rng::Draws::gene_word`].

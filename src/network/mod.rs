@@ -229,6 +229,12 @@ impl Network {
         Ok(())
     }
 
+    /// Bytes of the parameters and the mean.
+    pub fn bytes(&self) -> usize {
+        let parameters = self.parameters.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
+        parameters.chain([&self.preprocess.mean]).map(|values| size_of_val(&values[..])).sum()
+    }
+
     /// The input's shape, then that of each layer's output.
     pub fn shapes(&self) -> Vec<Shape> {
         shapes(self.input, &self.layers).expect("checked by Network::new")

@@ -70,6 +70,23 @@ pub fn write(path: &Path, archive: &Archive, about: &About) -> Result<()> {
     atomic::write(path, |file| file.write_all(&bytes))
 }
 
+/// Most bytes of the file of an archive of `n_niches`, its genomes at capacity.
+pub fn most_bytes(canvas: Canvas, encoding: &Encoding, n_niches: usize, class_names: &[String]) -> u64 {
+    /// The header but for the names of the classes, which is text: tensors, rules, numbers.
+    const HEADER: usize = 4096;
+    let genome = match encoding {
+        Encoding::Direct(_) => canvas.len() * size_of::<f32>(),
+        Encoding::Cppn(rules) => {
+            let edge = 2 * size_of::<u16>() + size_of::<f32>();
+            2 * size_of::<u32>() + rules.max_nodes as usize + rules.max_edges as usize * edge
+        }
+    };
+    let fitness_class_born_hash = 4 + 4 + 8 + 8;
+    let elite = fitness_class_born_hash + class_names.len() * size_of::<f32>() + canvas.len() + genome;
+    let names: usize = class_names.iter().map(|name| name.len() + 5).sum(); // quotes escaped in JSON within JSON, a comma
+    (HEADER + names + n_niches * elite) as u64
+}
+
 /// Reads what [`write()`] wrote, and checks all of it.
 ///
 /// # Errors

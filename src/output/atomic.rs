@@ -64,6 +64,31 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether the open `file` is still the one named `path`: nobody has removed, moved or replaced it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_at(file: &File, path: &Path) -> Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()); // unique while the file is open
+        let held = file.metadata().map_err(Error::io("look at", path))?;
+        match fs::metadata(path) {
+            Ok(there) => Ok(identity(there) == identity(held)),
+            Err(source) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&source.kind()) => {
+                Ok(false)
+            }
+            Err(source) => Err(Error::io("look at", path)(source)),
+        }
+    }
+    #[cfg(not(unix))] // where an open file cannot be removed
+    {
+        let _ = (file, path);
+        Ok(true)
+    }
+}
+
 /// The folder of `path`; the current one for a bare name.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -82,14 +82,16 @@ impl<'a> Sheet<'a> {
 
     /// Whether `name` is one that [`Sheet::file`] gives.
     pub fn is_page(name: &str) -> bool {
-        name.starts_with("contact_sheet") && name.ends_with(".png")
+        let page = name.strip_prefix("contact_sheet").and_then(|rest| rest.strip_suffix(".png"));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        page.is_some_and(|page| page.is_empty() || page.strip_prefix('-').is_some_and(is_number))
     }
 
     /// Draws a page, counted from 0.
     pub fn page(&self, page: usize) -> Image {
         let cells = self.cells.chunks(PAGE).nth(page).unwrap_or_default();
-        let columns = if self.cells.len() <= 10 { self.cells.len().min(5) } else { 10 };
-        let zoom = (ELITE / self.canvas.width).max(1);
+        let columns = columns(self.cells.len());
+        let zoom = zoom(self.canvas);
         let (width, height) = (self.canvas.width * zoom, self.canvas.height * zoom);
         // Where classes have no names but their numbers, as digits do, the number alone says all.
         let named = self.cells.iter().any(|cell| cell.name != cell.class.to_string());
@@ -129,6 +131,27 @@ impl<'a> Sheet<'a> {
         }
         sheet
     }
+}
+
+/// Elites in a row of a sheet of `n_cells`.
+fn columns(n_cells: usize) -> usize {
+    if n_cells <= 10 { n_cells.min(5) } else { 10 }
+}
+
+/// How many times an elite is enlarged.
+fn zoom(canvas: Canvas) -> usize {
+    (ELITE / canvas.width).max(1)
+}
+
+/// Most bytes of the sheet of `n_cells` elites while its pages are drawn and written, `threads` at a time: the pixels of each,
+/// and as many for its PNG.
+pub fn most_bytes(canvas: Canvas, n_cells: usize, threads: usize) -> usize {
+    /// Wider than any title, or subtitle of numbers of 64 bits.
+    const TEXT: usize = 1400;
+    let width = (columns(n_cells) * (canvas.width * zoom(canvas) + GAP)).max(TEXT) + 2 * MARGIN;
+    let pitch = canvas.height * zoom(canvas) + CAPTION + NAME_LINE + GAP;
+    let height = 2 * MARGIN + HEADER + n_cells.min(PAGE).div_ceil(columns(n_cells)) * pitch;
+    n_cells.div_ceil(PAGE).min(threads) * 2 * 3 * width * height
 }
 
 /// What a figure of a run is called.

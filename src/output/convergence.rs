@@ -123,13 +123,38 @@ fn generation_ticks(last: u32) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Of lines that fall on the same column of pixels the last: elites never get worse, so nothing is lost to the eye.
-fn thin(lines: &[Metrics], x_end: f64) -> Vec<&Metrics> {
-    let column = |line: &Metrics| (place(line.generation) / x_end * Panel::WIDTH as f64) as usize;
-    lines.chunk_by(|a, b| column(a) == column(b)).filter_map(<[Metrics]>::last).collect()
+/// Lines of metrics.jsonl, thinned to what can be seen: of those that fall on the same column of pixels the last. Elites
+/// never get worse, so nothing is lost to the eye.
+pub struct Thinned {
+    x_end: f64,
+    lines: Vec<Metrics>,
 }
 
-/// Draws the lines of metrics.jsonl.
+impl Thinned {
+    /// None yet of a run whose last line is that of `generation`.
+    pub fn new(generation: u32) -> Thinned {
+        Thinned { x_end: place(generation.max(1)), lines: Vec::new() }
+    }
+
+    /// Takes the next line.
+    pub fn push(&mut self, line: Metrics) {
+        let column = |line: &Metrics| (place(line.generation) / self.x_end * Panel::WIDTH as f64) as usize;
+        match self.lines.last_mut() {
+            Some(last) if column(last) == column(&line) => *last = line,
+            _ => self.lines.push(line),
+        }
+    }
+
+    /// The lines that are left.
+    pub fn lines(&self) -> &[Metrics] {
+        &self.lines
+    }
+}
+
+/// Most bytes of the plot while it is drawn and written: its fine pixels, their sums, its own pixels, and as many for the PNG.
+pub const MOST_BYTES: usize = WIDTH * HEIGHT * 3 * (FINE * FINE + size_of::<u32>() + 1 + 1);
+
+/// Draws lines of metrics.jsonl, [`Thinned`] or all.
 pub fn draw(manifest: &Manifest, lines: &[Metrics]) -> Image {
     let last = lines.last().map_or(0, |line| line.generation).max(1);
     let (x_end, n_classes) = (place(last), manifest.classes.len());
@@ -146,11 +171,10 @@ pub fn draw(manifest: &Manifest, lines: &[Metrics]) -> Image {
         let root = BitMapBackend::with_buffer(&mut fine, ((WIDTH * FINE) as u32, (HEIGHT * FINE) as u32));
         let root = root.into_drawing_area();
         let places = |ticks: &[(f64, String)]| ticks.iter().map(|tick| tick.0).collect::<Vec<_>>();
-        let lines = thin(lines, x_end);
         let mut chart = confidence.chart(&root, &places(&x_ticks), &places(&confidence_ticks))?;
-        plot_confidences(&mut chart, &lines)?;
+        plot_confidences(&mut chart, lines)?;
         let mut chart = count.chart(&root, &places(&x_ticks), &places(&count_ticks))?;
-        plot_counts(&mut chart, &lines)
+        plot_counts(&mut chart, lines)
     };
     plot().expect("drawing into memory does not fail");
 
@@ -169,7 +193,7 @@ pub fn draw(manifest: &Manifest, lines: &[Metrics]) -> Image {
     image
 }
 
-fn plot_confidences(chart: &mut Chart, lines: &[&Metrics]) -> Drawn {
+fn plot_confidences(chart: &mut Chart, lines: &[Metrics]) -> Drawn {
     let points = |of: fn(&Metrics) -> f64| lines.iter().map(move |line| (place(line.generation), nines(of(line))));
     let band: Vec<_> = points(|m| m.max).chain(points(|m| m.min).rev()).collect();
     chart.draw_series([Polygon::new(band, MEDIAN.mix(BAND_STRENGTH))])?; // the grid shows through
@@ -178,7 +202,7 @@ fn plot_confidences(chart: &mut Chart, lines: &[&Metrics]) -> Drawn {
     Ok(())
 }
 
-fn plot_counts(chart: &mut Chart, lines: &[&Metrics]) -> Drawn {
+fn plot_counts(chart: &mut Chart, lines: &[Metrics]) -> Drawn {
     let counts: [fn(&Metrics) -> usize; 3] = [|m| m.over_99, |m| m.over_999, |m| m.over_9999];
     for (of, colour) in counts.into_iter().zip([OVER_99, OVER_999, OVER_9999]) {
         let points = lines.iter().map(|line| (place(line.generation), of(line) as f64));
@@ -239,6 +263,8 @@ mod tests {
             statistics: Statistics::of(&[0.9]),
             distinct_genomes: 1,
             operators_skipped_at_capacity: 0,
+            planned_memory_bytes: 0,
+            peak_memory_bytes: None,
             archive_hash: 0,
             classes: vec![class; 2],
         }
@@ -294,9 +320,10 @@ mod tests {
 
     #[test]
     fn thinning_keeps_the_last_line_of_each_column() {
-        let lines: Vec<Metrics> = (0..100_000).map(|generation| line(generation, &[0.5])).collect();
-        let thinned = thin(&lines, place(99_999));
-        assert!(thinned.len() <= Panel::WIDTH + 1);
-        assert_eq!((thinned[0].generation, thinned.last().unwrap().generation), (0, 99_999));
+        let mut thinned = Thinned::new(99_999);
+        (0..100_000).for_each(|generation| thinned.push(line(generation, &[0.5])));
+        let lines = thinned.lines();
+        assert!(lines.len() <= Panel::WIDTH + 1);
+        assert_eq!((lines[0].generation, lines.last().unwrap().generation), (0, 99_999));
     }
 }

@@ -61,6 +61,10 @@ pub struct Manifest {
     /// Different genomes among the elites.
     pub distinct_genomes: usize,
     pub operators_skipped_at_capacity: u64,
+    /// The most memory that the process could take, as printed at its start.
+    pub planned_memory_bytes: u64,
+    /// The most that it took, where the system says so.
+    pub peak_memory_bytes: Option<u64>,
     #[serde(with = "hex64")]
     pub archive_hash: u64,
     /// One a niche.

@@ -31,6 +31,26 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Bytes of a line, estimated: those of one whose numbers have as many digits as they can have by `evaluations`.
+    pub fn line_bytes(generation: u32, evaluations: u64, n_niches: usize) -> u64 {
+        let third = 1.0 / 3.0;
+        let metrics = Metrics {
+            generation,
+            evaluations,
+            median: third,
+            mean: third,
+            min: third,
+            max: third,
+            over_99: n_niches,
+            over_999: n_niches,
+            over_9999: n_niches,
+            replaced: n_niches as u32,
+            genomes_per_second: 1e5 * third,
+            archive_hash: 0,
+        };
+        serde_json::to_vec(&metrics).expect("metrics have a JSON form").len() as u64 + 1
+    }
+
     /// The line of a generation whose archive has these `statistics` and this hash.
     pub fn new(
         generation: u32,
@@ -72,11 +92,23 @@ impl MetricsWriter {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn open(path: &Path, after: Option<u32>) -> Result<MetricsWriter> {
-        let kept = match after {
-            Some(generation) => lines(path)?.into_iter().filter(|(_, line)| line.generation <= generation).collect(),
-            None => Vec::new(),
-        };
-        atomic::write(path, |file| kept.iter().try_for_each(|(text, _)| writeln!(file, "{text}")))?;
+        let lines = after.map(|generation| Ok((generation, lines(path)?))).transpose()?;
+        atomic::write(path, |file| {
+            let Some((generation, lines)) = lines else { return Ok(()) };
+            let mut first = None;
+            for line in lines {
+                let (text, metrics) = line?;
+                if metrics.generation <= generation {
+                    first.get_or_insert(metrics.generation);
+                    writeln!(file, "{text}")?;
+                }
+            }
+            // Generation 0 is always logged.
+            if first != Some(0) {
+                tracing::warn!("{}: the lines of the generations so far are gone; the run goes on", path.display());
+            }
+            Ok(())
+        })?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::io("open", path))?;
         Ok(MetricsWriter { file, path: path.to_path_buf() })
     }
@@ -95,36 +127,39 @@ impl MetricsWriter {
     /// checkpoint's generation is ever missing.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::File`] if the file is no longer there: the lines went nowhere.
     pub fn sync(&self) -> Result<()> {
+        if !atomic::is_at(&self.file, &self.path)? {
+            let remedy = "continue with --resume; the lines that were in it are lost";
+            return Err(Error::file(&self.path, format!("was removed or replaced during the run; {remedy}")));
+        }
         self.file.sync_data().map_err(Error::io("write", &self.path))
     }
 }
 
-/// Reads the lines of the file `path`; a torn one is left out. Empty if there is no such file.
+/// Hands the lines of the file `path` to `each`, one by one: of a long run they are many. A torn one is left out. None if
+/// there is no such file.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn read(path: &Path) -> Result<Vec<Metrics>> {
-    Ok(lines(path)?.into_iter().map(|(_, metrics)| metrics).collect())
+pub fn read(path: &Path, mut each: impl FnMut(Metrics)) -> Result<()> {
+    lines(path)?.try_for_each(|line| line.map(|(_, metrics)| each(metrics))).map_err(Error::io("read", path))
 }
 
 /// Every whole line with what it says.
-fn lines(path: &Path) -> Result<Vec<(String, Metrics)>> {
+fn lines(path: &Path) -> Result<impl Iterator<Item = io::Result<(String, Metrics)>>> {
     let file = match File::open(path) {
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        file => file.map_err(Error::io("read", path))?,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => None,
+        file => Some(file.map_err(Error::io("read", path))?),
     };
-    let mut lines = Vec::new();
-    for line in BufReader::new(file).split(b'\n') {
-        let line = line.map_err(Error::io("read", path))?;
-        let parsed = serde_json::from_slice(&line).ok().zip(String::from_utf8(line).ok());
-        lines.extend(parsed.map(|(metrics, text)| (text, metrics)));
-    }
-    Ok(lines)
+    let whole = |line: Vec<u8>| serde_json::from_slice(&line).ok().zip(String::from_utf8(line).ok());
+    Ok(file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n')).filter_map(move |line| match line {
+        Ok(line) => whole(line).map(|(metrics, text)| Ok((text, metrics))),
+        Err(source) => Some(Err(source)),
+    }))
 }
 
 /// Whether the file `path` says nothing of generations after the first line's.
 pub(super) fn is_barely_begun(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.len() < 4096) && lines(path).is_ok_and(|lines| lines.len() <= 1)
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() < 4096) && lines(path).is_ok_and(|lines| lines.count() <= 1)
 }

@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod pictures;
 pub mod run_folder;
+pub mod series;
 
 pub use archive_file::About;
 pub use checkpoint::Checkpoint;
@@ -17,6 +18,7 @@ pub use manifest::{ClassResult, Manifest, Stop};
 pub use metrics::{Metrics, MetricsWriter};
 pub use pictures::Image;
 pub use run_folder::RunFolder;
+pub use series::{Series, Summary};
 
 /// A 64-bit hash as files and people see it: 16 hexadecimal digits.
 pub fn hash_text(hash: u64) -> String {

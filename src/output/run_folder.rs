@@ -3,8 +3,11 @@
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Preset, name_of};
+use crate::genome::Canvas;
+use crate::output::contact_sheet::{self, Sheet};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
-use crate::output::{archive_file, atomic, contact_sheet::Sheet, convergence, metrics, pictures};
+use crate::output::{archive_file, atomic, convergence, metrics, pictures};
+use crate::telemetry;
 use rayon::prelude::*;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -23,8 +26,7 @@ const METRICS: &str = "metrics.jsonl";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held, not read.
-    _lock: File,
+    lock: File,
 }
 
 /// Where the runs of `preset` go unless told otherwise: `runs/<preset>-seed<seed>`.
@@ -46,7 +48,7 @@ impl RunFolder {
         refuse_occupied(path)?;
         let folder = RunFolder::lock(path)?;
         refuse_occupied(path)?; // another process may have come and gone between the two lines above
-        atomic::remove(&folder.file(METRICS))?;
+        atomic::remove(&folder.own(METRICS)?)?;
         Ok(folder)
     }
 
@@ -55,21 +57,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`] if it cannot be made.
     pub fn create_numbered(path: &Path) -> Result<RunFolder> {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        let mut candidate = path.to_path_buf();
-        for number in 2_u32.. {
-            match fs::create_dir(&candidate) {
-                Ok(()) => break,
-                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Error::io("create", &candidate)(source)),
-            }
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!("-{number}"));
-            candidate = name.into();
-        }
-        RunFolder::lock(&candidate)
+        RunFolder::lock(&new_folder(path)?)
     }
 
     /// Opens the folder of a run to go on with it.
@@ -86,6 +74,17 @@ impl RunFolder {
         RunFolder::lock(path)
     }
 
+    /// [`RunFolder::open`] where a run was begun, [`RunFolder::create`] where none was: also where one is begun meanwhile.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn open_or_create(path: &Path) -> Result<RunFolder> {
+        if has_checkpoint(path) {
+            return RunFolder::open(path);
+        }
+        RunFolder::create(path).or_else(|error| if has_checkpoint(path) { RunFolder::open(path) } else { Err(error) })
+    }
+
     /// Takes the lock and clears away what a killed process left unfinished.
     fn lock(path: &Path) -> Result<RunFolder> {
         let file = path.join(LOCK);
@@ -99,12 +98,8 @@ impl RunFolder {
             }
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", &file)(source)),
         }
-        for entry in entries(path)?.into_iter().filter(|name| is_partial(name)) {
-            let entry = path.join(entry);
-            let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
-            removed.map_err(Error::io("remove", &entry))?;
-        }
-        Ok(RunFolder { path: path.to_path_buf(), _lock: lock })
+        clear_partial(path)?;
+        Ok(RunFolder { path: path.to_path_buf(), lock })
     }
 
     /// Where it is.
@@ -115,6 +110,21 @@ impl RunFolder {
     /// The path of one of its files.
     fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// The path of one of its files, to be written or removed. What is written by name alone could go into a folder that
+    /// took the place of this one, and beside the work of another process.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the folder there is no longer the one that this process has locked.
+    fn own(&self, name: &str) -> Result<PathBuf> {
+        if atomic::is_at(&self.lock, &self.file(LOCK))? {
+            return Ok(self.file(name));
+        }
+        Err(Error::Refused(format!(
+            "{}: the folder, or its file {LOCK:?}, was removed or replaced during the run; nothing more is written there",
+            self.path.display()
+        )))
     }
 
     /// The manifest of a finished run; `None` if it is not finished.
@@ -138,10 +148,10 @@ impl RunFolder {
     /// [`RunFolder::finish`].
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::Refused`] if the folder was removed or replaced, here and below.
     pub fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
         self.unfinish()?;
-        checkpoint.write(&self.file(CHECKPOINT))
+        checkpoint.write(&self.own(CHECKPOINT)?)
     }
 
     /// Starts `metrics.jsonl`, or goes on with it after the generation of a checkpoint: lines of later generations, and
@@ -151,28 +161,30 @@ impl RunFolder {
     /// [`Error::Io`].
     pub fn metrics(&self, after_generation: Option<u32>) -> Result<MetricsWriter> {
         self.unfinish()?;
-        MetricsWriter::open(&self.file(METRICS), after_generation)
+        MetricsWriter::open(&self.own(METRICS)?, after_generation)
     }
 
     /// Writes what a finished run leaves: `archive.safetensors`, if `pictures` are wanted `elites/`, the contact sheet and
     /// `convergence.png`, and last of all `run.json`. Files of an earlier finish are replaced, the folder `elites` as a
-    /// whole; pictures that are not wanted are removed, since they would show an earlier archive.
+    /// whole; pictures that are not wanted are removed, since they would show an earlier archive. `manifest` is told the peak
+    /// of the memory last, since pictures take some.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(&self, manifest: &Manifest, archive: &Archive, about: &About, pictures: bool) -> Result<()> {
+    pub fn finish(&self, manifest: &mut Manifest, archive: &Archive, about: &About, pictures: bool) -> Result<()> {
         self.unfinish()?;
-        archive_file::write(&self.file(ARCHIVE), archive, about)?;
+        archive_file::write(&self.own(ARCHIVE)?, archive, about)?;
         self.remove_pictures()?;
         if pictures {
             self.write_pictures(manifest, archive, about)?;
         }
-        atomic::write(&self.file(MANIFEST), |file| file.write_all(manifest.to_json().as_bytes()))
+        manifest.peak_memory_bytes = telemetry::peak_memory();
+        atomic::write(&self.own(MANIFEST)?, |file| file.write_all(manifest.to_json().as_bytes()))
     }
 
     fn write_pictures(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
         // In parallel, since most of the time goes into waiting for the disk.
-        atomic::create_folder(&self.file(ELITES), |folder| {
+        atomic::create_folder(&self.own(ELITES)?, |folder| {
             manifest.classes.par_iter().zip(&archive.elites).try_for_each(|(class, elite)| {
                 let name = Path::new(&class.file).file_name().expect("every elite's picture has a name");
                 atomic::write_new(&folder.join(name), |file| pictures::encode_png(file, about.canvas, &elite.image))
@@ -181,19 +193,20 @@ impl RunFolder {
         let sheet = Sheet::of_run(manifest, archive, about);
         (0..sheet.n_pages()).into_par_iter().try_for_each(|page| {
             let Image { canvas, pixels } = sheet.page(page);
-            pictures::write_png(&self.file(&sheet.file(page)), canvas, &pixels)
+            pictures::write_png(&self.own(&sheet.file(page))?, canvas, &pixels)
         })?;
-        let lines = metrics::read(&self.file(METRICS))?;
-        let Image { canvas, pixels } = convergence::draw(manifest, &lines);
-        pictures::write_png(&self.file(CONVERGENCE), canvas, &pixels)
+        let mut thinned = convergence::Thinned::new(manifest.generation);
+        metrics::read(&self.file(METRICS), |line| thinned.push(line))?;
+        let Image { canvas, pixels } = convergence::draw(manifest, thinned.lines());
+        pictures::write_png(&self.own(CONVERGENCE)?, canvas, &pixels)
     }
 
     fn remove_pictures(&self) -> Result<()> {
-        atomic::remove(&self.file(CONVERGENCE))?;
+        atomic::remove(&self.own(CONVERGENCE)?)?;
         for name in entries(&self.path)?.iter().filter(|name| Sheet::is_page(name)) {
-            atomic::remove(&self.file(name))?;
+            atomic::remove(&self.own(name)?)?;
         }
-        let elites = self.file(ELITES);
+        let elites = self.own(ELITES)?;
         match fs::remove_dir_all(&elites) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &elites)(source)),
             _ => Ok(()),
@@ -202,7 +215,7 @@ impl RunFolder {
 
     /// Takes `run.json` away, so that it never stands beside what is newer or half written.
     fn unfinish(&self) -> Result<()> {
-        atomic::remove(&self.file(MANIFEST))
+        atomic::remove(&self.own(MANIFEST)?)
     }
 }
 
@@ -214,6 +227,15 @@ pub fn archive_of(path: &Path) -> PathBuf {
 /// Whether `path` is the folder of a run that can be continued.
 pub fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).is_file()
+}
+
+/// Most bytes of memory for the pictures of `n_niches` elites, as [`RunFolder::finish`] draws and writes them.
+pub fn pictures_memory(canvas: Canvas, n_niches: usize, threads: usize) -> u64 {
+    /// What deflate keeps: window, hash chains, output.
+    const ENCODER: usize = 512 << 10;
+    let elites = n_niches.min(threads) * 2 * canvas.len();
+    let sheet = contact_sheet::most_bytes(canvas, n_niches, threads);
+    (threads * ENCODER + elites + sheet + convergence::MOST_BYTES) as u64
 }
 
 /// Refuses a folder that holds anything but what a run leaves that was killed before its first checkpoint.
@@ -229,13 +251,42 @@ fn refuse_occupied(path: &Path) -> Result<()> {
     Err(Error::Refused(format!("{shown}: is not empty, and nothing is ever overwritten; choose another --out{remedy}")))
 }
 
+/// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name; returns which.
+pub(super) fn new_folder(path: &Path) -> Result<PathBuf> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    let mut candidate = path.to_path_buf();
+    for number in 2_u32.. {
+        match fs::create_dir(&candidate) {
+            Ok(()) => break,
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Error::io("create", &candidate)(source)),
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        candidate = name.into();
+    }
+    Ok(candidate)
+}
+
+/// Removes from the folder `path` what a killed process left unfinished.
+pub(super) fn clear_partial(path: &Path) -> Result<()> {
+    for entry in entries(path)?.into_iter().filter(|name| is_partial(name)) {
+        let entry = path.join(entry);
+        let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+        removed.map_err(Error::io("remove", &entry))?;
+    }
+    Ok(())
+}
+
 /// Names in the folder `path`.
-fn entries(path: &Path) -> Result<Vec<String>> {
+pub(super) fn entries(path: &Path) -> Result<Vec<String>> {
     let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     let names: io::Result<Vec<String>> = fs::read_dir(path).and_then(|entries| entries.map(name).collect());
     names.map_err(Error::io("read", path))
 }
 
-fn is_partial(name: &str) -> bool {
+pub(super) fn is_partial(name: &str) -> bool {
     name.starts_with(atomic::PARTIAL)
 }

@@ -1,6 +1,8 @@
 //! What several test files need.
 
-use std::io::Write;
+mod left_out;
+
+pub use left_out::left_out;
 use std::path::{Path, PathBuf};
 
 /// The folder of shared data: `PAREIDOLIA_DATA`, or `../shared/data` beside the crate. Where it is absent, says so; the
@@ -15,12 +17,4 @@ pub fn data_dir() -> Option<PathBuf> {
         return None;
     }
     Some(dir)
-}
-
-/// Says on stderr that this test leaves something out, and why: past the test harness, which swallows what `eprintln!` says
-/// in a test that passes.
-pub fn left_out(why: &str) {
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    let _ = writeln!(std::io::stderr(), "LEFT OUT of {test}: {why}");
 }

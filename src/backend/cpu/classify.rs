@@ -1,101 +1,67 @@
-//! Classification of a batch: preprocessing and every layer, in parallel over groups of tiles.
+//! Classification of a batch: preprocessing and every layer, in parallel over groups of images.
 //!
 //! ```text
 //! out  probabilities or logits  (batch, n_classes) f32
 //! in   images                   (batch, height, width, channels) u8
 //! ```
 //!
-//! Numbers   exact: an image's result depends on the image and the weights only, not on its place, the batch, the width
-//!           of the vectors or the threads.
+//! Mapping   whole tiles, an image a lane ([`super::tile`]); what is left over where threads would wait for one another goes
+//!           image by image, a channel a lane ([`super::image`]).
+//! Numbers   exact: an image's result depends on the image and the weights only, not on its place, the batch, the mapping,
+//!           the width of the vectors or the threads.
 
-use std::sync::Mutex;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
 use super::Aligned;
-use super::conv2d::{Geometry, PackedConv2d, conv2d};
-use super::dense::{PackedDense, dense};
-use super::max_pool::max_pool;
-use super::preprocess::preprocess;
-use super::relu::relu;
-use super::softmax::softmax;
-use crate::network::{Layer, Network, Preprocess, Shape};
+use super::image::{IMAGES, ImageNetwork};
+use super::tile::{TILES, TileNetwork};
+use crate::network::{Network, Shape};
 use crate::simd::{Lanes, Simd, Vectorised};
 
-/// Tiles that go through the dense layers together: as many as [`dense`] serves with one read of a weight.
-const TILES: usize = 2;
-
-/// A network ready to classify: weights packed, memory planned.
+/// A network ready to classify: weights packed for each mapping when it is first used.
 #[derive(Debug)]
 pub struct Classifier {
     simd: Simd,
-    input: Shape,
-    preprocess: Preprocess,
-    n_classes: usize,
-    /// Up to the first dense layer: a tile at a time, so that the large activations stay in the cache.
-    spatial: Vec<Step>,
-    /// From the first dense layer on: all tiles of a group at once, so that each weight is read once for them.
-    dense: Vec<Step>,
-    workspaces: Mutex<Vec<Workspace>>,
+    network: Arc<Network>,
+    tiles: OnceLock<TileNetwork>,
+    /// `None` if the network's layers do not divide into vectors.
+    images: OnceLock<Option<ImageNetwork>>,
+    scratch: Mutex<Vec<Scratch>>,
 }
 
-/// A layer with its shapes and packed weights.
+/// What one thread needs: two activations of the spatial layers, and two of the dense ones, to go back and forth between.
 #[derive(Debug)]
-enum Step {
-    Conv2d(PackedConv2d),
-    MaxPool { input: Shape, output: Shape, kernel: usize, stride: usize },
-    Relu,
-    Dense(PackedDense),
-    Softmax { classes: usize },
+pub struct Scratch {
+    pub spatial: [Aligned; 2],
+    pub dense: [Aligned; 2],
 }
 
-/// What one thread needs: two activations of a tile, and two of a group of tiles, to go back and forth between.
-#[derive(Debug)]
-struct Workspace {
-    spatial: [Aligned; 2],
-    dense: [Aligned; 2],
+/// Images that one thread takes at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Which images of the batch.
+    pub images: Range<usize>,
+    /// Lane = image rather than lane = channel.
+    pub in_tiles: bool,
 }
 
 impl Classifier {
-    /// Packs `network` for vectors of `simd`.
-    pub fn new(network: &Network, simd: Simd) -> Classifier {
-        let shapes = network.shapes();
-        let mut parameters = network.parameters.iter();
-        let mut next = || parameters.next().expect("checked by Network::new");
-        let mut steps: Vec<Step> = Vec::new();
-        for (layer, pair) in network.layers.iter().zip(shapes.windows(2)) {
-            let (input, output) = (pair[0], pair[1]);
-            steps.push(match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
-                    Step::Conv2d(PackedConv2d::new(Geometry { input, output, kernel, stride, padding, groups }, next()))
-                }
-                Layer::MaxPool { kernel, stride } => Step::MaxPool { input, output, kernel, stride },
-                Layer::Relu => Step::Relu,
-                Layer::Dense { .. } => Step::Dense(PackedDense::new(input.len(), output.len(), next())),
-                Layer::Softmax => Step::Softmax { classes: output.len() },
-            });
-        }
-        let first_dense = steps.iter().position(|step| matches!(step, Step::Dense(_) | Step::Softmax { .. }));
-        let dense = steps.split_off(first_dense.expect("a network ends in a softmax"));
-        Classifier {
-            simd,
-            input: network.input,
-            preprocess: network.preprocess.clone(),
-            n_classes: network.classes.len(),
-            spatial: steps,
-            dense,
-            workspaces: Mutex::new(Vec::new()),
-        }
+    /// Prepares `network` for vectors of `simd`.
+    pub fn new(network: Arc<Network>, simd: Simd) -> Classifier {
+        Classifier { simd, network, tiles: OnceLock::new(), images: OnceLock::new(), scratch: Mutex::new(Vec::new()) }
     }
 
     /// Number of classes.
     pub fn n_classes(&self) -> usize {
-        self.n_classes
+        self.network.classes.len()
     }
 
     /// Shape of an image: `input.height * input.width * input.channels` bytes.
     pub fn input(&self) -> Shape {
-        self.input
+        self.network.input
     }
 
     /// Probabilities of a batch of any size: `images` is `(batch, height, width, channels)` bytes, `probabilities`
@@ -112,141 +78,124 @@ impl Classifier {
         self.run(images, logits, false);
     }
 
-    /// Bytes of working memory a thread takes; kept for the next call.
-    pub fn workspace_bytes(&self) -> usize {
-        let (spatial, dense) = self.activation_lens();
-        2 * (Aligned::bytes(spatial) + Aligned::bytes(TILES * dense))
+    /// Shares out a batch of `batch` images among rayon's current threads: groups in the order in which threads should take
+    /// them. A thread gets pairs of tiles as long as every thread gets one, then tiles likewise. What remains takes a tile
+    /// more, or goes image by image where that is shorter: by itself an image costs one and a half lanes of a tile (measured
+    /// with LeNet: 1.4 for four images, 2 for one). Groups hold multiples of `multiple`, 1 or 2, images, but for the last.
+    pub fn groups(&self, batch: usize, multiple: usize) -> Vec<Group> {
+        let (width, threads) = (self.simd.width(), rayon::current_num_threads());
+        let rounds = batch / width / threads;
+        let remainder_start = rounds * threads * width;
+        let remainder_each = (batch - remainder_start).div_ceil(threads);
+        let by_image = 3 * remainder_each < 2 * width && self.images().is_some();
+
+        let mut groups = Vec::new();
+        let mut start = 0;
+        let mut push = |n: usize, end: usize, in_tiles: bool| {
+            while start < end {
+                let images = start..end.min(start + n);
+                start = images.end;
+                groups.push(Group { images, in_tiles });
+            }
+        };
+        push(TILES * width, rounds / TILES * TILES * threads * width, true);
+        push(width, remainder_start, true);
+        if by_image {
+            let each = remainder_each.div_ceil(remainder_each.div_ceil(IMAGES).max(1)).max(1);
+            push(each.next_multiple_of(multiple), batch, false);
+        } else {
+            push(width, batch, true);
+        }
+        // Packed here, not by the threads: packing is itself parallel, and must not wait for itself.
+        if groups.iter().any(|group| group.in_tiles) {
+            self.tiles();
+        }
+        groups
     }
 
-    /// The most values of a tile between two steps, in the spatial part and in the dense.
-    fn activation_lens(&self) -> (usize, usize) {
-        let most = |steps: &[Step], first: usize| {
-            steps.iter().map(|step| step.output_len().unwrap_or(0)).max().unwrap_or(0).max(first) * self.simd.width()
-        };
-        let features = self.spatial.iter().rev().find_map(Step::output_len).unwrap_or(self.input.len());
-        (most(&self.spatial, self.input.len()), most(&self.dense, features))
+    /// Probabilities of the images of one group, `(images, n_classes)`, on this thread.
+    pub fn classify_group(&self, in_tiles: bool, images: &[u8], probabilities: &mut [f32]) {
+        self.run_group(in_tiles, images, probabilities, true);
+    }
+
+    fn tiles(&self) -> &TileNetwork {
+        self.tiles.get_or_init(|| TileNetwork::new(&self.network))
+    }
+
+    fn images(&self) -> Option<&ImageNetwork> {
+        self.images.get_or_init(|| ImageNetwork::new(&self.network, self.simd.width())).as_ref()
     }
 
     fn run(&self, images: &[u8], results: &mut [f32], softmax: bool) {
-        assert_eq!(images.len() % self.input.len(), 0, "images of {} bytes", self.input.len());
-        let batch = images.len() / self.input.len();
-        assert_eq!(results.len(), batch * self.n_classes, "{} results an image", self.n_classes);
-        // Small batches feed every thread a tile before any gets two.
-        let tiles = if batch >= TILES * self.simd.width() * rayon::current_num_threads() { TILES } else { 1 };
-        let group = tiles * self.simd.width();
-        results
-            .par_chunks_mut(group * self.n_classes)
-            .zip(images.par_chunks(group * self.input.len()))
-            .with_max_len(1)
-            .for_each(|(results, images)| {
-                let spare = self.workspaces.lock().expect("no panic while held").pop();
-                let mut workspace = spare.unwrap_or_else(|| self.workspace());
-                self.simd.run(ClassifyTiles { classifier: self, workspace: &mut workspace, images, results, softmax });
-                self.workspaces.lock().expect("no panic while held").push(workspace);
-            });
-    }
-
-    fn workspace(&self) -> Workspace {
-        let (spatial, dense) = self.activation_lens();
-        let pair = |len| [Aligned::zeros(len), Aligned::zeros(len)];
-        Workspace { spatial: pair(spatial), dense: pair(TILES * dense) }
-    }
-}
-
-impl Step {
-    /// Values of one image that this step writes to another buffer; `None` if it works in place.
-    fn output_len(&self) -> Option<usize> {
-        match self {
-            Step::Conv2d(layer) => Some(layer.geometry().output.len()),
-            Step::MaxPool { output, .. } => Some(output.len()),
-            Step::Dense(layer) => Some(layer.out_features()),
-            Step::Relu | Step::Softmax { .. } => None,
+        let (image_len, n_classes) = (self.input().len(), self.n_classes());
+        assert_eq!(images.len() % image_len, 0, "images of {image_len} bytes");
+        let batch = images.len() / image_len;
+        assert_eq!(results.len(), batch * n_classes, "{n_classes} results an image");
+        let mut rest = results;
+        let mut work = Vec::new();
+        for Group { images: range, in_tiles } in self.groups(batch, 1) {
+            let (results, later) = rest.split_at_mut(range.len() * n_classes);
+            rest = later;
+            work.push((in_tiles, &images[range.start * image_len..range.end * image_len], results));
         }
+        // Taken in order, one after the other, so that threads end together.
+        work.into_iter().par_bridge().for_each(|(in_tiles, images, results)| {
+            self.run_group(in_tiles, images, results, softmax);
+        });
+    }
+
+    fn run_group(&self, in_tiles: bool, images: &[u8], results: &mut [f32], softmax: bool) {
+        let spare = self.scratch.lock().expect("no panic while held").pop();
+        let mut scratch = spare.unwrap_or_else(|| self.new_scratch());
+        let group = RunGroup { classifier: self, in_tiles, scratch: &mut scratch, images, results, softmax };
+        self.simd.run(group);
+        self.scratch.lock().expect("no panic while held").push(scratch);
+    }
+
+    fn new_scratch(&self) -> Scratch {
+        let [spatial, dense] = self.scratch_lens();
+        let pair = |len| [Aligned::zeros(len), Aligned::zeros(len)];
+        Scratch { spatial: pair(spatial), dense: pair(dense) }
+    }
+
+    /// Most bytes of the packed weights: those of both mappings.
+    pub fn packed_bytes(&self) -> usize {
+        let mean = 2 * size_of_val(&self.network.preprocess.mean[..]);
+        TileNetwork::weight_bytes(&self.network) + ImageNetwork::weight_bytes(&self.network, self.simd.width()) + mean
+    }
+
+    /// Bytes of working memory that a thread takes; kept for the next call.
+    pub fn scratch_bytes(&self) -> usize {
+        self.scratch_lens().into_iter().map(|len| 2 * Aligned::bytes(len)).sum()
+    }
+
+    /// Values of a spatial and of a dense activation, whichever mapping needs more.
+    fn scratch_lens(&self) -> [usize; 2] {
+        let width = self.simd.width();
+        let (spatial, dense) = TileNetwork::activation_lens(&self.network);
+        let (image_spatial, image_dense) = ImageNetwork::activation_lens(&self.network, width);
+        [(spatial * width).max(image_spatial), (TILES * dense * width).max(IMAGES * image_dense)]
     }
 }
 
-/// At most [`TILES`] tiles of images through the whole network.
-struct ClassifyTiles<'a> {
+/// One group of images through the whole network.
+struct RunGroup<'a> {
     classifier: &'a Classifier,
-    workspace: &'a mut Workspace,
+    in_tiles: bool,
+    scratch: &'a mut Scratch,
     images: &'a [u8],
     results: &'a mut [f32],
     softmax: bool,
 }
 
-impl Vectorised for ClassifyTiles<'_> {
+impl Vectorised for RunGroup<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let network = self.classifier;
-        let tiles = self.images.chunks(L::N * network.input.len());
-        let n_tiles = tiles.len();
-        let mut features = 0;
-        for (tile, images) in tiles.enumerate() {
-            let len = network.input.len() * L::N;
-            let mut activation = Activation::new(&mut self.workspace.spatial, len);
-            preprocess::<L>(activation.values(), images, network.input, &network.preprocess);
-            for step in &network.spatial {
-                activation.forward::<L>(step);
-            }
-            features = activation.len;
-            self.workspace.dense[0][tile * features..][..features].copy_from_slice(activation.values());
+        match self.classifier.images() {
+            Some(network) if !self.in_tiles => network.run::<L>(self.scratch, self.images, self.results, self.softmax),
+            _ => self.classifier.tiles().run::<L>(self.scratch, self.images, self.results, self.softmax),
         }
-
-        let mut activation = Activation::new(&mut self.workspace.dense, n_tiles * features);
-        for step in &network.dense {
-            if self.softmax || !matches!(step, Step::Softmax { .. }) {
-                activation.forward::<L>(step);
-            }
-        }
-        let values = activation.values();
-        for (image, results) in self.results.chunks_exact_mut(network.n_classes).enumerate() {
-            let (tile, lane) = (image / L::N, image % L::N);
-            for (class, result) in results.iter_mut().enumerate() {
-                *result = values[(tile * network.n_classes + class) * L::N + lane];
-            }
-        }
-    }
-}
-
-/// The activation between two layers, `len` values at the start of `front`, and the memory for the next.
-struct Activation<'a> {
-    front: &'a mut [f32],
-    back: &'a mut [f32],
-    len: usize,
-}
-
-impl<'a> Activation<'a> {
-    fn new([front, back]: &'a mut [Aligned; 2], len: usize) -> Activation<'a> {
-        Activation { front, back, len }
-    }
-
-    fn values(&mut self) -> &mut [f32] {
-        &mut self.front[..self.len]
-    }
-
-    /// Becomes what `step` makes of it.
-    #[inline(always)]
-    fn forward<L: Lanes>(&mut self, step: &Step) {
-        let input = &mut self.front[..self.len];
-        match step {
-            Step::Relu => return relu::<L>(input),
-            Step::Softmax { classes } => return softmax::<L>(input, *classes),
-            Step::Conv2d(layer) => {
-                let Geometry { input: shape, output, .. } = layer.geometry();
-                self.len = self.len / shape.len() * output.len();
-                conv2d::<L>(&mut self.back[..self.len], input, layer);
-            }
-            Step::MaxPool { input: shape, output, kernel, stride } => {
-                self.len = self.len / shape.len() * output.len();
-                max_pool::<L>(&mut self.back[..self.len], input, *shape, *output, *kernel, *stride);
-            }
-            Step::Dense(layer) => {
-                self.len = self.len / layer.in_features() * layer.out_features();
-                dense::<L>(&mut self.back[..self.len], input, layer);
-            }
-        }
-        std::mem::swap(&mut self.front, &mut self.back);
     }
 }

@@ -30,16 +30,18 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    fn channels_per_group(&self) -> usize {
+    /// Input channels that an output channel sees.
+    pub fn channels_per_group(&self) -> usize {
         self.input.channels / self.groups
     }
 
-    fn outputs_per_group(&self) -> usize {
+    /// Output channels of a group.
+    pub fn outputs_per_group(&self) -> usize {
         self.output.channels / self.groups
     }
 
     /// Products in one output value, padding's included.
-    fn k(&self) -> usize {
+    pub fn k(&self) -> usize {
         self.channels_per_group() * self.kernel * self.kernel
     }
 }
@@ -83,6 +85,12 @@ impl PackedConv2d {
         }
     }
 
+    /// Memory that the packed weights and biases take.
+    pub fn bytes(geometry: &Geometry) -> usize {
+        let blocks = geometry.groups * geometry.outputs_per_group().div_ceil(OUTPUTS);
+        blocks * (geometry.k() + 1) * size_of::<[f32; OUTPUTS]>()
+    }
+
     /// What this convolution reads and writes.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
@@ -91,7 +99,7 @@ impl PackedConv2d {
 
 /// The taps `first..last` of a kernel that fall inside the image, for output position `at` along one axis of `size`.
 #[inline(always)]
-fn taps(geometry: &Geometry, at: usize, size: usize) -> (usize, usize) {
+pub fn taps(geometry: &Geometry, at: usize, size: usize) -> (usize, usize) {
     let first = geometry.padding.saturating_sub(at * geometry.stride);
     let last = geometry.kernel.min((size + geometry.padding).saturating_sub(at * geometry.stride));
     (first.min(last), last)

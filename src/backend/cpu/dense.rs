@@ -60,6 +60,11 @@ impl PackedDense {
         });
     }
 
+    /// Memory that the packed weights and biases take.
+    pub fn bytes(in_features: usize, out_features: usize) -> usize {
+        out_features.div_ceil(OUTPUTS) * (in_features + 1) * size_of::<[f32; OUTPUTS]>()
+    }
+
     /// Values of one image that go in.
     pub fn in_features(&self) -> usize {
         self.in_features

@@ -8,27 +8,35 @@ mod aligned;
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
+pub mod image;
 pub mod max_pool;
+pub mod memory;
 pub mod niche_argmax;
 pub mod population;
 pub mod preprocess;
 pub mod relu;
 pub mod select;
 pub mod softmax;
+pub mod tile;
 pub mod train;
 
 pub use aligned::Aligned;
 
-use super::{Backend, Counters, Job};
+use super::{Backend, Counters, Job, chunks};
 use crate::archive::{Archive, Elite, content_hash};
 use crate::error::{Error, Result};
+use crate::genome::Genome;
 use crate::rng::Philox;
 use crate::simd::Simd;
+use crate::telemetry;
 use classify::Classifier;
 use niche_argmax::Winner;
-use population::Population;
+use population::{Population, Workspaces};
+use rayon::prelude::*;
 use select::Pair;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Candidates of a chunk unless the user says otherwise: enough to share out evenly, small enough for the caches.
 pub const DEFAULT_CHUNK: u32 = 4096;
@@ -41,149 +49,62 @@ pub struct Options {
     pub chunk: u32,
 }
 
-/// A run's state on the CPU.
-pub struct CpuBackend {
-    job: Job,
-    options: Options,
+/// One run: its archive, and what is becoming of it in the present generation.
+struct Run {
     philox: Philox,
-    classifier: Classifier,
-    /// Empty until generation 0 is inserted, or an archive restored.
+    /// Without elites until generation 0 is inserted, or an archive restored.
     archive: Archive,
-    pairs: Vec<Pair>,
-    population: Population,
-    /// `(chunk, height, width, channels)`
-    images: Vec<u8>,
-    /// `(chunk, n_classes)`
-    probabilities: Vec<f32>,
     /// The best of this generation so far, a niche each.
     winners: Vec<Winner>,
     /// The winners themselves; `None` where the elite stays.
     successors: Vec<Option<Elite>>,
     replaced: u32,
-    skipped: u64,
+    /// Counted by whatever thread skips an operator.
+    skipped: AtomicU64,
 }
 
-impl CpuBackend {
-    /// Prepares `job`: all memory a run needs is taken here.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if a chunk does not fit into this machine's memory.
-    pub fn new(job: Job, options: Options) -> Result<CpuBackend> {
-        let chunk = options.chunk.min(job.batch);
-        let bytes = chunk_bytes(&job, chunk);
-        let memory = crate::telemetry::physical_memory();
-        if let Some(memory) = memory.filter(|&memory| bytes > memory / 2) {
-            let fits = (u128::from(chunk) * u128::from(memory / 2) / u128::from(bytes)) as u32 & !1;
-            return Err(Error::Refused(format!(
-                "a chunk of {chunk} candidates needs {} MB, half of this machine's memory is {} MB; use --chunk {fits} or less",
-                bytes >> 20,
-                memory >> 21,
-            )));
-        }
-        let n = chunk as usize;
-        let n_niches = job.classes.len();
-        Ok(CpuBackend {
-            philox: Philox::new(job.seed),
-            classifier: Classifier::new(&job.network, options.simd),
-            archive: Archive { generation: 0, classes: job.classes.clone(), elites: Vec::new() },
-            pairs: Vec::with_capacity(n / 2),
-            population: Population::new(&job, n),
-            images: vec![0; n * job.canvas.len()],
-            probabilities: vec![0.0; n * job.network.classes.len()],
-            winners: vec![Winner::NONE; n_niches],
-            successors: vec![None; n_niches],
+impl Run {
+    fn new(seed: u64, classes: &[u32]) -> Run {
+        Run {
+            philox: Philox::new(seed),
+            archive: Archive { generation: 0, classes: classes.to_vec(), elites: Vec::new() },
+            winners: vec![Winner::NONE; classes.len()],
+            successors: vec![None; classes.len()],
             replaced: 0,
-            skipped: 0,
-            options: Options { chunk, ..options },
-            job,
-        })
-    }
-}
-
-/// Bytes that a chunk's genomes, images and probabilities take, a CPPN counted at its capacity.
-pub fn chunk_bytes(job: &Job, chunk: u32) -> u64 {
-    let genome = match &job.encoding {
-        crate::genome::Encoding::Direct(_) => 4 * job.canvas.len(),
-        crate::genome::Encoding::Cppn(rules) => rules.capacity_bytes(),
-    };
-    u64::from(chunk) * (genome + job.canvas.len() + 4 * job.network.classes.len() + size_of::<Pair>() / 2) as u64
-}
-
-impl Backend for CpuBackend {
-    fn describe(&self) -> String {
-        format!("cpu, {} threads, {}", rayon::current_num_threads(), self.options.simd)
-    }
-
-    fn chunk(&self) -> u32 {
-        self.options.chunk
-    }
-
-    fn randomise(&mut self, chunk: Range<u32>) -> Result<()> {
-        self.population.randomise(self.options.simd, &self.philox, chunk);
-        Ok(())
-    }
-
-    fn select(&mut self, generation: u32, chunk: Range<u32>) -> Result<()> {
-        let n_niches = self.job.classes.len() as u32;
-        select::select(&mut self.pairs, &self.job.encoding, n_niches, &self.philox, generation, chunk);
-        Ok(())
-    }
-
-    fn vary(&mut self, generation: u32, chunk: Range<u32>) -> Result<()> {
-        let elites = &self.archive.elites;
-        self.skipped += self.population.vary(self.options.simd, elites, &self.pairs, &self.philox, generation, chunk);
-        Ok(())
-    }
-
-    fn render(&mut self, chunk: Range<u32>) -> Result<()> {
-        let images = &mut self.images[..chunk.len() * self.job.canvas.len()];
-        self.population.render(self.options.simd, images);
-        Ok(())
-    }
-
-    fn classify(&mut self, chunk: Range<u32>) -> Result<()> {
-        let images = &self.images[..chunk.len() * self.job.canvas.len()];
-        let probabilities = &mut self.probabilities[..chunk.len() * self.job.network.classes.len()];
-        self.classifier.classify(images, probabilities);
-        Ok(())
-    }
-
-    fn niche_argmax(&mut self, chunk: Range<u32>) -> Result<()> {
-        let n_classes = self.job.network.classes.len();
-        let probabilities = &self.probabilities[..chunk.len() * n_classes];
-        let before = self.winners.clone();
-        niche_argmax::niche_argmax(&mut self.winners, probabilities, &self.job.classes, n_classes, chunk.start);
-        // The chunk's buffers are reused by the next one: its winners are copied out now.
-        let mut hashed: Option<(u32, u64)> = None;
-        for (niche, (&winner, before)) in self.winners.iter().zip(before).enumerate() {
-            if winner == before {
-                continue;
-            }
-            let candidate = winner.candidate;
-            let at = (candidate - chunk.start) as usize;
-            let probabilities = probabilities[at * n_classes..][..n_classes].to_vec();
-            let image = self.images[at * self.job.canvas.len()..][..self.job.canvas.len()].to_vec();
-            let genome = self.population.genome(at);
-            let content_hash = match hashed {
-                Some((of, hash)) if of == candidate => hash,
-                _ => content_hash(&probabilities, &image, &genome),
-            };
-            hashed = Some((candidate, content_hash));
-            // The generation is set when the elite enters the archive.
-            self.successors[niche] = Some(Elite { probabilities, image, genome, born: (0, candidate), content_hash });
+            skipped: AtomicU64::new(0),
         }
-        Ok(())
     }
 
-    fn insert(&mut self, generation: u32) -> Result<()> {
-        self.archive.generation = generation;
+    /// Whether it stands before generation 0.
+    fn is_first(&self) -> bool {
+        self.archive.elites.is_empty()
+    }
+
+    /// The generation that is next, or being made.
+    fn generation(&self) -> u32 {
+        if self.is_first() { 0 } else { self.archive.generation + 1 }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            generation: self.archive.generation,
+            replaced: self.replaced,
+            skipped: self.skipped.load(Ordering::Relaxed),
+            fitness: self.archive.fitness(),
+            archive_hash: self.archive.hash(),
+        }
+    }
+
+    /// Puts the winners into the archive.
+    fn insert(&mut self) -> Result<()> {
+        let generation = self.generation();
         self.replaced = 0;
         if generation == 0 {
             if let Some(niche) = self.successors.iter().position(Option::is_none) {
                 return Err(Error::Refused(format!(
                     "the network gives no image of generation 0 a probability for class {}: its answers are NaN; its weights \
                      are too large for single precision",
-                    self.job.classes[niche]
+                    self.archive.classes[niche]
                 )));
             }
             self.archive.elites = self.successors.iter_mut().filter_map(Option::take).collect();
@@ -197,34 +118,262 @@ impl Backend for CpuBackend {
                 }
             }
         }
+        self.archive.generation = generation;
         for winner in &mut self.winners {
             winner.candidate = Winner::NONE.candidate;
         }
         Ok(())
     }
+}
 
-    fn counters(&mut self) -> Result<Counters> {
-        Ok(Counters {
-            generation: self.archive.generation,
-            replaced: self.replaced,
-            skipped: self.skipped,
-            fitness: self.archive.fitness(),
-            archive_hash: self.archive.hash(),
+/// The active runs, and whose candidate is at a place: see [`Backend`].
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    runs: &'a [Run],
+    active: &'a [usize],
+    batch: u32,
+}
+
+impl<'a> Places<'a> {
+    /// The run whose candidate is at `place`, and the candidate's number in its batch.
+    fn at(&self, place: u32) -> (&'a Run, u32) {
+        (&self.runs[self.active[(place / self.batch) as usize]], place % self.batch)
+    }
+}
+
+/// The state of a job on the CPU.
+pub struct CpuBackend {
+    job: Job,
+    options: Options,
+    classifier: Classifier,
+    runs: Vec<Run>,
+    /// Which of them take part, ascending.
+    active: Vec<usize>,
+    /// `(chunk / 2)`
+    pairs: Vec<Pair>,
+    population: Population,
+    /// `(chunk, height, width, channels)`
+    images: Vec<u8>,
+    /// `(chunk, n_classes)`
+    probabilities: Vec<f32>,
+    workspaces: Workspaces,
+}
+
+impl CpuBackend {
+    /// Prepares `job`: all memory a run needs is taken here.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if its [`memory`](memory::memory()) does not fit into this machine's.
+    pub fn new(job: Job, options: Options) -> Result<CpuBackend> {
+        let chunk = options.chunk.min(job.candidates());
+        let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
+        if let Some(memory) = telemetry::memory_limit() {
+            let needed = memory::memory(&job, options, &classifier, rayon::current_num_threads());
+            needed.check(chunk, telemetry::usable(memory))?;
+        }
+        let n = chunk as usize;
+        Ok(CpuBackend {
+            classifier,
+            runs: job.seeds.iter().map(|&seed| Run::new(seed, &job.classes)).collect(),
+            active: (0..job.seeds.len()).collect(),
+            pairs: Vec::with_capacity(n / 2),
+            population: Population::new(&job, n),
+            images: vec![0; n * job.canvas.len()],
+            probabilities: vec![0.0; n * job.network.classes.len()],
+            workspaces: Workspaces::default(),
+            options: Options { chunk, ..options },
+            job,
         })
     }
 
-    fn archive(&mut self) -> Result<Archive> {
-        Ok(self.archive.clone())
+    /// A copy of the genome at place `at` of the chunk that was made last.
+    pub fn genome(&self, at: usize) -> Genome {
+        self.population.genome(at)
     }
 
-    fn restore(&mut self, archive: Archive, skipped: u64) -> Result<()> {
-        self.winners = archive
-            .fitness()
-            .into_iter()
-            .map(|fitness| Winner { fitness, candidate: Winner::NONE.candidate })
-            .collect();
-        self.archive = archive;
-        self.skipped = skipped;
+    /// The images drawn last, `(chunk, height, width, channels)`.
+    pub fn images(&self) -> &[u8] {
+        &self.images
+    }
+
+    /// What the network said last, `(chunk, n_classes)`.
+    pub fn probabilities(&self) -> &[f32] {
+        &self.probabilities
+    }
+
+    /// Makes the genomes of `chunk`, random ones or children.
+    fn make(&mut self, chunk: Range<u32>) {
+        let CpuBackend { job, options, runs, active, pairs, population, workspaces, .. } = self;
+        let places = Places { runs, active, batch: job.batch };
+        population.make(options.simd, &places, pairs, chunk, workspaces);
+    }
+}
+
+impl Backend for CpuBackend {
+    fn describe(&self) -> String {
+        format!("cpu, {} threads, {}", rayon::current_num_threads(), self.options.simd)
+    }
+
+    fn chunk(&self) -> u32 {
+        self.options.chunk
+    }
+
+    fn activate(&mut self, runs: &[usize]) -> Result<()> {
+        debug_assert!(runs.iter().all(|&run| self.runs[run].is_first() == self.runs[runs[0]].is_first()));
+        self.active = runs.to_vec();
         Ok(())
     }
+
+    fn places(&self) -> u32 {
+        self.active.len() as u32 * self.job.batch
+    }
+
+    fn is_first(&self) -> bool {
+        self.active.first().is_some_and(|&run| self.runs[run].is_first())
+    }
+
+    fn randomise(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.make(chunk);
+        Ok(())
+    }
+
+    fn select(&mut self, chunk: Range<u32>) -> Result<()> {
+        let CpuBackend { job, runs, active, pairs, .. } = self;
+        let (n_niches, places) = (job.classes.len() as u32, Places { runs, active, batch: job.batch });
+        pairs.clear();
+        for segment in by_run(chunk, job.batch) {
+            let (run, first) = places.at(segment.start);
+            let candidates = first..first + segment.len() as u32;
+            select::select(pairs, &job.encoding, n_niches, &run.philox, run.generation(), candidates);
+        }
+        Ok(())
+    }
+
+    fn vary(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.make(chunk);
+        Ok(())
+    }
+
+    fn render(&mut self, chunk: Range<u32>) -> Result<()> {
+        let images = &mut self.images[..chunk.len() * self.job.canvas.len()];
+        self.population.render(self.options.simd, images, &self.workspaces);
+        Ok(())
+    }
+
+    fn classify(&mut self, chunk: Range<u32>) -> Result<()> {
+        let images = &self.images[..chunk.len() * self.job.canvas.len()];
+        let probabilities = &mut self.probabilities[..chunk.len() * self.job.network.classes.len()];
+        self.classifier.classify(images, probabilities);
+        Ok(())
+    }
+
+    fn niche_argmax(&mut self, chunk: Range<u32>) -> Result<()> {
+        let CpuBackend { job, runs, active, population, images, probabilities, .. } = self;
+        let (n_classes, image_len) = (job.network.classes.len(), job.canvas.len());
+        for segment in by_run(chunk.clone(), job.batch) {
+            let run = &mut runs[active[(segment.start / job.batch) as usize]];
+            let (at, first) = ((segment.start - chunk.start) as usize, segment.start % job.batch);
+            let rows = &probabilities[at * n_classes..][..segment.len() * n_classes];
+            let before = run.winners.clone();
+            niche_argmax::niche_argmax(&mut run.winners, rows, &job.classes, n_classes, first);
+            // The chunk's buffers are reused by the next one: its winners are copied out now.
+            let mut hashed: Option<(u32, u64)> = None;
+            for (niche, (&winner, before)) in run.winners.iter().zip(before).enumerate() {
+                if winner == before {
+                    continue;
+                }
+                let candidate = winner.candidate;
+                let at = at + (candidate - first) as usize;
+                let probabilities = probabilities[at * n_classes..][..n_classes].to_vec();
+                let image = images[at * image_len..][..image_len].to_vec();
+                let genome = population.genome(at);
+                let content_hash = match hashed {
+                    Some((of, hash)) if of == candidate => hash,
+                    _ => content_hash(&probabilities, &image, &genome),
+                };
+                hashed = Some((candidate, content_hash));
+                // The generation is set when the elite enters the archive.
+                run.successors[niche] =
+                    Some(Elite { probabilities, image, genome, born: (0, candidate), content_hash });
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self) -> Result<()> {
+        self.active.iter().try_for_each(|&run| self.runs[run].insert())
+    }
+
+    fn counters(&mut self) -> Result<Vec<Counters>> {
+        Ok(self.active.iter().map(|&run| self.runs[run].counters()).collect())
+    }
+
+    fn archive(&mut self, run: usize) -> Result<Archive> {
+        Ok(self.runs[run].archive.clone())
+    }
+
+    fn restore(&mut self, run: usize, archive: Archive, skipped: u64) -> Result<()> {
+        let run = &mut self.runs[run];
+        let elites = archive.fitness().into_iter();
+        run.winners = elites.map(|fitness| Winner { fitness, candidate: Winner::NONE.candidate }).collect();
+        run.archive = archive;
+        run.skipped = AtomicU64::new(skipped);
+        Ok(())
+    }
+
+    /// The steps of [`Backend::generation`], but that each thread takes its candidates from their birth to their probabilities
+    /// at once: images stay in its cache, and threads wait for one another once a chunk rather than once a step.
+    fn generation(&mut self) -> Result<()> {
+        let is_first = self.is_first();
+        for chunk in chunks(self.places(), self.chunk()) {
+            if !is_first {
+                self.select(chunk.clone())?;
+            }
+            // Pairs are not parted: the parents of a crossed one are worked on once for both children.
+            let groups = self.classifier.groups(chunk.len(), 2);
+            let CpuBackend {
+                job,
+                options,
+                classifier,
+                runs,
+                active,
+                pairs,
+                population,
+                images,
+                probabilities,
+                workspaces,
+            } = self;
+            let (image_len, n_classes) = (job.canvas.len(), job.network.classes.len());
+            let places = Places { runs, active, batch: job.batch };
+            let parts = population.parts(groups.iter().map(|group| group.images.len()), chunk.len());
+            let (mut images, mut probabilities) = (&mut images[..], &mut probabilities[..]);
+            let mut work = Vec::with_capacity(groups.len());
+            for (group, part) in groups.into_iter().zip(parts) {
+                let (image, image_rest) = images.split_at_mut(group.images.len() * image_len);
+                let (row, row_rest) = probabilities.split_at_mut(group.images.len() * n_classes);
+                (images, probabilities) = (image_rest, row_rest);
+                work.push((group, part, image, row));
+            }
+            // Taken in order, one after the other, so that threads end together.
+            work.into_iter().par_bridge().for_each(|(group, mut part, images, probabilities)| {
+                workspaces.lend(|workspace| {
+                    part.make(options.simd, &places, pairs, chunk.start, group.images.start, workspace);
+                    part.render(options.simd, images, workspace);
+                });
+                classifier.classify_group(group.in_tiles, images, probabilities);
+            });
+            self.niche_argmax(chunk)?;
+        }
+        self.insert()
+    }
+}
+
+/// `chunk` in pieces that belong to one run each.
+fn by_run(chunk: Range<u32>, batch: u32) -> impl Iterator<Item = Range<u32>> {
+    let mut start = chunk.start;
+    std::iter::from_fn(move || {
+        let part = start..chunk.end.min((start / batch + 1).saturating_mul(batch));
+        start = part.end;
+        (!part.is_empty()).then_some(part)
+    })
 }

@@ -1,14 +1,16 @@
-//! The genomes of a chunk: made, varied and drawn, a thread each.
+//! The genomes of a chunk: made, varied and drawn.
 
+use super::Places;
 use super::select::Pair;
-use crate::archive::Elite;
 use crate::backend::Job;
 use crate::genome::cppn::{Compiler, Graph, InputPlanes, Renderer, Rules, Scratch};
 use crate::genome::{Canvas, Encoding, Genome, direct};
-use crate::rng::Philox;
 use crate::simd::Simd;
 use rayon::prelude::*;
+use std::iter::repeat;
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 /// Genomes of up to `chunk` candidates.
 pub enum Population {
@@ -45,86 +47,69 @@ impl Population {
         }
     }
 
-    /// The random genomes of generation 0.
-    pub fn randomise(&mut self, simd: Simd, philox: &Philox, chunk: Range<u32>) {
-        match self {
-            Population::Direct { n_genes, genes, .. } => {
-                let genomes = genes.par_chunks_mut(*n_genes).zip(chunk.into_par_iter());
-                genomes.for_each(|(genes, candidate)| direct::random(simd, genes, philox, candidate));
-            }
-            Population::Cppn { graphs, canvas, .. } => {
-                let n_outputs = canvas.channels;
-                let genomes = graphs.par_iter_mut().zip(chunk.into_par_iter());
-                genomes.for_each(|(graph, candidate)| *graph = Graph::random(n_outputs, philox, candidate));
-            }
+    /// Most bytes of a genome of `job`: a CPPN's at its capacity.
+    pub fn genome_bytes(job: &Job) -> usize {
+        match &job.encoding {
+            Encoding::Direct(_) => job.canvas.len() * size_of::<f32>(),
+            Encoding::Cppn(rules) => rules.capacity_bytes(),
         }
     }
 
-    /// The children of `pairs`; returns the number of operators skipped for lack of capacity.
-    pub fn vary(
+    /// The genomes of `chunk`, random ones or children of its `pairs`: see [`Part::make`].
+    pub(super) fn make(
         &mut self,
         simd: Simd,
-        elites: &[Elite],
+        places: &Places,
         pairs: &[Pair],
-        philox: &Philox,
-        generation: u32,
         chunk: Range<u32>,
-    ) -> u64 {
-        match self {
-            Population::Direct { rules, n_genes, genes } => {
-                let n = *n_genes;
-                let parent = |niche: u32| match &elites[niche as usize].genome {
-                    Genome::Direct(genes) => genes.as_slice(),
-                    Genome::Cppn(_) => unreachable!("an archive has one encoding"),
-                };
-                let families = genes.par_chunks_mut(2 * n).zip(pairs).zip(chunk.into_par_iter().step_by(2));
-                families.for_each(|((children, pair), candidate)| {
-                    let (first, second) = children.split_at_mut(n);
-                    let parents = pair.parents.map(parent);
-                    if pair.crossed {
-                        direct::cross(simd, [&mut *first, &mut *second], parents, rules, philox, candidate, generation);
-                    } else {
-                        first.copy_from_slice(parents[0]);
-                        second.copy_from_slice(parents[1]);
-                    }
-                    direct::mutate(simd, first, rules, philox, candidate, generation);
-                    direct::mutate(simd, second, rules, philox, candidate + 1, generation);
-                });
-                0
-            }
-            Population::Cppn { rules, graphs, .. } => {
-                let children = graphs.par_iter_mut().zip(chunk.clone().into_par_iter());
-                children
-                    .map_init(Scratch::default, |scratch, (child, candidate)| {
-                        let pair = &pairs[((candidate - chunk.start) / 2) as usize];
-                        match &elites[pair.parents[(candidate % 2) as usize] as usize].genome {
-                            Genome::Cppn(parent) => child.clone_from(parent),
-                            Genome::Direct(_) => unreachable!("an archive has one encoding"),
-                        }
-                        u64::from(child.vary(rules, philox, candidate, generation, scratch))
-                    })
-                    .sum()
-            }
-        }
+        workspaces: &Workspaces,
+    ) {
+        let parts = self.parts(repeat(PART), chunk.len());
+        parts.into_par_iter().enumerate().for_each(|(index, mut part)| {
+            workspaces.lend(|workspace| part.make(simd, places, pairs, chunk.start, index * PART, workspace));
+        });
     }
 
     /// Draws the first genomes into `images`, `(candidates, height, width, channels)`.
-    pub fn render(&self, simd: Simd, images: &mut [u8]) {
+    pub fn render(&mut self, simd: Simd, images: &mut [u8], workspaces: &Workspaces) {
+        let image_len = match self {
+            Population::Direct { n_genes, .. } => *n_genes,
+            Population::Cppn { canvas, .. } => canvas.len(),
+        };
+        let parts = self.parts(repeat(PART), images.len() / image_len);
+        parts.into_par_iter().zip(images.par_chunks_mut(PART * image_len)).for_each(|(part, images)| {
+            workspaces.lend(|workspace| part.render(simd, images, workspace));
+        });
+    }
+
+    /// The first `n` genomes, in parts of `sizes`, the last of which may be cut.
+    pub fn parts(&mut self, sizes: impl Iterator<Item = usize>, n: usize) -> Vec<Part<'_>> {
+        let mut parts = Vec::new();
         match self {
-            Population::Direct { n_genes, genes, .. } => {
-                let genomes = images.par_chunks_mut(*n_genes).zip(genes.par_chunks(*n_genes));
-                genomes.for_each(|(image, genes)| direct::render(image, genes));
+            Population::Direct { rules, n_genes, genes } => {
+                let mut rest = &mut genes[..n * *n_genes];
+                for size in sizes {
+                    if rest.is_empty() {
+                        break;
+                    }
+                    let (genes, later) = rest.split_at_mut((size * *n_genes).min(rest.len()));
+                    rest = later;
+                    parts.push(Part::Direct { rules, n_genes: *n_genes, genes });
+                }
             }
             Population::Cppn { rules, canvas, graphs, planes } => {
-                let genomes = images.par_chunks_mut(canvas.len()).zip(graphs);
-                genomes.for_each_init(
-                    Default::default,
-                    |(compiler, renderer): &mut (Compiler, Renderer), (image, graph)| {
-                        renderer.render(simd, planes, compiler.compile(graph, rules.max_weight), image);
-                    },
-                );
+                let mut rest = &mut graphs[..n];
+                for size in sizes {
+                    if rest.is_empty() {
+                        break;
+                    }
+                    let (graphs, later) = rest.split_at_mut(size.min(rest.len()));
+                    rest = later;
+                    parts.push(Part::Cppn { rules, canvas: *canvas, planes, graphs });
+                }
             }
         }
+        parts
     }
 
     /// A copy of genome `at` of the chunk.
@@ -132,6 +117,116 @@ impl Population {
         match self {
             Population::Direct { n_genes, genes, .. } => Genome::Direct(genes[at * n_genes..][..*n_genes].to_vec()),
             Population::Cppn { graphs, .. } => Genome::Cppn(graphs[at].clone()),
+        }
+    }
+}
+
+/// Candidates that a thread takes at once in a step by itself; even.
+const PART: usize = 8;
+
+/// Memory that a thread uses again from genome to genome.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    scratch: Scratch,
+    compiler: Compiler,
+    renderer: Renderer,
+}
+
+/// Workspaces that no thread uses at the moment.
+#[derive(Debug, Default)]
+pub struct Workspaces(Mutex<Vec<Workspace>>);
+
+impl Workspaces {
+    /// Lends one to `work`.
+    pub fn lend(&self, work: impl FnOnce(&mut Workspace)) {
+        let spare = self.0.lock().expect("no panic while held").pop();
+        let mut workspace = spare.unwrap_or_default();
+        work(&mut workspace);
+        self.0.lock().expect("no panic while held").push(workspace);
+    }
+}
+
+/// Genomes that one thread works on.
+pub enum Part<'a> {
+    Direct { rules: &'a direct::Rules, n_genes: usize, genes: &'a mut [f32] },
+    Cppn { rules: &'a Rules, canvas: Canvas, planes: &'a InputPlanes, graphs: &'a mut [Graph] },
+}
+
+impl Part<'_> {
+    /// Makes the genomes, which start at genome `at` of a chunk whose first place is `chunk_start`: random ones in generation 0,
+    /// children of the chunk's `pairs` after it. Operators skipped for lack of capacity are added to the run's count.
+    pub(super) fn make(
+        &mut self,
+        simd: Simd,
+        places: &Places,
+        pairs: &[Pair],
+        chunk_start: u32,
+        at: usize,
+        workspace: &mut Workspace,
+    ) {
+        match self {
+            Part::Direct { rules, n_genes, genes } => {
+                let n = *n_genes;
+                for (i, children) in genes.chunks_exact_mut(2 * n).enumerate() {
+                    let (run, candidate) = places.at(chunk_start + (at + 2 * i) as u32);
+                    let (first, second) = children.split_at_mut(n);
+                    if run.is_first() {
+                        direct::random(simd, first, &run.philox, candidate);
+                        direct::random(simd, second, &run.philox, candidate + 1);
+                        continue;
+                    }
+                    let generation = run.generation();
+                    let pair = &pairs[at / 2 + i];
+                    let parents = pair.parents.map(|niche| match &run.archive.elites[niche as usize].genome {
+                        Genome::Direct(genes) => genes.as_slice(),
+                        Genome::Cppn(_) => unreachable!("an archive has one encoding"),
+                    });
+                    if pair.crossed {
+                        let children = [&mut *first, &mut *second];
+                        direct::cross(simd, children, parents, rules, &run.philox, candidate, generation);
+                    } else {
+                        first.copy_from_slice(parents[0]);
+                        second.copy_from_slice(parents[1]);
+                    }
+                    direct::mutate(simd, first, rules, &run.philox, candidate, generation);
+                    direct::mutate(simd, second, rules, &run.philox, candidate + 1, generation);
+                }
+            }
+            Part::Cppn { rules, canvas, graphs, .. } => {
+                for (i, child) in graphs.iter_mut().enumerate() {
+                    let (run, candidate) = places.at(chunk_start + (at + i) as u32);
+                    if run.is_first() {
+                        *child = Graph::random(canvas.channels, &run.philox, candidate);
+                        continue;
+                    }
+                    let pair = &pairs[(at + i) / 2];
+                    match &run.archive.elites[pair.parents[(candidate % 2) as usize] as usize].genome {
+                        Genome::Cppn(parent) => child.clone_from(parent),
+                        Genome::Direct(_) => unreachable!("an archive has one encoding"),
+                    }
+                    let skipped = child.vary(rules, &run.philox, candidate, run.generation(), &mut workspace.scratch);
+                    if skipped > 0 {
+                        run.skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Draws the genomes into `images`, `(genomes, height, width, channels)`.
+    pub(super) fn render(&self, simd: Simd, images: &mut [u8], workspace: &mut Workspace) {
+        match self {
+            Part::Direct { n_genes, genes, .. } => {
+                for (image, genes) in images.chunks_exact_mut(*n_genes).zip(genes.chunks_exact(*n_genes)) {
+                    direct::render(image, genes);
+                }
+            }
+            Part::Cppn { rules, canvas, planes, graphs } => {
+                for (image, graph) in images.chunks_exact_mut(canvas.len()).zip(graphs.iter()) {
+                    let program = workspace.compiler.compile(graph, rules.max_weight);
+                    workspace.renderer.render(simd, planes, program, image);
+                }
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct Pair {
     pub crossed: bool,
 }
 
-/// Draws the pairs of a chunk (spec, sections 3, 4.3 and 5.5): two parents, independently and uniformly from the niches; whether
+/// Appends the pairs of the candidates `chunk` (spec, sections 3, 4.3 and 5.5): two parents, independently and uniformly from the niches; whether
 /// they are crossed; and, where the children are copies, a coin for the order of the two.
 pub fn select(
     pairs: &mut Vec<Pair>,
@@ -27,7 +27,6 @@ pub fn select(
         Encoding::Direct(rules) if rules.crossover != Crossover::None => Chance::new(rules.crossover_rate),
         _ => Chance::new(0.0),
     };
-    pairs.clear();
     pairs.extend(chunk.step_by(2).map(|candidate| {
         let [first, second, gate, coin] = philox.draws(Purpose::Select, candidate, generation).block(0);
         let mut parents = [below(first, n_niches), below(second, n_niches)];

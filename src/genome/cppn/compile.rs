@@ -8,7 +8,7 @@
 //! where a chain that no input feeds is longer than the inputs' paths, T cuts it off, and some nodes come
 //! at several steps or not at all.
 
-use super::{Activation, Graph, N_INPUTS};
+use super::{Activation, Graph, N_INPUTS, Rules};
 use std::ops::Range;
 
 /// The instruction list of a genome. Slots `0..4` are the input planes, slot `4 + i` is the result of
@@ -87,6 +87,18 @@ struct Emitted {
 const NONE: u32 = u32::MAX;
 
 impl Compiler {
+    /// Most bytes for genomes of `rules`.
+    pub(super) fn most_bytes(rules: &Rules, n_outputs: usize) -> u64 {
+        let (nodes, edges) = (u64::from(rules.max_nodes), u64::from(rules.max_edges));
+        let of_node = 2 * size_of::<u32>() + size_of::<Node>() + size_of::<Pending>();
+        let of_instruction = size_of::<Emitted>() + size_of::<Instruction>();
+        // No node has more instructions than there are nodes, and each has a term an edge.
+        let terms = nodes * edges * size_of::<Term>() as u64;
+        let genome = nodes * of_node as u64 + edges * size_of::<Incoming>() as u64;
+        let outputs = (n_outputs * size_of::<u32>()) as u64;
+        2 * (genome + rules.max_instructions() * of_instruction as u64 + terms + outputs) // grown by doubling
+    }
+
     /// The program of `graph`, whose weights are `fma(2 * max_weight, gene, -max_weight)`.
     ///
     /// The graph is one that [`Graph::random`] and [`Graph::vary`] make or [`Graph::validate`] accepts.

@@ -11,6 +11,7 @@ pub use render::{InputPlanes, Renderer};
 pub use vary::Scratch;
 
 use crate::rng::{Philox, Purpose, below, unit};
+use crate::simd::Simd;
 use serde::{Deserialize, Serialize};
 
 /// Inputs of every CPPN: column, row, distance from the centre, 1.
@@ -147,12 +148,26 @@ impl Rules {
 }
 
 impl Rules {
-    /// Bytes of a genome at full capacity.
+    /// Most bytes of a genome: full to capacity, in vectors that grew by doubling.
     pub fn capacity_bytes(&self) -> usize {
-        size_of::<Graph>()
-            + self.max_nodes as usize * size_of::<Activation>()
-            + self.max_edges as usize * size_of::<Edge>()
+        const ALLOCATION: usize = 16; // what each takes beyond what was asked for
+        let nodes = self.max_nodes as usize * size_of::<Activation>();
+        let edges = self.max_edges as usize * size_of::<Edge>();
+        size_of::<Graph>() + 2 * (nodes + edges + ALLOCATION)
     }
+
+    /// Most instructions of a program. In topological order, the i-th node that is no input settles within i steps, and
+    /// has at most an instruction for each.
+    fn max_instructions(&self) -> u64 {
+        let n = u64::from(self.max_nodes) - N_INPUTS as u64;
+        n * (n + 1) / 2
+    }
+}
+
+/// Most bytes of what one thread needs to vary, compile and draw genomes of `rules`. It takes a genome that winds through
+/// most of its capacity, and a long chain that no input feeds, to come near it; those that selection keeps stay far below.
+pub fn drawing_bytes(simd: Simd, rules: &Rules, n_outputs: usize) -> u64 {
+    Compiler::most_bytes(rules, n_outputs) + Renderer::most_bytes(simd, rules) + Scratch::most_bytes(rules)
 }
 
 impl Graph {

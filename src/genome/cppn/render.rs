@@ -6,7 +6,7 @@
 //! Cost     a load and a fused operation a term, an activation and a store a value, for each vector.
 //! Numbers  each pixel by itself, in the order of the program: exact at every width and block size.
 
-use super::{Activation, N_INPUTS, Program, Term};
+use super::{Activation, N_INPUTS, Program, Rules, Term};
 use crate::genome::colour::hls_to_rgb;
 use crate::genome::{Canvas, pixel_lanes};
 use crate::math;
@@ -70,6 +70,11 @@ impl InputPlanes {
         InputPlanes { n_pixels, stride, values }
     }
 
+    /// Bytes of [`InputPlanes::new`].
+    pub fn bytes(canvas: Canvas) -> usize {
+        N_INPUTS * canvas.pixels().next_multiple_of(STRIP * MAX_LANES) * size_of::<f32>()
+    }
+
     /// Pixels of an image drawn from these planes.
     pub fn n_pixels(&self) -> usize {
         self.n_pixels
@@ -94,6 +99,12 @@ pub struct Renderer {
 }
 
 impl Renderer {
+    /// Most bytes for genomes of `rules`: a strip of each value, and as many more as make up a block.
+    pub(super) fn most_bytes(simd: Simd, rules: &Rules) -> u64 {
+        let strip = (STRIP * simd.width() * size_of::<f32>()) as u64;
+        (rules.max_instructions() * strip).max(BLOCK_BYTES as u64)
+    }
+
     /// Draws `program` on `image`, `(pixels, channels)`: one output gives a grey byte, three give hue,
     /// lightness and saturation, which become RGB (spec 5.7).
     ///
@@ -122,6 +133,7 @@ impl Vectorised for Render<'_> {
         let n_strips = (BLOCK_BYTES / (size_of::<f32>() * strip * n_values)).max(1);
         let block = (n_strips * strip).min(self.planes.stride);
         if self.values.len() < n_values * block {
+            *self.values = Vec::new(); // given back before more is taken
             self.values.resize(n_values * block, 0.0);
         }
         let n_channels = self.program.outputs.len();
@@ -199,13 +211,14 @@ fn write_grey<L: Lanes>(values: &[f32], image: &mut [u8]) {
 #[inline(always)]
 fn write_colour<L: Lanes>(values: [&[f32]; 3], image: &mut [u8]) {
     for (v, pixels) in image.chunks_mut(3 * L::N).enumerate() {
-        let [hue, lightness, saturation] =
-            values.map(|channel| L::from_i32(pixel_lanes(L::load(&channel[v * L::N..]))));
-        let rgb = hls_to_rgb(hue, lightness, saturation).map(|channel| {
-            let mut bytes = [0; MAX_LANES];
-            L::bits_store(channel, &mut bytes);
-            bytes
-        });
+        let mut hls = [L::splat(0.0); 3];
+        for (value, channel) in hls.iter_mut().zip(values) {
+            *value = L::from_i32(pixel_lanes(L::load(&channel[v * L::N..])));
+        }
+        let mut rgb = [[0; MAX_LANES]; 3];
+        for (bytes, channel) in rgb.iter_mut().zip(hls_to_rgb(hls[0], hls[1], hls[2])) {
+            L::bits_store(channel, bytes);
+        }
         for (i, pixel) in pixels.chunks_exact_mut(3).enumerate() {
             for (byte, channel) in pixel.iter_mut().zip(&rgb) {
                 *byte = channel[i] as u8;

@@ -13,6 +13,13 @@ pub struct Scratch {
     barred: Vec<bool>,
 }
 
+impl Scratch {
+    /// Most bytes for genomes of `rules`.
+    pub(super) fn most_bytes(rules: &Rules) -> u64 {
+        2 * u64::from(rules.max_nodes) // grown by doubling
+    }
+}
+
 impl Graph {
     /// Turns a copy of a parent into its child: the operators of spec 5.5 in their order. Indices of edges
     /// and nodes, in draws too, are those at the time an operator begins.

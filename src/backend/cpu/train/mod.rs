@@ -36,6 +36,7 @@ use super::max_pool::max_pool;
 use super::preprocess::preprocess;
 use super::relu::relu;
 use super::softmax::softmax;
+use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
 use crate::network::{Layer, Network, Parameters, Preprocess, Shape};
 use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
@@ -145,7 +146,7 @@ impl Trainer {
     /// current pool.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming the layer that cannot be trained, or if the batch needs more than half of the memory.
+    /// [`Error::Refused`] naming the layer that cannot be trained, or if the batch does not fit into memory.
     pub fn new(network: &Network, batch: usize, sgd: Sgd, simd: Simd) -> Result<Trainer> {
         assert!(batch > 0, "a batch has at least one image");
         let shapes = network.shapes();
@@ -181,12 +182,13 @@ impl Trainer {
         let lanes = batch.next_multiple_of(SLOTS);
         let lens = Group::lens(&shapes, &steps, first_learned);
         let bytes = lanes as u64 * (lens.iter().flatten().sum::<usize>() * size_of::<f32>()) as u64;
-        if let Some(memory) = telemetry::physical_memory().filter(|&memory| bytes > memory / 2) {
+        let usable = telemetry::memory_limit().map(telemetry::usable);
+        if let Some(usable) = usable.filter(|&usable| bytes > usable) {
             return Err(Error::Refused(format!(
-                "a batch of {batch} images needs {} MB, half of this machine's memory is {} MB; use --batch {} or less",
-                bytes >> 20,
-                memory >> 21,
-                u128::from(memory / 2) * lanes as u128 / u128::from(bytes) / SLOTS as u128 * SLOTS as u128
+                "a batch of {batch} images needs {} of memory, {} can be used; use --batch {} or less",
+                bytes_text(bytes),
+                bytes_text(usable),
+                u128::from(usable) * lanes as u128 / u128::from(bytes) / SLOTS as u128 * SLOTS as u128
             )));
         }
         let group_tiles =

@@ -1,0 +1,217 @@
+"""What one would use instead, measured as `pareidolia bench` measures: an object a line, of the same form.
+
+    python peers.py classify              LeNet by onnxruntime
+    python peers.py loop                  whole generations: NumPy + onnxruntime, and pyribs + onnxruntime
+    python peers.py run                   200 generations of 200, from the start of the process to its end
+    python peers.py one-run numpy|ribs    the process that `run` starts
+
+    --threads N    cores and threads [2]        --seconds S    how long a line is timed [1]
+
+All have genomes of 784 pixels, the direct encoding, and our weights. `numpy` is what one writes oneself: polynomial mutation of a
+tenth of the genes, every child against every class. `ribs` is pyribs with a Gaussian emitter and a grid of ten cells, a child
+competing in the class it is taken for. Our images' conversion to f32 is left out of `classify` here, which favours onnxruntime.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+SAMPLES = 21
+GENERATIONS = BATCH = 200
+
+
+def pin(n):
+    """As many cores and threads as asked for; before any library makes a pool of its own."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:n]))
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[variable] = str(n)
+
+
+def say(peer, step, preset, batch, items, seconds, check):
+    rates = [items / s for s in seconds]
+    print(
+        json.dumps(
+            dict(
+                peer=peer,
+                step=step,
+                preset=preset,
+                batch=batch,
+                per_second=statistics.median(rates),
+                min=min(rates),
+                max=max(rates),
+                samples=len(rates),
+                seconds=statistics.median(seconds),
+                share=None,
+                limit=None,
+                work=None,
+                checked=check is not None,
+                check=check,
+            )
+        ),
+        flush=True,
+    )
+
+
+def sample(call, total):
+    """Seconds a call, in each of several samples."""
+    call()
+    began = time.perf_counter()
+    call()
+    once = time.perf_counter() - began
+    repeats = max(1, round(total / SAMPLES / once))
+    seconds = []
+    for _ in range(min(SAMPLES, max(5, int(total / (once * repeats))))):
+        began = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        seconds.append((time.perf_counter() - began) / repeats)
+    return seconds
+
+
+class Judge:
+    """LeNet by onnxruntime: images (batch, 784) f32, already scaled, to probabilities (batch, 10)."""
+
+    def __init__(self, threads):
+        import onnxruntime
+
+        import lenet
+
+        self.name = f"onnxruntime {onnxruntime.__version__}"
+        self.weights = lenet.weights()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        model = lenet.onnx_model(self.weights)
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images):
+        return self.session.run(None, {"images": images.reshape(-1, 1, 28, 28)})[0]
+
+    def check(self, images):
+        import numpy as np
+
+        import lenet
+
+        want = lenet.forward(self.weights, images[:32].reshape(-1, 1, 28, 28))
+        worst = np.abs(self(images)[:32] - want).max()
+        if not worst < 1e-4:
+            sys.exit(f"{self.name} is off by {worst} from the formula")
+        return "probabilities within 1e-4 of a forward pass in f64"
+
+
+def scaled(genes):
+    """What LeNet sees of genes in [0, 1]: bytes over 256."""
+    import numpy as np
+
+    import lenet
+
+    return np.trunc(genes * np.float32(255)) * lenet.INPUT_SCALE
+
+
+def classify(arguments):
+    import numpy as np
+
+    judge = Judge(arguments.threads)
+    for batch in (1, 200, 256, 4096):
+        images = scaled(np.random.default_rng(1).random((batch, 784), dtype=np.float32))
+        check = judge.check(images)
+        say(judge.name, "classify", None, batch, batch, sample(lambda: judge(images), arguments.seconds), check)
+
+
+def numpy_loop(judge, batch):
+    """A function that makes a generation."""
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    elites = rng.random((10, 784), dtype=np.float32)
+    fitness = judge(scaled(elites)).diagonal().copy()
+
+    def generation():
+        children = elites[rng.integers(10, size=batch)]
+        chosen = np.nonzero(rng.random(children.shape, dtype=np.float32) < 0.1)
+        u = rng.random(len(chosen[0]), dtype=np.float32)
+        root = np.where(u < 0.5, 2 * u, 2 - 2 * u) ** np.float32(1 / 16)
+        moved = children[chosen] + np.where(u < 0.5, root - 1, 1 - root)
+        children[chosen] = np.clip(moved, 0, 1)
+        probabilities = judge(scaled(children))
+        best = probabilities.argmax(0)
+        confidence = probabilities[best, range(10)]
+        better = confidence > fitness
+        fitness[better] = confidence[better]
+        elites[better] = children[best[better]]
+
+    return generation
+
+
+def ribs_loop(judge, batch):
+    """A function that makes a generation."""
+    import numpy as np
+    from ribs.archives import GridArchive
+    from ribs.emitters import GaussianEmitter
+    from ribs.schedulers import Scheduler
+
+    archive = GridArchive(solution_dim=784, dims=[10], ranges=[(-0.5, 9.5)], seed=1)
+    start = np.full(784, 0.5)
+    bounds = [(0, 1)] * 784
+    emitter = GaussianEmitter(archive, sigma=0.1, x0=start, bounds=bounds, batch_size=batch, seed=1)
+    scheduler = Scheduler(archive, [emitter])
+
+    def generation():
+        probabilities = judge(scaled(scheduler.ask().astype(np.float32)))
+        scheduler.tell(probabilities.max(1), probabilities.argmax(1)[:, None])
+
+    return generation
+
+
+LOOPS = {"numpy": numpy_loop, "ribs": ribs_loop}
+
+
+def name_of(loop, judge):
+    import importlib.metadata
+
+    return f"{loop} {importlib.metadata.version(loop)} + {judge.name}"
+
+
+def loop(arguments):
+    judge = Judge(arguments.threads)
+    for name, make in LOOPS.items():
+        for batch in (200, 4096):
+            seconds = sample(make(judge, batch), arguments.seconds)
+            say(name_of(name, judge), "loop", "mnist-direct", batch, batch, seconds, None)
+
+
+def one_run(arguments):
+    judge = Judge(arguments.threads)
+    generation = LOOPS[arguments.loop](judge, BATCH)
+    for _ in range(GENERATIONS):
+        generation()
+    print(name_of(arguments.loop, judge))
+
+
+def run(arguments):
+    for name in LOOPS:
+        command = [sys.executable, __file__, "one-run", name, "--threads", str(arguments.threads)]
+        seconds = []
+        for _ in range(5):
+            began = time.perf_counter()
+            peer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            seconds.append(time.perf_counter() - began)
+        say(peer, "run", "mnist-direct", BATCH, GENERATIONS * BATCH, seconds, None)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["classify", "loop", "run", "one-run"])
+    parser.add_argument("loop", nargs="?", choices=sorted(LOOPS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    arguments = parser.parse_args()
+    if (arguments.what == "one-run") != (arguments.loop is not None):
+        parser.error("one-run, and no other, takes the name of a loop")
+    pin(arguments.threads)
+    {"classify": classify, "loop": loop, "run": run, "one-run": one_run}[arguments.what](arguments)

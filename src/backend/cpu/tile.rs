@@ -1,0 +1,167 @@
+//! The network over whole tiles: lane = image.
+
+use super::Aligned;
+use super::classify::Scratch;
+use super::conv2d::{Geometry, PackedConv2d, conv2d};
+use super::dense::{PackedDense, dense};
+use super::max_pool::max_pool;
+use super::preprocess::preprocess;
+use super::relu::relu;
+use super::softmax::softmax;
+use crate::network::{Layer, Network, Preprocess, Shape};
+use crate::simd::Lanes;
+
+/// Tiles that go through the dense layers together: as many as [`dense`] serves with one read of a weight.
+pub const TILES: usize = 2;
+
+/// A network with its weights in the order in which these kernels read them.
+#[derive(Debug)]
+pub struct TileNetwork {
+    input: Shape,
+    preprocess: Preprocess,
+    n_classes: usize,
+    /// Up to the first dense layer: a tile at a time, so that the large activations stay in the cache.
+    spatial: Vec<Step>,
+    /// From the first dense layer on: all tiles of a group at once, so that each weight is read once for them.
+    dense: Vec<Step>,
+}
+
+/// A layer with its shapes and packed weights.
+#[derive(Debug)]
+enum Step {
+    Conv2d(PackedConv2d),
+    MaxPool { input: Shape, output: Shape, kernel: usize, stride: usize },
+    Relu,
+    Dense(PackedDense),
+    Softmax { classes: usize },
+}
+
+impl TileNetwork {
+    /// Packs `network`.
+    pub fn new(network: &Network) -> TileNetwork {
+        let shapes = network.shapes();
+        let mut parameters = network.parameters.iter();
+        let mut next = || parameters.next().expect("checked by Network::new");
+        let mut steps: Vec<Step> = Vec::new();
+        for (layer, pair) in network.layers.iter().zip(shapes.windows(2)) {
+            let (input, output) = (pair[0], pair[1]);
+            steps.push(match *layer {
+                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
+                    Step::Conv2d(PackedConv2d::new(Geometry { input, output, kernel, stride, padding, groups }, next()))
+                }
+                Layer::MaxPool { kernel, stride } => Step::MaxPool { input, output, kernel, stride },
+                Layer::Relu => Step::Relu,
+                Layer::Dense { .. } => Step::Dense(PackedDense::new(input.len(), output.len(), next())),
+                Layer::Softmax => Step::Softmax { classes: output.len() },
+            });
+        }
+        let first_dense = steps.iter().position(|step| matches!(step, Step::Dense(_) | Step::Softmax { .. }));
+        let dense = steps.split_off(first_dense.expect("a network ends in a softmax"));
+        TileNetwork {
+            input: network.input,
+            preprocess: network.preprocess.clone(),
+            n_classes: network.classes.len(),
+            spatial: steps,
+            dense,
+        }
+    }
+
+    /// Memory that the packed weights of `network` take.
+    pub fn weight_bytes(network: &Network) -> usize {
+        let shapes = network.shapes();
+        let layers = network.layers.iter().zip(shapes.windows(2));
+        let bytes = layers.map(|(layer, pair)| {
+            let (input, output) = (pair[0], pair[1]);
+            match *layer {
+                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
+                    PackedConv2d::bytes(&Geometry { input, output, kernel, stride, padding, groups })
+                }
+                Layer::Dense { .. } => PackedDense::bytes(input.len(), output.len()),
+                Layer::MaxPool { .. } | Layer::Relu | Layer::Softmax => 0,
+            }
+        });
+        bytes.sum()
+    }
+
+    /// The most values of an image of `network` between two steps, up to the first dense layer and from its input on.
+    pub fn activation_lens(network: &Network) -> (usize, usize) {
+        let shapes = network.shapes();
+        let is_dense = |layer: &Layer| matches!(layer, Layer::Dense { .. } | Layer::Softmax);
+        let first_dense = network.layers.iter().position(is_dense).expect("a network ends in a softmax");
+        let most = |shapes: &[Shape]| shapes.iter().map(Shape::len).fold(0, usize::max);
+        (most(&shapes[..=first_dense]), most(&shapes[first_dense..]))
+    }
+
+    /// Results of the images of at most [`TILES`] tiles, `(images, n_classes)`: probabilities, or with `softmax` false logits.
+    #[inline(always)]
+    pub fn run<L: Lanes>(&self, scratch: &mut Scratch, images: &[u8], results: &mut [f32], softmax: bool) {
+        let tiles = images.chunks(L::N * self.input.len());
+        let n_tiles = tiles.len();
+        let mut features = 0;
+        for (tile, images) in tiles.enumerate() {
+            let len = self.input.len() * L::N;
+            let mut activation = Activation::new(&mut scratch.spatial, len);
+            preprocess::<L>(activation.values(), images, self.input, &self.preprocess);
+            for step in &self.spatial {
+                activation.forward::<L>(step);
+            }
+            features = activation.len;
+            scratch.dense[0][tile * features..][..features].copy_from_slice(activation.values());
+        }
+
+        let mut activation = Activation::new(&mut scratch.dense, n_tiles * features);
+        for step in &self.dense {
+            if softmax || !matches!(step, Step::Softmax { .. }) {
+                activation.forward::<L>(step);
+            }
+        }
+        let values = activation.values();
+        for (image, results) in results.chunks_exact_mut(self.n_classes).enumerate() {
+            let (tile, lane) = (image / L::N, image % L::N);
+            for (class, result) in results.iter_mut().enumerate() {
+                *result = values[(tile * self.n_classes + class) * L::N + lane];
+            }
+        }
+    }
+}
+
+/// The activation between two layers, `len` values at the start of `front`, and the memory for the next.
+struct Activation<'a> {
+    front: &'a mut [f32],
+    back: &'a mut [f32],
+    len: usize,
+}
+
+impl<'a> Activation<'a> {
+    fn new([front, back]: &'a mut [Aligned; 2], len: usize) -> Activation<'a> {
+        Activation { front, back, len }
+    }
+
+    fn values(&mut self) -> &mut [f32] {
+        &mut self.front[..self.len]
+    }
+
+    /// Becomes what `step` makes of it.
+    #[inline(always)]
+    fn forward<L: Lanes>(&mut self, step: &Step) {
+        let input = &mut self.front[..self.len];
+        match step {
+            Step::Relu => return relu::<L>(input),
+            Step::Softmax { classes } => return softmax::<L>(input, *classes),
+            Step::Conv2d(layer) => {
+                let Geometry { input: shape, output, .. } = layer.geometry();
+                self.len = self.len / shape.len() * output.len();
+                conv2d::<L>(&mut self.back[..self.len], input, layer);
+            }
+            Step::MaxPool { input: shape, output, kernel, stride } => {
+                self.len = self.len / shape.len() * output.len();
+                max_pool::<L>(&mut self.back[..self.len], input, *shape, *output, *kernel, *stride);
+            }
+            Step::Dense(layer) => {
+                self.len = self.len / layer.in_features() * layer.out_features();
+                dense::<L>(&mut self.back[..self.len], input, layer);
+            }
+        }
+        std::mem::swap(&mut self.front, &mut self.back);
+    }
+}

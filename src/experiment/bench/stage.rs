@@ -1,0 +1,478 @@
+//! A backend in the midst of a run, whose steps can be timed one by one.
+
+use super::work::{self, Work};
+use super::{Step, reference, yardstick};
+use crate::archive::{Archive, content_hash};
+use crate::backend::cpu::classify::Classifier;
+use crate::backend::cpu::population::{Population, Workspaces};
+use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
+use crate::backend::{Backend, Job};
+use crate::error::{Error, Result};
+use crate::experiment::config::{Config, Flavour, Preset, name_of};
+use crate::genome::cppn::{Compiler, Graph, InputPlanes, Rules};
+use crate::genome::{Canvas, Encoding, Genome, pixel};
+use crate::network::Network;
+use crate::simd::Simd;
+use rayon::prelude::*;
+use std::hint::black_box;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Generations that a run has behind it when its steps are timed: the middle of one of 200, with genomes that have grown.
+pub const GENERATIONS: u32 = 100;
+
+/// Chunk of the runs that the timed ones are compared with, so that they do not share it.
+const OTHER_CHUNK: u32 = 34;
+
+/// Candidates at each end of a chunk that are compared with the reference, in steps where it takes long.
+const SAMPLE: u32 = 32;
+
+/// A preset's run after [`GENERATIONS`], from which stages for every batch start.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub config: Config,
+    job: Job,
+    archive: Archive,
+    skipped: u64,
+}
+
+impl State {
+    /// Runs `preset`, as its paper's flavour and with seed 1, on the current pool.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn new(preset: Preset, simd: Simd) -> Result<State> {
+        let config = Config::preset(preset, Flavour::Faithful);
+        let network = Arc::new(Network::embedded_lenet(None)?);
+        let job = Job {
+            seeds: vec![config.seed],
+            batch: config.batch,
+            canvas: config.canvas(),
+            encoding: config.encoding(),
+            classes: (0..network.classes.len() as u32).collect(),
+            network,
+        };
+        let mut backend = CpuBackend::new(job.clone(), Options { simd, chunk: OTHER_CHUNK })?;
+        for _ in 0..=GENERATIONS {
+            backend.generation()?;
+        }
+        let skipped = backend.counters()?[0].skipped;
+        Ok(State { archive: backend.archive(0)?, skipped, config, job })
+    }
+
+    /// Name of the preset.
+    pub fn name(&self) -> String {
+        name_of(self.config.preset)
+    }
+
+    /// The network that the run is against.
+    pub fn network(&self) -> &Network {
+        &self.job.network
+    }
+
+    /// The archive's hash after generation 0, and after `generation`, not below [`GENERATIONS`], of this run.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn hashes(&self, simd: Simd, generation: u32) -> Result<(u64, u64)> {
+        let options = Options { simd, chunk: OTHER_CHUNK };
+        let mut backend = CpuBackend::new(self.job.clone(), options)?;
+        backend.generation()?;
+        let first = backend.counters()?[0].archive_hash;
+        backend.restore(0, self.archive.clone(), self.skipped)?;
+        for _ in GENERATIONS..generation {
+            backend.generation()?;
+        }
+        Ok((first, backend.counters()?[0].archive_hash))
+    }
+}
+
+/// A backend that has just worked through generation [`GENERATIONS`]` + 1` of a batch, its archive still that of the state.
+pub struct Stage {
+    state: State,
+    batch: u32,
+    backend: CpuBackend,
+    simd: Simd,
+    /// The first chunk of the batch, to whole pairs.
+    born: Range<u32>,
+    /// What is timed: the same, but with an odd batch its last candidate left out.
+    chunk: Range<u32>,
+    /// The chunk's genomes, of CPPNs.
+    graphs: Vec<Graph>,
+}
+
+/// The generation whose steps are timed.
+const NEXT: u32 = GENERATIONS + 1;
+
+impl Stage {
+    /// A backend as `evolve` makes it, but for `batch` candidates, at `state`.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn new(state: &State, batch: u32, simd: Simd) -> Result<Stage> {
+        let state = state.clone();
+        let even = batch.next_multiple_of(2);
+        let job = Job { batch: even, ..state.job.clone() };
+        let backend = CpuBackend::new(job, Options { simd, chunk: DEFAULT_CHUNK })?;
+        let born = 0..even.min(backend.chunk());
+        let chunk = 0..batch.min(born.end);
+        let mut stage = Stage { state, batch, backend, simd, born, chunk, graphs: Vec::new() };
+        stage.prepare()?;
+        let genomes = (0..stage.chunk.len()).map(|at| stage.backend.genome(at));
+        stage.graphs = genomes
+            .filter_map(|genome| match genome {
+                Genome::Cppn(graph) => Some(graph),
+                Genome::Direct(_) => None,
+            })
+            .collect();
+        Ok(stage)
+    }
+
+    /// The steps that can be timed with this encoding and batch: candidates are born in pairs, so that an odd batch can only be
+    /// drawn and classified; pixels need no compiling.
+    pub fn steps(&self) -> Vec<Step> {
+        let even = self.batch.is_multiple_of(2);
+        let cppn = matches!(self.state.job.encoding, Encoding::Cppn(_));
+        let can = |step: &Step| match step {
+            Step::Vary | Step::Insert | Step::Loop => even,
+            Step::Compile => cppn,
+            Step::Render | Step::Classify => true,
+            Step::Render20 | Step::Run | Step::Start => false,
+        };
+        Step::ALL.into_iter().filter(can).collect()
+    }
+
+    /// Candidates of a call of [`Stage::time`].
+    pub fn items(&self, step: Step) -> u32 {
+        if step == Step::Loop { self.batch } else { self.chunk.end }
+    }
+
+    /// Time of `repeats` calls of `step` at this state; putting the state back is not counted.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    ///
+    /// # Panics
+    /// If `step` is none of [`Stage::steps`].
+    pub fn time(&mut self, step: Step, repeats: u32) -> Result<Duration> {
+        let (born, chunk) = (self.born.clone(), self.chunk.clone());
+        let mut time = Duration::ZERO;
+        for _ in 0..repeats {
+            let began = Instant::now();
+            match step {
+                Step::Vary => {
+                    self.backend.select(born.clone())?;
+                    self.backend.vary(born.clone())?;
+                }
+                Step::Compile => self.compile(),
+                Step::Render => self.backend.render(chunk.clone())?,
+                Step::Classify => self.backend.classify(chunk.clone())?,
+                Step::Insert => {
+                    self.backend.niche_argmax(chunk.clone())?;
+                    self.backend.insert()?;
+                }
+                Step::Loop => self.backend.generation()?,
+                Step::Render20 | Step::Run | Step::Start => panic!("{step} is no step of a stage"),
+            }
+            time += began.elapsed();
+            if matches!(step, Step::Insert | Step::Loop) {
+                self.restore()?;
+            }
+        }
+        if step == Step::Loop && self.batch > self.born.end {
+            self.prepare()?; // the buffers hold the last chunk, the other steps want the first
+        }
+        Ok(time)
+    }
+
+    /// The genomes of the chunk to instruction lists, over the threads as drawing does it.
+    fn compile(&self) {
+        let Encoding::Cppn(rules) = &self.state.job.encoding else { panic!("pixels need no compiling") };
+        self.graphs.par_iter().for_each_init(Compiler::default, |compiler, graph| {
+            black_box(compiler.compile(graph, rules.max_weight));
+        });
+    }
+
+    /// The archive of the state.
+    fn restore(&mut self) -> Result<()> {
+        self.backend.restore(0, self.state.archive.clone(), self.state.skipped)
+    }
+
+    /// Brings the first chunk of the next generation into the backend, up to its probabilities.
+    fn prepare(&mut self) -> Result<()> {
+        self.restore()?;
+        self.backend.select(self.born.clone())?;
+        self.backend.vary(self.born.clone())?;
+        self.backend.render(self.born.clone())?;
+        self.backend.classify(self.born.clone())
+    }
+
+    /// The least work of one genome in `step`: the models of benches/README.md.
+    pub fn work(&self, step: Step) -> Work {
+        let Job { encoding, canvas, network, .. } = &self.state.job;
+        let n = self.chunk.len().max(1) as f64;
+        let mean = |of: &dyn Fn(&Graph) -> usize| self.graphs.iter().map(of).sum::<usize>() as f64 / n;
+        match (step, encoding) {
+            (Step::Vary, Encoding::Direct(_)) => Work::Bytes((2 * size_of::<f32>() * canvas.len()) as f64),
+            (Step::Vary, Encoding::Cppn(_)) => Work::Bytes(2.0 * mean(&work::graph_bytes)),
+            (Step::Compile, Encoding::Cppn(rules)) => Work::Bytes(mean(&|graph| {
+                work::graph_bytes(graph) + work::program_bytes(Compiler::default().compile(graph, rules.max_weight))
+            })),
+            (Step::Render, Encoding::Direct(_)) => Work::Bytes(((size_of::<f32>() + 1) * canvas.len()) as f64),
+            (Step::Render, Encoding::Cppn(rules)) => drawing(&self.graphs, rules, *canvas),
+            (Step::Insert, _) => Work::Bytes((size_of::<f32>() * network.classes.len()) as f64),
+            _ => Work::Operations(work::multiply_adds(network) as f64),
+        }
+    }
+
+    /// Compares what `step` gives at this state with its reference; says what was compared.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if they differ.
+    pub fn check(&mut self, step: Step) -> Result<&'static str> {
+        let one_thread = || {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+            pool.map_err(|source| Error::Refused(format!("cannot start a thread: {source}")))
+        };
+        let agrees = match step {
+            Step::Vary => one_thread()?.install(|| self.vary_agrees())?,
+            Step::Compile | Step::Render => self.render_agrees(),
+            Step::Classify => one_thread()?.install(|| self.classify_agrees()),
+            Step::Insert => self.insert_agrees()?,
+            Step::Loop => {
+                let hash = self.hash_of_loop(self.simd, DEFAULT_CHUNK)?;
+                one_thread()?.install(|| self.hash_of_loop(self.simd, OTHER_CHUNK))? == hash
+            }
+            Step::Render20 | Step::Run | Step::Start => panic!("{step} is no step of a stage"),
+        };
+        if !agrees {
+            let (preset, batch) = (self.state.name(), self.batch);
+            return Err(disagrees(&format!("{step} of {preset} at batch {batch}"), check_of(step)));
+        }
+        Ok(check_of(step))
+    }
+
+    /// The ends of the chunk, in whole pairs.
+    fn samples(&self) -> Vec<Range<u32>> {
+        let end = self.chunk.end;
+        let head = 0..SAMPLE.min(end);
+        let tail = end.saturating_sub(SAMPLE).max(head.end).next_multiple_of(2)..end;
+        [head, tail].into_iter().filter(|range| !range.is_empty()).collect()
+    }
+
+    fn vary_agrees(&self) -> Result<bool> {
+        let options = Options { simd: Simd::Plain, chunk: OTHER_CHUNK };
+        let job = Job { batch: self.born.end, ..self.state.job.clone() };
+        let mut plain = CpuBackend::new(job, options)?;
+        plain.restore(0, self.state.archive.clone(), self.state.skipped)?;
+        for range in self.samples() {
+            plain.select(range.clone())?;
+            plain.vary(range.clone())?;
+            for (at, candidate) in range.enumerate() {
+                let bits = |genome| content_hash(&[], &[], &genome);
+                if bits(plain.genome(at)) != bits(self.backend.genome(candidate as usize)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn render_agrees(&self) -> bool {
+        let len = self.state.job.canvas.len();
+        let candidates: Vec<usize> = self.samples().into_iter().flatten().map(|candidate| candidate as usize).collect();
+        candidates.into_par_iter().all(|at| {
+            let want = match (self.backend.genome(at), &self.state.job.encoding) {
+                (Genome::Cppn(graph), Encoding::Cppn(rules)) => reference::draw(&graph, rules, self.state.job.canvas),
+                (Genome::Direct(genes), _) => genes.into_iter().map(pixel).collect(),
+                (Genome::Cppn(_), Encoding::Direct(_)) => unreachable!("a run has one encoding"),
+            };
+            self.backend.images()[at * len..][..len] == want
+        })
+    }
+
+    fn classify_agrees(&self) -> bool {
+        let Job { canvas, network, .. } = &self.state.job;
+        let n_classes = network.classes.len();
+        let classifier = Classifier::new(Arc::clone(network), Simd::Plain);
+        self.samples().into_iter().flatten().all(|candidate| {
+            let at = candidate as usize;
+            let mut want = vec![0.0; n_classes];
+            classifier.classify(&self.backend.images()[at * canvas.len()..][..canvas.len()], &mut want);
+            let got = &self.backend.probabilities()[at * n_classes..][..n_classes];
+            want.iter().zip(got).all(|(want, got)| want.to_bits() == got.to_bits())
+        })
+    }
+
+    fn insert_agrees(&mut self) -> Result<bool> {
+        let Job { canvas, network, .. } = &self.state.job;
+        let (n_classes, len) = (network.classes.len(), canvas.len());
+        let probabilities = &self.backend.probabilities()[..self.chunk.len() * n_classes];
+        let want = reference::insert(&self.state.archive, probabilities, n_classes, NEXT);
+        self.backend.niche_argmax(self.chunk.clone())?;
+        self.backend.insert()?;
+        let got = self.backend.archive(0)?;
+        let niches = want.iter().zip(got.fitness()).zip(got.elites.iter().zip(&self.state.archive.elites));
+        let agrees = niches.map(|(((fitness, born), got_fitness), (got, before))| {
+            let content = if *born == before.born {
+                before.content_hash
+            } else {
+                let at = born.1 as usize;
+                let probabilities = &self.backend.probabilities()[at * n_classes..][..n_classes];
+                content_hash(probabilities, &self.backend.images()[at * len..][..len], &self.backend.genome(at))
+            };
+            fitness.to_bits() == got_fitness.to_bits() && *born == got.born && content == got.content_hash
+        });
+        let agrees = agrees.fold(true, |all, agrees| all && agrees);
+        self.restore()?;
+        Ok(agrees)
+    }
+
+    /// The archive hash of a generation of the batch.
+    fn hash_of_loop(&self, simd: Simd, chunk: u32) -> Result<u64> {
+        let job = Job { batch: self.batch, ..self.state.job.clone() };
+        let mut backend = CpuBackend::new(job, Options { simd, chunk })?;
+        backend.restore(0, self.state.archive.clone(), self.state.skipped)?;
+        backend.generation()?;
+        Ok(backend.counters()?[0].archive_hash)
+    }
+}
+
+/// What a step is compared with, in words.
+pub fn check_of(step: Step) -> &'static str {
+    match step {
+        Step::Vary => "genomes of 64 candidates, bit for bit, with the plain path on one thread in other chunks",
+        Step::Compile | Step::Render | Step::Render20 => {
+            "images of 64 genomes, byte for byte, with a CPPN's literal synchronous steps or a pixel's formula"
+        }
+        Step::Classify => "probabilities of 64 images, bit for bit, with the plain path, one image at a time",
+        Step::Insert => "the archive, bit for bit, with one by one insertion",
+        Step::Loop => "the archive hash with that of one thread in other chunks",
+        Step::Run | Step::Start => "the archive hash with that of a run in this process in other chunks",
+    }
+}
+
+/// The error of a step that gives something else than its reference.
+pub fn disagrees(what: &str, check: &str) -> Error {
+    Error::Refused(format!("bench: {what} disagrees with its reference ({check}); no figure of it means anything"))
+}
+
+/// The operations that draw the mean of `graphs`.
+fn drawing(graphs: &[Graph], rules: &Rules, canvas: Canvas) -> Work {
+    let mut compiler = Compiler::default();
+    let each = graphs.iter().map(|graph| work::operations(compiler.compile(graph, rules.max_weight)));
+    Work::Operations(each.sum::<u64>() as f64 / graphs.len().max(1) as f64 * canvas.pixels() as f64)
+}
+
+/// The genomes of the yardstick, drawn as a backend draws its population.
+pub struct Yardstick {
+    simd: Simd,
+    rules: Rules,
+    population: Population,
+    graphs: Vec<Graph>,
+    images: Vec<u8>,
+    workspaces: Workspaces,
+}
+
+impl Yardstick {
+    const CANVAS: Canvas = Canvas::MNIST;
+
+    /// `batch` different genomes.
+    pub fn new(batch: u32, simd: Simd) -> Yardstick {
+        let rules = Rules::modern();
+        let graphs: Vec<Graph> = (0..batch).map(|index| yardstick::genome(&rules, index)).collect();
+        let population = Population::Cppn {
+            rules: rules.clone(),
+            canvas: Yardstick::CANVAS,
+            graphs: graphs.clone(),
+            planes: InputPlanes::new(Yardstick::CANVAS, rules.normalise),
+        };
+        let images = vec![0; graphs.len() * Yardstick::CANVAS.len()];
+        Yardstick { simd, rules, population, images, graphs, workspaces: Workspaces::default() }
+    }
+
+    /// Time to draw all of them `repeats` times.
+    pub fn time(&mut self, repeats: u32) -> Duration {
+        let began = Instant::now();
+        for _ in 0..repeats {
+            self.population.render(self.simd, black_box(&mut self.images), &self.workspaces);
+        }
+        began.elapsed()
+    }
+
+    /// The least work of one genome.
+    pub fn work(&self) -> Work {
+        drawing(&self.graphs, &self.rules, Yardstick::CANVAS)
+    }
+
+    /// Compares the images with the reference, as [`Stage::check`] does.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if they differ.
+    pub fn check(&mut self) -> Result<&'static str> {
+        self.time(1);
+        let ends = |at: &usize| at.min(&(self.graphs.len() - 1 - at)) < &(SAMPLE as usize);
+        let ends: Vec<usize> = (0..self.graphs.len()).filter(ends).collect();
+        let len = Yardstick::CANVAS.len();
+        let agrees = ends.into_par_iter().all(|at| {
+            self.images[at * len..][..len] == reference::draw(&self.graphs[at], &self.rules, Yardstick::CANVAS)
+        });
+        let check = check_of(Step::Render20);
+        if agrees { Ok(check) } else { Err(disagrees(&format!("render-20 at batch {}", self.graphs.len()), check)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stage of `preset`, and one whose run went on for a generation.
+    fn stages(preset: Preset) -> (Stage, State) {
+        let state = State::new(preset, Simd::detect()).unwrap();
+        let stage = Stage::new(&state, 40, Simd::detect()).unwrap();
+        let mut job = state.job.clone();
+        job.seeds[0] += 1;
+        (stage, State { job, ..state })
+    }
+
+    #[test]
+    fn every_step_agrees_with_its_reference_and_a_planted_fault_is_refused() {
+        for preset in [Preset::MnistDirect, Preset::MnistCppn] {
+            let (mut stage, other) = stages(preset);
+            for step in stage.steps() {
+                stage.check(step).unwrap();
+                stage.time(step, 2).unwrap();
+                stage.check(step).unwrap_or_else(|error| panic!("after timing: {error}"));
+            }
+            // Other random numbers than the reference's: other genomes.
+            let mine = std::mem::replace(&mut stage.state, other);
+            let refused = stage.check(Step::Vary).unwrap_err().to_string();
+            assert!(refused.contains("vary") && refused.contains("batch 40"), "{refused}");
+            stage.state = mine;
+            // Images of two candidates exchanged with others: the pictures are no longer those of the genomes.
+            let mut later = stage.state.archive.clone();
+            later.generation += 1;
+            stage.backend.restore(0, later, 0).unwrap();
+            stage.backend.vary(stage.born.clone()).unwrap();
+            assert!(stage.check(Step::Render).is_err());
+            stage.backend.render(stage.chunk.clone()).unwrap();
+            stage.check(Step::Render).unwrap();
+            assert!(stage.check(Step::Classify).is_err(), "probabilities of other images");
+            // An archive that the reference does not know of.
+            stage.prepare().unwrap();
+            let mut archive = stage.state.archive.clone();
+            archive.elites.swap(0, 1);
+            stage.backend.restore(0, archive, 0).unwrap();
+            assert!(stage.check(Step::Insert).is_err());
+        }
+    }
+
+    #[test]
+    fn yardstick_agrees_with_its_reference_and_a_planted_fault_is_refused() {
+        let mut yardstick = Yardstick::new(70, Simd::detect());
+        yardstick.check().unwrap();
+        yardstick.graphs.swap(0, 1);
+        assert!(yardstick.check().is_err());
+    }
+}

@@ -1,0 +1,339 @@
+//! What a run would take, said before it runs: memory, time, room on the disk.
+
+use super::config::{Config, NO_LIMIT, name_of};
+use super::evolve::{job, seeds};
+use crate::backend::cpu::classify::Classifier;
+use crate::backend::cpu::memory::{elite_bytes, memory as backend_memory};
+use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
+use crate::backend::memory::{Memory, Part, bytes_text};
+use crate::backend::{Backend, Job};
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::output::{Metrics, archive_file, run_folder, series};
+use crate::simd::Simd;
+use crate::telemetry;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One call of `plan`, checked.
+#[derive(Clone, Debug)]
+pub struct PlanRequest {
+    pub config: Config,
+    /// How many runs, at least 1, of the seed of `config` and of those after it.
+    pub runs: u32,
+    pub network: Arc<Network>,
+    pub simd: Simd,
+    /// Candidates worked on at once, even; `None` leaves it to the backend.
+    pub chunk: Option<u32>,
+    pub pictures: bool,
+    /// The run's folder; `None` for the one that `evolve` would choose.
+    pub out: Option<PathBuf>,
+    /// Memory of the machine that is planned for; `None` for this one's.
+    pub memory: Option<u64>,
+}
+
+/// What a run would take.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    pub preset: String,
+    pub flavour: String,
+    pub runs: u32,
+    pub batch: u32,
+    pub n_niches: usize,
+    pub threads: usize,
+    pub simd: String,
+    pub memory: MemoryPlan,
+    /// Candidates worked on at once.
+    pub chunk: u32,
+    pub chunks_per_generation: u32,
+    /// The largest chunk that fits into memory, and so the largest batch that can be worked on as one.
+    pub largest_chunk: Option<u32>,
+    pub speed: Speed,
+    /// Generations of each run, generation 0 included, and candidates of all until they end; `None` if nothing but its target or a signal
+    /// ends it. A target may end it sooner.
+    pub generations: Option<u64>,
+    pub evaluations: Option<u64>,
+    /// That many candidates at the measured rate, or the time that the run is given if that is less.
+    pub seconds: Option<f64>,
+    pub output: Output,
+}
+
+/// An upper bound of a run's memory. All in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemoryPlan {
+    pub parts: Vec<Amount>,
+    pub total_bytes: u64,
+    /// Of the machine: this one's, or the limit of a control group, or what the call says.
+    pub machine_bytes: Option<u64>,
+    /// What of it a run may take.
+    pub usable_bytes: Option<u64>,
+}
+
+/// So much for that.
+#[derive(Clone, Debug, Serialize)]
+pub struct Amount {
+    pub what: String,
+    pub bytes: u64,
+}
+
+/// What a measurement on this machine says, whatever machine is planned for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Speed {
+    /// With the chunk of the plan; of chunks too large to be tried, the rate of the largest that was.
+    pub genomes_per_second: f64,
+    /// The generation whose elites were the parents of every measurement.
+    pub from_generation: u32,
+    /// By chunk, ascending.
+    pub measured: Vec<Rate>,
+    /// The smallest chunk, of those measured, that is as fast as any up to the batch. Any chunk gives the same result.
+    pub best_chunk: u32,
+    /// The smallest batch, of those measured, that is as fast as any. Another batch is another run.
+    pub best_batch: u32,
+}
+
+/// Genomes a second with a chunk.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rate {
+    pub chunk: u32,
+    /// Generations that were timed, each of one chunk.
+    pub generations: u32,
+    pub genomes_per_second: f64,
+}
+
+/// The run's folder, in bytes, estimated where nothing else can be done: archives with every genome at capacity, metrics with
+/// long numbers, pictures as large as those of other runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Output {
+    pub files: Vec<Amount>,
+    /// All of it, and once more the largest file that is replaced while its predecessor stands.
+    pub total_bytes: u64,
+    /// The folder in which it is made, or the nearest one above that exists.
+    pub place: PathBuf,
+    pub free_bytes: Option<u64>,
+}
+
+/// Two rates that differ by less are as good as equal: so short a measurement tells no more.
+const SAME: f64 = 0.03;
+/// Chunks to try beside the plan's own.
+const TRIED: [u32; 8] = [64, 128, 256, 512, 1024, 2048, 4096, 8192];
+/// How long a chunk is timed, that of the plan and any other, and all there is for the whole measurement.
+const TIMED: Duration = Duration::from_millis(400);
+const TIMED_OTHER: Duration = Duration::from_millis(100);
+const BUDGET: Duration = Duration::from_millis(2500);
+/// How long, and with how many candidates, a run is made for the elites to start from: CPPNs grow, and large ones take longer
+/// to draw.
+const GROWN: Duration = Duration::from_millis(400);
+const GROWN_BATCH: u32 = 200;
+
+/// Plans a run. Works on the thread pool it is called in.
+///
+/// # Errors
+/// [`Error::Refused`] if it does not fit into memory or onto the disk; [`Error::Usage`] or [`Error::Refused`] if the network
+/// is not one for it.
+pub fn plan(request: &PlanRequest) -> Result<Plan> {
+    let config = &request.config;
+    let job = job(config, seeds(config, request.runs)?, &request.network)?;
+    let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
+    let chunk = options.chunk.min(job.candidates());
+    let threads = rayon::current_num_threads();
+
+    let memory = memory(&job, options, threads, request.pictures);
+    let machine = request.memory.or_else(telemetry::memory_limit);
+    let usable = machine.map(telemetry::usable);
+    if let Some(usable) = usable {
+        memory.check(chunk, usable)?;
+    }
+    let here = telemetry::memory_limit().map_or(u64::MAX, telemetry::usable);
+    let room = usable.map_or(here, |usable| usable.min(here));
+    let speed = measure(&job, options.simd, chunk, |chunk| memory.total(chunk) <= room)?;
+    let (generations, evaluations, seconds) = length(config, request.runs, speed.genomes_per_second);
+    let output = output(request, &job, generations, evaluations)?;
+    Ok(Plan {
+        preset: name_of(config.preset),
+        flavour: name_of(config.flavour),
+        runs: request.runs,
+        batch: job.batch,
+        n_niches: job.classes.len(),
+        threads,
+        simd: options.simd.to_string(),
+        memory: MemoryPlan {
+            parts: memory
+                .parts
+                .iter()
+                .map(|part| Amount { what: part.purpose.to_string(), bytes: part.bytes(chunk) })
+                .collect(),
+            total_bytes: memory.total(chunk),
+            machine_bytes: machine,
+            usable_bytes: usable,
+        },
+        chunk,
+        chunks_per_generation: job.candidates().div_ceil(chunk),
+        largest_chunk: usable.and_then(|usable| memory.largest_chunk(usable)),
+        speed,
+        generations,
+        evaluations,
+        seconds,
+        output,
+    })
+}
+
+/// All memory of a process that makes `runs` runs of `job` at once on `threads` threads: what its backend takes, its files and
+/// pictures, and the program itself. An upper bound, whichever of the parts are taken at the same time.
+pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Memory {
+    /// Where the system does not say how large the program is.
+    const PROGRAM: u64 = 32 << 20;
+    /// What argument parser, log, progress and the standard library allocate, and the main thread's stack.
+    const RUNTIME: u64 = 2 << 20;
+    /// What of its stack and of its part of the heap a thread touches that does nothing.
+    const THREAD: u64 = 256 << 10;
+    /// A checkpoint is made from a copy of the archive: its genomes as streams, the file's bytes, and one tensor of them, in
+    /// vectors that grow by doubling.
+    const COPIES: u64 = 5;
+    /// Its state and header as text, and the file's buffer.
+    const TEXT: u64 = 64 << 10;
+    let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
+    let mut memory = backend_memory(job, options, &classifier, threads);
+    let archive = (job.classes.len() * elite_bytes(job)) as u64;
+    memory.parts.push(Part::fixed("checkpoint being written or read", COPIES * archive + TEXT));
+    if pictures {
+        let bytes = run_folder::pictures_memory(job.canvas, job.classes.len(), threads);
+        memory.parts.push(Part::fixed("pictures at the end", bytes));
+    }
+    let program = telemetry::mapped_files().unwrap_or(PROGRAM) + RUNTIME + threads as u64 * THREAD;
+    memory.parts.push(Part::fixed("program, libraries and threads", program));
+    memory
+}
+
+/// Runs real generations with the chunk of the plan and with others that fit, ascending, as long as there is time.
+fn measure(job: &Job, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Result<Speed> {
+    let began = Instant::now();
+    let seeds = vec![job.seeds[0]];
+    let backend =
+        |chunk| CpuBackend::new(Job { seeds: seeds.clone(), batch: chunk, ..job.clone() }, Options { simd, chunk });
+
+    let small = chunk.min(GROWN_BATCH);
+    let mut nursery = backend(small)?;
+    let mut generation = 0;
+    nursery.generation()?;
+    while began.elapsed() < GROWN {
+        generation += 1;
+        nursery.generation()?;
+    }
+    let mut last_rate = f64::from(small) * f64::from(generation + 1) / began.elapsed().as_secs_f64();
+    let mut genomes_per_second = last_rate;
+    let elites = nursery.archive(0)?;
+    drop(nursery);
+
+    let mut chunks: Vec<u32> = TRIED.into_iter().chain([chunk]).collect();
+    chunks.sort_unstable();
+    chunks.dedup();
+    let mut measured = Vec::new();
+    for tried in chunks.into_iter().filter(|&chunk| fits(chunk)) {
+        // At least two generations of it: the first one touches its memory and is not timed.
+        let expected = Duration::from_secs_f64(2.0 * f64::from(tried) / last_rate);
+        if !measured.is_empty() && began.elapsed() + expected > BUDGET {
+            break;
+        }
+        let mut backend = backend(tried)?;
+        backend.restore(0, elites.clone(), 0)?;
+        backend.generation()?;
+        let (mut generations, clock) = (0, Instant::now());
+        while generations == 0 || clock.elapsed() < if tried == chunk { TIMED } else { TIMED_OTHER } {
+            generations += 1;
+            backend.generation()?;
+            backend.counters()?;
+        }
+        last_rate = f64::from(generations) * f64::from(tried) / clock.elapsed().as_secs_f64();
+        measured.push(Rate { chunk: tried, generations, genomes_per_second: last_rate });
+        if tried <= chunk {
+            genomes_per_second = last_rate;
+        }
+    }
+    let best = |measured: &[Rate]| {
+        let most = measured.iter().map(|rate| rate.genomes_per_second).fold(0.0, f64::max);
+        let best = measured.iter().find(|rate| rate.genomes_per_second >= most * (1.0 - SAME));
+        best.map_or(chunk, |rate| rate.chunk)
+    };
+    let within = measured.partition_point(|rate| rate.chunk <= job.candidates());
+    Ok(Speed {
+        genomes_per_second,
+        from_generation: generation,
+        best_chunk: best(&measured[..within]),
+        best_batch: best(&measured),
+        measured,
+    })
+}
+
+/// Generations of a run, candidates of all `runs` and seconds until they end, at `rate` candidates a second: see [`Plan`].
+fn length(config: &Config, runs: u32, rate: f64) -> (Option<u64>, Option<u64>, Option<f64>) {
+    let (batch, all) = (u64::from(config.batch), u64::from(config.batch) * u64::from(runs));
+    let mut generations = (config.generations != NO_LIMIT).then(|| u64::from(config.generations) + 1);
+    let mut limit = |least: u64| generations = Some(generations.map_or(least, |generations| generations.min(least)));
+    if config.evaluations > 0 {
+        limit(config.evaluations.div_ceil(batch));
+    }
+    if config.time > 0.0 {
+        limit((config.time * rate / all as f64).ceil() as u64);
+    }
+    let evaluations = generations.map(|generations| generations.saturating_mul(all));
+    let seconds = evaluations.map(|evaluations| {
+        let seconds = evaluations as f64 / rate;
+        if config.time > 0.0 { seconds.min(config.time) } else { seconds }
+    });
+    (generations, evaluations, seconds)
+}
+
+/// What the runs leave on the disk, and whether there is room for it.
+fn output(request: &PlanRequest, job: &Job, generations: Option<u64>, evaluations: Option<u64>) -> Result<Output> {
+    /// The configuration and the like, as JSON, and what of it there is for each class.
+    const STATE: u64 = 3 << 10;
+    const CLASS: u64 = 160;
+    /// Pictures of runs against LeNet: of the sheet so much an elite.
+    const SHEET: u64 = 8 << 10;
+    const CONVERGENCE: u64 = 80 << 10;
+    /// A PNG of noise is larger than the noise.
+    const PNG: u64 = 128;
+    let config = &request.config;
+    let n_niches = job.classes.len() as u64;
+    let archive = archive_file::most_bytes(job.canvas, &job.encoding, job.classes.len(), &job.network.classes);
+    let mut files =
+        vec![("checkpoint", archive + STATE), ("archive.safetensors", archive), ("run.json", STATE + n_niches * CLASS)];
+    if let (Some(generations), Some(evaluations)) = (generations, evaluations) {
+        // A line for generation 0, for every log_every-th after it, and for the last.
+        let lines = (generations - 1) / u64::from(config.log_every) + 2;
+        let last = u32::try_from(generations).unwrap_or(u32::MAX);
+        let line = Metrics::line_bytes(last, evaluations, job.classes.len());
+        files.push(("metrics.jsonl", lines.min(generations).saturating_mul(line)));
+    }
+    if request.pictures {
+        let rows = (job.canvas.height + job.canvas.len()) as u64;
+        files.extend([
+            ("elites", n_niches * (rows + PNG)),
+            ("contact_sheet.png", n_niches * SHEET),
+            ("convergence.png", CONVERGENCE),
+        ]);
+    }
+    let twice = files[0].1;
+    files.iter_mut().for_each(|file| file.1 = file.1.saturating_mul(u64::from(request.runs)));
+    let total = files.iter().fold(twice, |total: u64, file| total.saturating_add(file.1));
+
+    let out = request.out.clone().unwrap_or_else(|| match request.runs {
+        1 => run_folder::default_path(config.preset, config.seed),
+        _ => series::default_path(config.preset, &job.seeds),
+    });
+    let out = std::path::absolute(&out).map_err(Error::io("find", &out))?;
+    let place = out.ancestors().find(|place| place.exists()).unwrap_or(Path::new("/")).to_path_buf();
+    let free_bytes = telemetry::free_space(&place);
+    if let Some(free) = free_bytes.filter(|&free| free < total) {
+        return Err(Error::Refused(format!(
+            "{}: the run may take {} here, {} are free; choose another place with --out",
+            place.display(),
+            bytes_text(total),
+            bytes_text(free)
+        )));
+    }
+    let files = files.into_iter().map(|(what, bytes)| Amount { what: what.to_string(), bytes }).collect();
+    Ok(Output { files, total_bytes: total, place, free_bytes })
+}

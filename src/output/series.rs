@@ -1,0 +1,294 @@
+//! The folder of a series: runs that differ in nothing but their seeds, each in a folder of its own, and their summary.
+
+use super::run_folder::{clear_partial, entries, is_partial};
+use super::{Manifest, Stop, atomic, hex64};
+use crate::archive::{ARITHMETIC_VERSION, Statistics};
+use crate::error::{Error, Result};
+use crate::experiment::config::{Config, Preset, name_of};
+use crate::version::{COMMIT, VERSION};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const RECORD: &str = "series.json";
+const SUMMARY: &str = "summary.json";
+
+/// A series on the disk. Its runs are locked one by one, as [`RunFolder`](super::RunFolder)s.
+#[derive(Debug)]
+pub struct Series {
+    path: PathBuf,
+    record: Record,
+}
+
+/// What the series is: `series.json`, written before any run begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub arithmetic_version: u32,
+    /// Of the runs, ascending.
+    pub seeds: Vec<u64>,
+    /// That of the run with the first seed.
+    pub configuration: Config,
+    /// As the call named them; `None` for what is built in.
+    pub weights: Option<PathBuf>,
+    pub mean: Option<PathBuf>,
+}
+
+/// Where a series of `preset` goes unless told otherwise: `runs/<preset>-seeds<first>-<last>`.
+pub fn default_path(preset: Preset, seeds: &[u64]) -> PathBuf {
+    let (first, last) = (seeds[0], seeds[seeds.len() - 1]);
+    Path::new("runs").join(format!("{}-seeds{first}-{last}", name_of(preset)))
+}
+
+/// Whether `path` is the folder of a series.
+pub fn is_series(path: &Path) -> bool {
+    path.join(RECORD).is_file()
+}
+
+impl Series {
+    /// Makes the folder `path`, and those above it; an empty folder will do.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is anything else, [`Error::Io`] if it cannot be made.
+    pub fn create(path: &Path, record: Record) -> Result<Series> {
+        if path.exists() && !path.is_dir() {
+            return Err(Error::Refused(format!("{}: is no folder; choose another with --out", path.display())));
+        }
+        fs::create_dir_all(path).map_err(Error::io("create", path))?;
+        if entries(path)?.iter().any(|name| !is_partial(name)) {
+            let shown = path.display();
+            let remedy =
+                if is_series(path) { format!(", or continue those runs with --resume {shown}") } else { String::new() };
+            return Err(Error::Refused(format!(
+                "{shown}: is not empty, and nothing is ever overwritten; choose another --out{remedy}"
+            )));
+        }
+        Series::begin(path, record)
+    }
+
+    /// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be made.
+    pub fn create_numbered(path: &Path, record: Record) -> Result<Series> {
+        Series::begin(&super::run_folder::new_folder(path)?, record)
+    }
+
+    /// Opens a series to go on with it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if its record cannot be read, [`Error::File`] if it is none.
+    pub fn open(path: &Path) -> Result<Series> {
+        let file = path.join(RECORD);
+        let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+        let record: Record = serde_json::from_str(&text)
+            .map_err(|source| Error::file(&file, format!("not the record of a series of runs: {source}")))?;
+        if record.arithmetic_version != ARITHMETIC_VERSION {
+            let text = format!(
+                "the runs are of arithmetic version {}, this program has {ARITHMETIC_VERSION}; continue them with the program \
+                 that began them",
+                record.arithmetic_version
+            );
+            return Err(Error::file(&file, text));
+        }
+        if record.seeds.is_empty() || !record.seeds.is_sorted_by(|a, b| a < b) {
+            return Err(Error::file(&file, "the seeds are not ascending, or there is none"));
+        }
+        clear_partial(path)?;
+        Ok(Series { path: path.to_path_buf(), record })
+    }
+
+    /// [`Series::open`] where there is one, which must be of the same seeds; else [`Series::create`].
+    ///
+    /// # Errors
+    /// As theirs; [`Error::Refused`] for other seeds.
+    pub fn open_or_create(path: &Path, record: Record) -> Result<Series> {
+        if !is_series(path) {
+            return Series::create(path, record);
+        }
+        let series = Series::open(path)?;
+        if series.record.seeds != record.seeds {
+            let seeds = |record: &Record| format!("{} from {}", record.seeds.len(), record.seeds[0]);
+            return Err(Error::Refused(format!(
+                "{}: holds other runs: the seeds there are {}, here {}; continue with those, or choose another --out",
+                path.display(),
+                seeds(&series.record),
+                seeds(&record)
+            )));
+        }
+        Ok(series)
+    }
+
+    fn begin(path: &Path, record: Record) -> Result<Series> {
+        let text = serde_json::to_string_pretty(&record).expect("a record has a JSON form") + "\n";
+        atomic::write(&path.join(RECORD), |file| file.write_all(text.as_bytes()))?;
+        Ok(Series { path: path.to_path_buf(), record })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The folder of the run with `seed`.
+    pub fn run(&self, seed: u64) -> PathBuf {
+        self.path.join(run_name(seed))
+    }
+
+    /// Takes `summary.json` away, since a run goes on.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn unfinish(&self) -> Result<()> {
+        atomic::remove(&self.path.join(SUMMARY))
+    }
+
+    /// Writes `summary.json`: where it is, all runs are finished.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(&self, summary: &Summary) -> Result<()> {
+        atomic::write(&self.path.join(SUMMARY), |file| file.write_all(summary.to_json().as_bytes()))
+    }
+}
+
+fn run_name(seed: u64) -> String {
+    format!("seed{seed}")
+}
+
+/// The content of `summary.json`: what became of a series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Of this program.
+    pub version: String,
+    pub commit: String,
+    pub arithmetic_version: u32,
+    pub seeds: Vec<u64>,
+    /// That of the run with the first seed.
+    pub configuration: Config,
+    pub network: String,
+    pub weights_sha256: String,
+    /// Of all runs.
+    pub evaluations: u64,
+    /// Until the last run ended; runs share the threads.
+    pub seconds: f64,
+    /// Evaluations by seconds.
+    pub genomes_per_second: f64,
+    pub peak_memory_bytes: Option<u64>,
+    /// Over the runs, of each number by itself.
+    pub medians: Medians,
+    pub runs: Vec<RunSummary>,
+}
+
+/// Medians over the runs of a series; the mean of the two middle values where their count is even.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Medians {
+    pub generation: f64,
+    pub evaluations: f64,
+    /// Of the runs' median, mean, least and greatest confidence.
+    pub median: f64,
+    pub mean: f64,
+    pub min: f64,
+    pub max: f64,
+    pub over_9: f64,
+    pub over_99: f64,
+    pub over_999: f64,
+    pub over_9999: f64,
+    pub distinct_genomes: f64,
+}
+
+/// What became of a run; its `run.json` says more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    pub seed: u64,
+    /// Relative to the folder of the series.
+    pub folder: String,
+    pub stopped_by: Stop,
+    pub generation: u32,
+    pub evaluations: u64,
+    pub seconds: f64,
+    #[serde(flatten)]
+    pub statistics: Statistics,
+    pub distinct_genomes: usize,
+    #[serde(with = "hex64")]
+    pub archive_hash: u64,
+}
+
+impl Summary {
+    /// Of the runs with these manifests, in the order of their seeds.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn of(manifests: &[Manifest]) -> Summary {
+        let first = &manifests[0];
+        let evaluations = manifests.iter().map(|run| run.evaluations).sum();
+        let seconds = manifests.iter().map(|run| run.seconds).fold(0.0, f64::max);
+        let median = |value: &dyn Fn(&Manifest) -> f64| median(manifests.iter().map(value).collect());
+        Summary {
+            version: VERSION.to_string(),
+            commit: COMMIT.to_string(),
+            arithmetic_version: ARITHMETIC_VERSION,
+            seeds: manifests.iter().map(|run| run.seed).collect(),
+            configuration: first.configuration.clone(),
+            network: first.network.clone(),
+            weights_sha256: first.weights_sha256.clone(),
+            evaluations,
+            seconds,
+            genomes_per_second: evaluations as f64 / seconds,
+            peak_memory_bytes: manifests.iter().filter_map(|run| run.peak_memory_bytes).max(),
+            medians: Medians {
+                generation: median(&|run| f64::from(run.generation)),
+                evaluations: median(&|run| run.evaluations as f64),
+                median: median(&|run| run.statistics.median),
+                mean: median(&|run| run.statistics.mean),
+                min: median(&|run| run.statistics.min),
+                max: median(&|run| run.statistics.max),
+                over_9: median(&|run| run.statistics.over_9 as f64),
+                over_99: median(&|run| run.statistics.over_99 as f64),
+                over_999: median(&|run| run.statistics.over_999 as f64),
+                over_9999: median(&|run| run.statistics.over_9999 as f64),
+                distinct_genomes: median(&|run| run.distinct_genomes as f64),
+            },
+            runs: manifests
+                .iter()
+                .map(|run| RunSummary {
+                    seed: run.seed,
+                    folder: run_name(run.seed),
+                    stopped_by: run.stopped_by,
+                    generation: run.generation,
+                    evaluations: run.evaluations,
+                    seconds: run.seconds,
+                    statistics: run.statistics,
+                    distinct_genomes: run.distinct_genomes,
+                    archive_hash: run.archive_hash,
+                })
+                .collect(),
+        }
+    }
+
+    /// The text of the file, for people as well as for programs.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a summary has a JSON form") + "\n"
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let n = values.len();
+    (values[(n - 1) / 2] + values[n / 2]) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_is_the_middle_or_the_mean_of_the_two() {
+        assert_eq!([vec![3.0], vec![5.0, 1.0, 2.0], vec![4.0, 1.0, 2.0, 9.0]].map(median), [3.0, 2.0, 3.0]);
+    }
+}
