@@ -179,8 +179,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     })
 }
 
-/// All memory of a process that makes `runs` runs of `job` at once on `threads` threads: what its backend takes, its files and
-/// pictures, and the program itself. An upper bound, whichever of the parts are taken at the same time.
+/// All memory of a process that makes the runs of `job` on `threads` threads: what its backend takes, its files and pictures,
+/// and the program itself. An upper bound, whichever of the parts are taken at the same time.
 pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Memory {
     /// Where the system does not say how large the program is.
     const PROGRAM: u64 = 32 << 20;
