@@ -44,7 +44,11 @@ pub struct Compiler {
     first: Vec<u32>,
     incoming: Vec<Incoming>,
     nodes: Vec<Node>,
-    /// The values on the way from an output to the one that is looked at.
+    /// The nodes on the way from an output to the one that is measured.
+    measuring: Vec<Measuring>,
+    /// The nodes that outputs depend on, each after its sources.
+    order: Vec<u16>,
+    /// The values on the way from an output to the one that is emitted.
     path: Vec<Pending>,
     /// One an instruction.
     emitted: Vec<Emitted>,
@@ -63,8 +67,18 @@ struct Node {
     settle: u32,
     /// Nodes on the longest path from an input to here, ends included; 0 where no input reaches.
     reach: u32,
-    /// The instruction that was emitted last for this node, or [`NONE`].
+    /// The instruction that was emitted last for this node, or [`NONE`]; the slot of an input.
     last: u32,
+}
+
+/// A node some of whose sources are still to be measured, and what those before them come to.
+#[derive(Clone, Copy, Debug)]
+struct Measuring {
+    node: u16,
+    /// Index in `incoming` of the next one.
+    next: u32,
+    settle: u32,
+    reach: u32,
 }
 
 /// The value of a node at a step, some of whose sources are still to be looked at.
@@ -90,7 +104,8 @@ impl Compiler {
     /// Most bytes for genomes of `rules`.
     pub(super) fn most_bytes(rules: &Rules, n_outputs: usize) -> u64 {
         let (nodes, edges) = (u64::from(rules.max_nodes), u64::from(rules.max_edges));
-        let of_node = 2 * size_of::<u32>() + size_of::<Node>() + size_of::<Pending>();
+        let of_node =
+            2 * size_of::<u32>() + size_of::<Node>() + size_of::<Pending>() + size_of::<Measuring>() + size_of::<u16>();
         let of_instruction = size_of::<Emitted>() + size_of::<Instruction>();
         // No node has more instructions than there are nodes, and each has a term an edge.
         let terms = nodes * edges * size_of::<Term>() as u64;
@@ -105,24 +120,33 @@ impl Compiler {
     pub fn compile(&mut self, graph: &Graph, max_weight: f32) -> &Program {
         self.group_by_target(graph);
         self.nodes.clear();
-        self.nodes.resize(N_INPUTS, Node { settle: 0, reach: 1, last: NONE });
+        self.nodes.extend((0..N_INPUTS as u32).map(|input| Node { settle: 0, reach: 1, last: input }));
         self.nodes.resize(graph.n_nodes(), Node { settle: 0, reach: 0, last: NONE });
         let outputs = N_INPUTS as u16..graph.first_hidden() as u16;
 
         // A path of L edges has L + 1 nodes; T is 1 if no input reaches an output.
         let mut n_steps = 1;
+        let mut settled = 0;
+        self.order.clear();
         for output in outputs.clone() {
             self.measure(output);
-            n_steps = n_steps.max(self.nodes[usize::from(output)].reach);
+            let node = self.nodes[usize::from(output)];
+            n_steps = n_steps.max(node.reach);
+            settled = settled.max(node.settle);
         }
 
         self.emitted.clear();
         self.program.instructions.clear();
         self.program.terms.clear();
         self.program.outputs.clear();
+        if settled <= n_steps {
+            self.emit_settled(graph, max_weight);
+        }
         for output in outputs {
             let step = n_steps.min(self.nodes[usize::from(output)].settle);
-            self.emit(output, step, graph, max_weight);
+            if settled > n_steps {
+                self.emit(output, step, graph, max_weight);
+            }
             self.program.outputs.push(self.slot(output, step).expect("just emitted"));
         }
         &self.program
@@ -160,27 +184,48 @@ impl Compiler {
     /// Finds `settle` and `reach` of `node` and of all that it depends on, depth first. (Not by recursion: paths
     /// may be as long as the genome's capacity.)
     fn measure(&mut self, node: u16) {
-        self.path.push(self.pending(node, 0));
-        while let Some(&Pending { node, next, .. }) = self.path.last() {
-            let unknown = (next as usize..self.incoming(node).end).find(|&i| {
-                let source = usize::from(self.incoming[i].source);
-                source >= N_INPUTS && self.nodes[source].settle == 0
-            });
-            if let Some(i) = unknown {
-                self.path.last_mut().expect("not empty").next = i as u32 + 1;
-                self.path.push(self.pending(self.incoming[i].source, 0));
-                continue;
-            }
-            let (mut settle, mut reach) = (1, 0);
-            for incoming in &self.incoming[self.incoming(node)] {
+        if self.nodes[usize::from(node)].settle > 0 {
+            return;
+        }
+        self.measuring.push(Measuring { node, next: self.first[usize::from(node)], settle: 1, reach: 0 });
+        'deeper: while let Some(top) = self.measuring.last_mut() {
+            let end = self.first[usize::from(top.node) + 1];
+            for (at, incoming) in (top.next..end).zip(&self.incoming[top.next as usize..end as usize]) {
                 let source = self.nodes[usize::from(incoming.source)];
-                settle = settle.max(source.settle + 1);
+                if source.settle == 0 && usize::from(incoming.source) >= N_INPUTS {
+                    top.next = at;
+                    let (node, next) = (incoming.source, self.first[usize::from(incoming.source)]);
+                    self.measuring.push(Measuring { node, next, settle: 1, reach: 0 });
+                    continue 'deeper;
+                }
+                top.settle = top.settle.max(source.settle + 1);
                 if source.reach > 0 {
-                    reach = reach.max(source.reach + 1);
+                    top.reach = top.reach.max(source.reach + 1);
                 }
             }
+            let &mut Measuring { node, settle, reach, .. } = top;
             self.nodes[usize::from(node)] = Node { settle, reach, last: NONE };
-            self.path.pop();
+            self.order.push(node);
+            self.measuring.pop();
+        }
+    }
+
+    /// Emits each node once, as it has settled. Where all outputs settle within T steps nothing else is ever seen: a value at
+    /// step settle(node) sees its sources at theirs. It is what [`Compiler::emit`] would emit, in the same order.
+    fn emit_settled(&mut self, graph: &Graph, max_weight: f32) {
+        for &node in &self.order {
+            let incoming = &self.incoming[self.incoming(node)];
+            for &Incoming { source, gene } in incoming {
+                let first = if usize::from(source) < N_INPUTS { 0 } else { N_INPUTS as u32 };
+                let slot = first + self.nodes[usize::from(source)].last;
+                self.program.terms.push(Term { slot, weight: weight(gene, max_weight) });
+            }
+            let entry = &mut self.nodes[usize::from(node)];
+            entry.last = self.program.instructions.len() as u32;
+            self.emitted.push(Emitted { step: entry.settle, previous: NONE });
+            self.program
+                .instructions
+                .push(Instruction { activation: graph.activations[usize::from(node)], n_terms: incoming.len() as u32 });
         }
     }
 
@@ -233,8 +278,7 @@ impl Compiler {
             } else {
                 continue;
             };
-            let weight = (2.0 * max_weight).mul_add(gene, -max_weight);
-            self.program.terms.push(Term { slot, weight });
+            self.program.terms.push(Term { slot, weight: weight(gene, max_weight) });
         }
         let n_terms = (self.program.terms.len() - n_terms_before) as u32;
         let activation = graph.activations[usize::from(node)];
@@ -243,4 +287,9 @@ impl Compiler {
         *last = self.program.instructions.len() as u32;
         self.program.instructions.push(Instruction { activation, n_terms });
     }
+}
+
+/// The weight that a gene in [0, 1] stands for.
+fn weight(gene: f32, max_weight: f32) -> f32 {
+    (2.0 * max_weight).mul_add(gene, -max_weight)
 }
