@@ -2,7 +2,10 @@
 //! same run.
 
 use crate::left_out::left_out;
-use crate::{CPPN, Job, Left, PATIENCE, ended, ended_within, evolve, fails, failure, resume, run, saved_generation, start, undisturbed};
+use crate::{
+    CPPN, Job, Left, PATIENCE, ended, ended_within, evolve, fails, failure, resume, run, saved_generation, start,
+    undisturbed,
+};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
