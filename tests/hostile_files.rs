@@ -148,6 +148,9 @@ fn weights_take_a_small_multiple_of_their_size() {
     ] {
         assert_read(limits::WEIGHTS, &safetensors(&header, &[]), read, want);
     }
+    for length in [N as u64, 1 << 24, 1 << 62, u64::MAX] {
+        assert_read(limits::WEIGHTS, &length.to_le_bytes(), read, "truncated");
+    }
     for (key, value, want) in [
         ("source", "anybody".to_string(), ""),
         ("class_names", "a\n".repeat(N), "10 names, one a line"),
@@ -217,7 +220,7 @@ fn archives_take_a_small_multiple_of_their_size() {
     };
     for (file, want) in [
         (of("format", "\u{1b}".repeat(N)), "\"format\" is"),
-        (of("encoding", "\n".repeat(N)), "must be"),
+        (of("encoding", "\n".repeat(N)), "\"encoding\" is"),
         (of("class_names", format!("[{}\"\"]", "\"\",".repeat(N))), "no tensor"),
         (of("canvas", format!("{{\"height\":{0},\"width\":{0},\"channels\":3}}", u64::MAX)), "no tensor"),
         (of("canvas", format!("{{\"x\":[{}0]}}", "0,".repeat(N))), "missing field"),
@@ -421,6 +424,7 @@ fn write_the_corpora() {
             "good-sets",
             "preset=\"mnist-direct\"\nseed=9223372036854775807\ndirect.crossover=\"none\"\ntarget=0.9999\nclasses=[9, 0]\n",
         ),
+        ("good-every-class", "classes = \"0-65535\"\n"),
         ("numbers", "seed = 0x_f\nbatch = 1_00\ntime = inf\ntarget = -nan\nlog_every = 0b1\n"),
         (
             "strings",

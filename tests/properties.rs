@@ -1,6 +1,6 @@
 //! What must hold of every genome, batch, run and configuration, tried on random ones; those that fail are made small.
 //!
-//! The same cases each time. `PROPTEST_CASES=20000` tries more than the 256 of each property, `PROPTEST_RNG_SEED=7` others. A
+//! The same cases each time. `PROPTEST_CASES=20000` tries more than the 1,024 of most properties, `PROPTEST_RNG_SEED=7` others. A
 //! case that failed stays in tests/properties.regressions, which is tried first.
 
 use pareidolia::archive::{Archive, Elite, content_hash};
@@ -22,15 +22,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use toml::Value;
 
-/// A `1 / share` of the cases, for properties whose cases take long.
-fn cases(share: u32) -> ProptestConfig {
+/// `share` times the cases: fewer where each takes long, more where it takes nothing.
+fn cases(share: f64) -> ProptestConfig {
     let config = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { 1024 };
     let rng_seed = match config.rng_seed {
         RngSeed::Random => RngSeed::Fixed(20_141_205),
         chosen => chosen,
     };
     ProptestConfig {
-        cases: config.cases.div_ceil(share),
+        cases: (f64::from(cases) * share).ceil() as u32,
         rng_seed,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..config
@@ -107,7 +108,7 @@ fn assert_genome(graph: &Graph, rules: &cppn::Rules, n_outputs: usize) {
 }
 
 proptest! {
-    #![proptest_config(cases(1))]
+    #![proptest_config(cases(1.0))]
 
     #[test]
     fn variation_keeps_a_cppn_a_genome(
@@ -137,7 +138,9 @@ proptest! {
         for generation in 0..n_generations {
             graph.vary(&rules, &philox, 3, generation, &mut Scratch::default());
         }
+        graph.validate(&rules, n_outputs).unwrap(); // a cycle would have no end
         let mut compiler = Compiler::default();
+        compiler.compile(&Graph::random(3, &philox, 4), 1.0); // leaves nothing behind
         let program = compiler.compile(&graph, rules.max_weight);
         let mut terms = program.terms.iter();
         for (i, instruction) in program.instructions.iter().enumerate() {
@@ -206,7 +209,7 @@ fn at_every_width<T: PartialEq + std::fmt::Debug>(make: impl Fn(Simd) -> T) -> T
 }
 
 proptest! {
-    #![proptest_config(cases(1))]
+    #![proptest_config(cases(1.0))]
 
     #[test]
     fn crossover_gives_genes_of_the_unit_interval_at_every_width(
@@ -278,7 +281,7 @@ prop_compose! {
             size * n_classes,
         ),
         classes in prop::sample::subsequence((0..n_classes as u32).collect::<Vec<_>>(), 0..=n_classes),
-        elites in prop::collection::vec(prop_oneof![Just(f32::NEG_INFINITY), select(vec![0.0, 0.25, 1.0]), 0.0..=1.0_f32], n_classes),
+        elites in prop::collection::vec(prop_oneof![select(vec![f32::NEG_INFINITY, 0.0, 0.25, 1.0]), 0.0..=1.0_f32], n_classes),
         cuts in prop::collection::vec(0..=size, 0..6),
         n_classes in Just(n_classes),
     ) -> (usize, Vec<f32>, Vec<u32>, Vec<f32>, Vec<usize>) {
@@ -287,7 +290,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(cases(1))]
+    #![proptest_config(cases(1.0))]
 
     #[test]
     fn niche_argmax_of_any_chunks_equals_insertion_one_by_one(
@@ -406,7 +409,7 @@ fn evolve(backend: &mut CpuBackend, config: &Config, generations: Range<u32>) {
 }
 
 proptest! {
-    #![proptest_config(cases(4))]
+    #![proptest_config(cases(0.25))]
 
     #[test]
     fn resumed_at_any_generation_a_run_ends_in_the_same_archive(
@@ -523,14 +526,21 @@ fn good_settings() -> impl Strategy<Value = Vec<Setting>> {
     })
 }
 
-/// Any value there is in TOML.
-fn any_value() -> impl Strategy<Value = Value> {
-    let date = || "1979-05-27T07:32:00.999999-07:00".parse().expect("a date");
-    let leaf = prop_oneof![
+/// Numbers round the limits of keys and of types, and any.
+fn number() -> impl Strategy<Value = Value> {
+    prop_oneof![
         any::<i64>().prop_map(Value::Integer),
         select(vec![-1, 0, 1, 2, 3, 4, 5, 1 << 16, 1 << 20, 1 << 24, 1 << 32]).prop_map(Value::Integer),
         any::<f64>().prop_map(Value::Float),
         select(vec![f64::NAN, f64::INFINITY, -0.0, 1e-300, 1e6, 1.0 + f64::EPSILON]).prop_map(Value::Float),
+    ]
+}
+
+/// Any value there is in TOML.
+fn any_value() -> impl Strategy<Value = Value> {
+    let date = || "1979-05-27T07:32:00.999999-07:00".parse().expect("a date");
+    let leaf = prop_oneof![
+        number(),
         any::<bool>().prop_map(Value::Boolean),
         ".*".prop_map(Value::String),
         "[0-9, -]{0,12}".prop_map(Value::String),
@@ -550,11 +560,18 @@ fn any_setting() -> impl Strategy<Value = Setting> {
     let known = || (0..KEYS.len()).prop_map(|i| KEYS[i]);
     prop_oneof![
         4 => known().prop_flat_map(|key| (Just(key.name.to_string()), good_value(key.kind))),
+        4 => known().prop_flat_map(|key| (Just(key.name.to_string()), number())),
         4 => known().prop_flat_map(|key| (Just(key.name.to_string()), any_value())),
         1 => (".*", any_value()),
         1 => ("(cppn|direct)(\\.[a-z_]{0,20})?", any_value()),
     ]
     .prop_map(|(key, value)| Setting { key, value, origin: "--set".into() })
+}
+
+/// Few, of which some are accepted, or many.
+fn any_settings() -> impl Strategy<Value = Vec<Setting>> {
+    use prop::collection::vec;
+    prop_oneof![vec(any_setting(), 0..3), vec(any_setting(), 0..8)]
 }
 
 /// What holds of every configuration that is accepted.
@@ -571,7 +588,7 @@ fn assert_sound(config: &Config) {
 }
 
 proptest! {
-    #![proptest_config(cases(1))]
+    #![proptest_config(cases(8.0))]
 
     #[test]
     fn good_settings_resolve_and_survive_toml_and_json(settings in good_settings()) {
@@ -586,7 +603,7 @@ proptest! {
     }
 
     #[test]
-    fn any_settings_resolve_soundly_or_are_refused_in_one_short_line(settings in prop::collection::vec(any_setting(), 0..6)) {
+    fn any_settings_resolve_soundly_or_are_refused_in_one_short_line(settings in any_settings()) {
         match Config::resolve(&settings) {
             Ok(config) => assert_sound(&config),
             Err(error) => {
@@ -633,7 +650,7 @@ impl Vectorised for Hits<'_> {
 }
 
 proptest! {
-    #![proptest_config(cases(1))]
+    #![proptest_config(cases(8.0))]
 
     #[test]
     fn below_is_below_and_ascends_with_its_word(word: u32, other: u32, n in prop_oneof![1..=u32::MAX, 1..300_u32]) {

@@ -286,10 +286,8 @@ impl<'a> Weights<'a> {
 
     fn class_names(&self, n_classes: usize) -> Result<Option<Vec<String>>> {
         self.key("class_names", &format!("{n_classes} names, one a line"), |value| {
-            // Counted first: a String is a dozen times as large as the shortest name.
-            let names = || value.lines().map(str::trim);
-            (names().count() == n_classes && names().all(|name| !name.is_empty()))
-                .then(|| names().map(str::to_string).collect())
+            let names: Vec<String> = value.lines().map(|name| name.trim().to_string()).collect();
+            (names.len() == n_classes && names.iter().all(|name| !name.is_empty())).then_some(names)
         })
     }
 

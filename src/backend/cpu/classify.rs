@@ -37,6 +37,8 @@ pub struct Classifier {
 pub struct Scratch {
     pub spatial: [Aligned; 2],
     pub dense: [Aligned; 2],
+    /// What is only ever there in part, between a convolution and the pooling of its rows.
+    pub band: Aligned,
 }
 
 /// Images that one thread takes at once.
@@ -153,9 +155,9 @@ impl Classifier {
     }
 
     fn new_scratch(&self) -> Scratch {
-        let [spatial, dense] = self.scratch_lens();
+        let [spatial, dense, band] = self.scratch_lens();
         let pair = |len| [Aligned::zeros(len), Aligned::zeros(len)];
-        Scratch { spatial: pair(spatial), dense: pair(dense) }
+        Scratch { spatial: pair(spatial), dense: pair(dense), band: Aligned::zeros(band) }
     }
 
     /// Most bytes of the packed weights: those of both mappings.
@@ -166,15 +168,16 @@ impl Classifier {
 
     /// Bytes of working memory that a thread takes; kept for the next call.
     pub fn scratch_bytes(&self) -> usize {
-        self.scratch_lens().into_iter().map(|len| 2 * Aligned::bytes(len)).sum()
+        let [spatial, dense, band] = self.scratch_lens().map(Aligned::bytes);
+        2 * (spatial + dense) + band
     }
 
-    /// Values of a spatial and of a dense activation, whichever mapping needs more.
-    fn scratch_lens(&self) -> [usize; 2] {
+    /// Values of a spatial and of a dense activation, whichever mapping needs more, and of the band.
+    fn scratch_lens(&self) -> [usize; 3] {
         let width = self.simd.width();
-        let (spatial, dense) = TileNetwork::activation_lens(&self.network);
+        let (spatial, dense, band) = TileNetwork::activation_lens(&self.network);
         let (image_spatial, image_dense) = ImageNetwork::activation_lens(&self.network, width);
-        [(spatial * width).max(image_spatial), (TILES * dense * width).max(IMAGES * image_dense)]
+        [(spatial * width).max(image_spatial), (TILES * dense * width).max(IMAGES * image_dense), band * width]
     }
 }
 

@@ -11,6 +11,9 @@
 //! Numbers   one accumulator per output, from the bias, k ascending in (input channel, kernel row, kernel column), fused;
 //!           terms of the padding are left out. Exact: the same bits at every width and tile.
 
+use std::ops::Range;
+
+use super::max_pool::max_pool_plane;
 use crate::network::{Parameters, Shape};
 use crate::simd::Lanes;
 
@@ -112,62 +115,141 @@ pub fn conv2d<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d)
     let (input_len, output_len) = (geometry.input.len() * L::N, geometry.output.len() * L::N);
     assert_eq!(input.len() % input_len, 0);
     assert_eq!(input.len() / input_len * output_len, output.len());
+    let plane = geometry.output.height * geometry.output.width * L::N;
     for (output, input) in output.chunks_exact_mut(output_len).zip(input.chunks_exact(input_len)) {
-        // A constant stride leaves the inner loop one check of bounds instead of one a column.
-        match layer.geometry.stride {
-            1 => conv2d_tile::<L>(output, input, layer, 1),
-            stride => conv2d_tile::<L>(output, input, layer, stride),
+        for block in layer.blocks() {
+            let output = &mut output[block.first_channel * plane..][..block.channels * plane];
+            block.rows::<L>(output, input, 0..geometry.output.height);
         }
     }
 }
 
+/// Convolves every tile of `input` and pools the result, of which no more than `band` ever exists: some rows of a block of
+/// channels, which stay in the first-level cache. As [`conv2d`] and then [`max_pool`](super::max_pool::max_pool) with windows
+/// of `kernel` x `kernel` side by side, which give `pooled`.
+///
+/// `band` holds [`band_len`] values.
 #[inline(always)]
-fn conv2d_tile<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d, stride: usize) {
+pub fn conv2d_max_pool<L: Lanes>(
+    output: &mut [f32],
+    input: &[f32],
+    band: &mut [f32],
+    layer: &PackedConv2d,
+    pooled: Shape,
+    kernel: usize,
+) {
     let geometry = &layer.geometry;
-    let (channels, per_group) = (geometry.channels_per_group(), geometry.outputs_per_group());
-    let input_group = channels * geometry.input.height * geometry.input.width * L::N;
-    let output_plane = geometry.output.height * geometry.output.width * L::N;
-    // Columns whose taps are all inside the image: these go in blocks, the others one by one.
-    let inner_first = geometry.padding.div_ceil(geometry.stride).min(geometry.output.width);
-    let inner_last = match (geometry.input.width + geometry.padding).checked_sub(geometry.kernel) {
-        Some(last) => (last / geometry.stride + 1).min(geometry.output.width),
-        None => 0,
-    };
-    // Of 16 registers AVX2 can spare 10 for accumulators; the others have 32.
-    let most_columns = if L::N == 8 { 2 } else { 4 };
-
-    let output_groups = output.chunks_exact_mut(per_group * output_plane);
-    for (group, (output, input)) in output_groups.zip(input.chunks_exact(input_group)).enumerate() {
-        let blocks = per_group.div_ceil(OUTPUTS);
-        for (index, output) in output.chunks_mut(OUTPUTS * output_plane).enumerate() {
-            let block = group * blocks + index;
-            let bias = &layer.bias[block];
-            let weights = &layer.weights[block * geometry.k()..][..geometry.k()];
-            for row in 0..geometry.output.height {
-                let mut column = 0;
-                while column < geometry.output.width {
-                    let inner = if column >= inner_first { inner_last.saturating_sub(column) } else { 0 };
-                    let columns = inner.clamp(1, most_columns);
-                    let at = Block { row, column, stride };
-                    match columns {
-                        4 => register_block::<L, 4>(output, input, weights, bias, geometry, at),
-                        3 => register_block::<L, 3>(output, input, weights, bias, geometry, at),
-                        2 => register_block::<L, 2>(output, input, weights, bias, geometry, at),
-                        _ => register_block::<L, 1>(output, input, weights, bias, geometry, at),
-                    }
-                    column += columns;
+    let (height, width) = (geometry.output.height, geometry.output.width);
+    let (input_len, output_len) = (geometry.input.len() * L::N, pooled.len() * L::N);
+    assert_eq!(input.len() % input_len, 0);
+    assert_eq!(input.len() / input_len * output_len, output.len());
+    let pooled_row = pooled.width * L::N;
+    for (output, input) in output.chunks_exact_mut(output_len).zip(input.chunks_exact(input_len)) {
+        for block in layer.blocks() {
+            for row in 0..pooled.height {
+                let rows = row * kernel..((row + 1) * kernel).min(height);
+                let plane = rows.len() * width * L::N;
+                let band = &mut band[..block.channels * plane];
+                block.rows::<L>(band, input, rows.clone());
+                for (channel, values) in (block.first_channel..).zip(band.chunks_exact(plane)) {
+                    let output = &mut output[(channel * pooled.height + row) * pooled_row..][..pooled_row];
+                    max_pool_plane::<L>(output, values, (rows.len(), width), pooled.width, kernel, kernel);
                 }
             }
         }
     }
 }
 
-/// Where a register block starts, and the stride of the convolution.
+/// Values that the band of [`conv2d_max_pool`] takes, for each lane.
+pub fn band_len(output_width: usize, kernel: usize) -> usize {
+    OUTPUTS * kernel * output_width
+}
+
+/// Output channels that share a register block.
+#[derive(Clone, Copy)]
+struct ChannelBlock<'a> {
+    geometry: &'a Geometry,
+    weights: &'a [[f32; OUTPUTS]],
+    bias: &'a [f32; OUTPUTS],
+    group: usize,
+    first_channel: usize,
+    /// At most [`OUTPUTS`].
+    channels: usize,
+}
+
+impl PackedConv2d {
+    /// Its channels in blocks, ascending.
+    fn blocks(&self) -> impl Iterator<Item = ChannelBlock<'_>> {
+        let geometry = &self.geometry;
+        let (k, per_group) = (geometry.k(), geometry.outputs_per_group());
+        let blocks = per_group.div_ceil(OUTPUTS);
+        self.bias.iter().enumerate().map(move |(index, bias)| {
+            let (group, within) = (index / blocks, index % blocks * OUTPUTS);
+            ChannelBlock {
+                geometry,
+                weights: &self.weights[index * k..][..k],
+                bias,
+                group,
+                first_channel: group * per_group + within,
+                channels: OUTPUTS.min(per_group - within),
+            }
+        })
+    }
+}
+
+impl ChannelBlock<'_> {
+    /// The output rows `rows` of the block, `(channels, rows, out_width, L::N)`, from the tile `input`.
+    #[inline(always)]
+    fn rows<L: Lanes>(self, output: &mut [f32], input: &[f32], rows: Range<usize>) {
+        // A constant stride leaves the inner loop one check of bounds instead of one a column.
+        match self.geometry.stride {
+            1 => self.rows_with_stride::<L>(output, input, rows, 1),
+            stride => self.rows_with_stride::<L>(output, input, rows, stride),
+        }
+    }
+
+    #[inline(always)]
+    fn rows_with_stride<L: Lanes>(self, output: &mut [f32], input: &[f32], rows: Range<usize>, stride: usize) {
+        let ChannelBlock { geometry, weights, bias, .. } = self;
+        let input_group = geometry.channels_per_group() * geometry.input.height * geometry.input.width * L::N;
+        let input = &input[self.group * input_group..][..input_group];
+        // Columns whose taps are all inside the image: these go in blocks, the others one by one.
+        let inner_first = geometry.padding.div_ceil(geometry.stride).min(geometry.output.width);
+        let inner_last = match (geometry.input.width + geometry.padding).checked_sub(geometry.kernel) {
+            Some(last) => (last / geometry.stride + 1).min(geometry.output.width),
+            None => 0,
+        };
+        // Of 16 registers AVX2 can spare 10 for accumulators; the others have 32.
+        let most_columns = if L::N == 8 { 2 } else { 4 };
+        let first_row = rows.start;
+        let plane = rows.len() * geometry.output.width * L::N;
+        for row in rows {
+            let mut column = 0;
+            while column < geometry.output.width {
+                let inner = if column >= inner_first { inner_last.saturating_sub(column) } else { 0 };
+                let columns = inner.clamp(1, most_columns);
+                let at = Block { row, column, stride, first_row, plane };
+                match columns {
+                    4 => register_block::<L, 4>(output, input, weights, bias, geometry, at),
+                    3 => register_block::<L, 3>(output, input, weights, bias, geometry, at),
+                    2 => register_block::<L, 2>(output, input, weights, bias, geometry, at),
+                    _ => register_block::<L, 1>(output, input, weights, bias, geometry, at),
+                }
+                column += columns;
+            }
+        }
+    }
+}
+
+/// Where a register block starts, and the stride of the convolution; the output's first row, and how far its channels lie
+/// apart.
 #[derive(Clone, Copy)]
 struct Block {
     row: usize,
     column: usize,
     stride: usize,
+    first_row: usize,
+    plane: usize,
 }
 
 /// Columns `at.column..at.column + COLUMNS` of the output row `at.row`, of at most OUTPUTS channels. With more than one
@@ -215,12 +297,12 @@ fn register_block<L: Lanes, const COLUMNS: usize>(
             }
         }
     }
-    let (rows, columns) = (geometry.output.height, geometry.output.width);
-    let plane = rows * columns * L::N;
+    let Block { plane, first_row, .. } = at;
     // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
     for channel in 0..OUTPUTS {
         if channel * plane < output.len() {
-            let values = &mut output[channel * plane + (at.row * columns + at.column) * L::N..][..COLUMNS * L::N];
+            let place = ((at.row - first_row) * geometry.output.width + at.column) * L::N;
+            let values = &mut output[channel * plane + place..][..COLUMNS * L::N];
             for column in 0..COLUMNS {
                 sums[channel][column].store(&mut values[column * L::N..]);
             }

@@ -2,7 +2,7 @@
 
 use super::Aligned;
 use super::classify::Scratch;
-use super::conv2d::{Geometry, PackedConv2d, conv2d};
+use super::conv2d::{Geometry, PackedConv2d, band_len, conv2d, conv2d_max_pool};
 use super::dense::{PackedDense, dense};
 use super::max_pool::max_pool;
 use super::preprocess::preprocess;
@@ -30,10 +30,23 @@ pub struct TileNetwork {
 #[derive(Debug)]
 enum Step {
     Conv2d(PackedConv2d),
-    MaxPool { input: Shape, output: Shape, kernel: usize, stride: usize },
+    /// Windows of `kernel` x `kernel` side by side.
+    Conv2dMaxPool {
+        layer: PackedConv2d,
+        pooled: Shape,
+        kernel: usize,
+    },
+    MaxPool {
+        input: Shape,
+        output: Shape,
+        kernel: usize,
+        stride: usize,
+    },
     Relu,
     Dense(PackedDense),
-    Softmax { classes: usize },
+    Softmax {
+        classes: usize,
+    },
 }
 
 impl TileNetwork {
@@ -45,15 +58,24 @@ impl TileNetwork {
         let mut steps: Vec<Step> = Vec::new();
         for (layer, pair) in network.layers.iter().zip(shapes.windows(2)) {
             let (input, output) = (pair[0], pair[1]);
-            steps.push(match *layer {
+            let step = match *layer {
                 Layer::Conv2d { kernel, stride, padding, groups, .. } => {
                     Step::Conv2d(PackedConv2d::new(Geometry { input, output, kernel, stride, padding, groups }, next()))
                 }
-                Layer::MaxPool { kernel, stride } => Step::MaxPool { input, output, kernel, stride },
+                Layer::MaxPool { kernel, stride } => match steps.pop() {
+                    Some(Step::Conv2d(layer)) if kernel == stride => {
+                        Step::Conv2dMaxPool { layer, pooled: output, kernel }
+                    }
+                    before => {
+                        steps.extend(before);
+                        Step::MaxPool { input, output, kernel, stride }
+                    }
+                },
                 Layer::Relu => Step::Relu,
                 Layer::Dense { .. } => Step::Dense(PackedDense::new(input.len(), output.len(), next())),
                 Layer::Softmax => Step::Softmax { classes: output.len() },
-            });
+            };
+            steps.push(step);
         }
         let first_dense = steps.iter().position(|step| matches!(step, Step::Dense(_) | Step::Softmax { .. }));
         let dense = steps.split_off(first_dense.expect("a network ends in a softmax"));
@@ -83,13 +105,27 @@ impl TileNetwork {
         bytes.sum()
     }
 
-    /// The most values of an image of `network` between two steps, up to the first dense layer and from its input on.
-    pub fn activation_lens(network: &Network) -> (usize, usize) {
+    /// The most values of an image of `network` between two steps, up to the first dense layer and from its input on; and
+    /// those of the band between a convolution and the pooling of its rows.
+    pub fn activation_lens(network: &Network) -> (usize, usize, usize) {
         let shapes = network.shapes();
-        let is_dense = |layer: &Layer| matches!(layer, Layer::Dense { .. } | Layer::Softmax);
-        let first_dense = network.layers.iter().position(is_dense).expect("a network ends in a softmax");
-        let most = |shapes: &[Shape]| shapes.iter().map(Shape::len).fold(0, usize::max);
-        (most(&shapes[..=first_dense]), most(&shapes[first_dense..]))
+        let (mut spatial, mut dense, mut band) = (network.input.len(), 0, 0);
+        let mut is_spatial = true;
+        for (index, layer) in network.layers.iter().enumerate() {
+            let (input, output) = (shapes[index], shapes[index + 1]);
+            if is_spatial && matches!(layer, Layer::Dense { .. } | Layer::Softmax) {
+                is_spatial = false;
+                dense = input.len();
+            }
+            match (layer, network.layers.get(index + 1)) {
+                (Layer::Conv2d { .. }, Some(&Layer::MaxPool { kernel, stride })) if kernel == stride => {
+                    band = band.max(band_len(output.width, kernel));
+                }
+                _ if is_spatial => spatial = spatial.max(output.len()),
+                _ => dense = dense.max(output.len()),
+            }
+        }
+        (spatial, dense, band)
     }
 
     /// Results of the images of at most [`TILES`] tiles, `(images, n_classes)`: probabilities, or with `softmax` false logits.
@@ -100,7 +136,7 @@ impl TileNetwork {
         let mut features = 0;
         for (tile, images) in tiles.enumerate() {
             let len = self.input.len() * L::N;
-            let mut activation = Activation::new(&mut scratch.spatial, len);
+            let mut activation = Activation::new(&mut scratch.spatial, &mut scratch.band, len);
             preprocess::<L>(activation.values(), images, self.input, &self.preprocess);
             for step in &self.spatial {
                 activation.forward::<L>(step);
@@ -109,7 +145,7 @@ impl TileNetwork {
             scratch.dense[0][tile * features..][..features].copy_from_slice(activation.values());
         }
 
-        let mut activation = Activation::new(&mut scratch.dense, n_tiles * features);
+        let mut activation = Activation::new(&mut scratch.dense, &mut [], n_tiles * features);
         for step in &self.dense {
             if softmax || !matches!(step, Step::Softmax { .. }) {
                 activation.forward::<L>(step);
@@ -125,16 +161,18 @@ impl TileNetwork {
     }
 }
 
-/// The activation between two layers, `len` values at the start of `front`, and the memory for the next.
+/// The activation between two layers, `len` values at the start of `front`, the memory for the next, and for what is only
+/// ever there in part.
 struct Activation<'a> {
     front: &'a mut [f32],
     back: &'a mut [f32],
+    band: &'a mut [f32],
     len: usize,
 }
 
 impl<'a> Activation<'a> {
-    fn new([front, back]: &'a mut [Aligned; 2], len: usize) -> Activation<'a> {
-        Activation { front, back, len }
+    fn new([front, back]: &'a mut [Aligned; 2], band: &'a mut [f32], len: usize) -> Activation<'a> {
+        Activation { front, back, band, len }
     }
 
     fn values(&mut self) -> &mut [f32] {
@@ -152,6 +190,10 @@ impl<'a> Activation<'a> {
                 let Geometry { input: shape, output, .. } = layer.geometry();
                 self.len = self.len / shape.len() * output.len();
                 conv2d::<L>(&mut self.back[..self.len], input, layer);
+            }
+            Step::Conv2dMaxPool { layer, pooled, kernel } => {
+                self.len = self.len / layer.geometry().input.len() * pooled.len();
+                conv2d_max_pool::<L>(&mut self.back[..self.len], input, self.band, layer, *pooled, *kernel);
             }
             Step::MaxPool { input: shape, output, kernel, stride } => {
                 self.len = self.len / shape.len() * output.len();
