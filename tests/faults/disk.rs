@@ -2,7 +2,10 @@
 //! same run.
 
 use crate::left_out::left_out;
-use crate::{CPPN, Job, Left, ended, evolve, fails, failure, resume, run, saved_generation, start, undisturbed};
+use crate::{
+    CPPN, Job, Left, PATIENCE, ended, ended_within, evolve, fails, failure, resume, run, saved_generation, start,
+    undisturbed,
+};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -33,7 +36,7 @@ fn with_mounts(test: impl FnOnce()) {
     let mut command = Command::new("unshare");
     command.args(options).arg(std::env::current_exe().unwrap());
     command.args(["--exact", thread.name().unwrap(), "--nocapture"]).env(INSIDE, "1");
-    let ended = ended(start(&mut command));
+    let ended = ended_within(5 * PATIENCE, start(&mut command)); // a whole test
     assert!(ended.status.success() && ended.stdout.contains("1 passed"), "{}{}", ended.stdout, ended.stderr);
     print!("{}", ended.stdout);
 }

@@ -25,7 +25,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What no launch here takes, even on a busy machine: one that does hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A run of some hundredths of a second: its call, but for where it goes.
 type Job<'a> = &'a [&'a str];
@@ -119,7 +119,12 @@ struct Ended {
 
 /// Waits for `child`; fails if it hangs.
 #[track_caller]
-fn ended(mut child: Process) -> Ended {
+fn ended(child: Process) -> Ended {
+    ended_within(PATIENCE, child)
+}
+
+#[track_caller]
+fn ended_within(patience: Duration, mut child: Process) -> Ended {
     let reader = |pipe: Option<Box<dyn Read + Send>>| {
         std::thread::spawn(move || {
             let mut text = String::new();
@@ -134,7 +139,7 @@ fn ended(mut child: Process) -> Ended {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > patience {
             drop(child);
             panic!("hangs: {}", stderr.join().unwrap());
         }
