@@ -13,7 +13,7 @@ const BATCHES: [u32; 2] = [200, 4096];
 fn steps(criterion: &mut Criterion) {
     let simd = Simd::detect();
     for preset in [Preset::MnistDirect, Preset::MnistCppn] {
-        let state = State::new(preset, simd).expect("a preset runs");
+        let state = State::new(preset).expect("a preset runs");
         for batch in BATCHES {
             let mut stage = Stage::new(&state, batch, simd).expect("a preset runs");
             for step in stage.steps() {

@@ -91,12 +91,12 @@ const SMALL: u64 = 16 << 10;
 fn direct_run_takes_what_was_planned_to_the_byte_a_candidate() {
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let config = Config::preset(Preset::MnistDirect, Flavour::Faithful);
-    let [(few, planned), (many, _)] = [1000, 5000].map(|batch| kept_and_planned(&job(&config, batch), 2));
+    let [(few, planned), (many, _)] = [1000, 9000].map(|batch| kept_and_planned(&job(&config, batch), 2));
     // The list of what each thread takes is not kept.
     let kept = planned.parts.iter().filter(|part| part.purpose != "shares of the threads");
-    let (want, got) = (4000 * kept.map(|part| part.per_candidate).sum::<u64>(), many - few);
-    assert!(got.abs_diff(want) < SMALL, "planned {want} bytes for 4000 candidates, taken {got}");
-    assert!(few <= planned.total(1000) && many <= planned.total(5000));
+    let (want, got) = (8000 * kept.map(|part| part.per_candidate).sum::<u64>(), many - few);
+    assert!(got.abs_diff(want) < SMALL, "planned {want} bytes for 8000 candidates, taken {got}");
+    assert!(few <= planned.total(1000) && many <= planned.total(9000));
 }
 
 #[test]

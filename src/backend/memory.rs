@@ -123,7 +123,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(memory.largest_chunk(u64::MAX), Some(u32::MAX & !1));
+        assert_eq!(memory.largest_chunk(u64::MAX), Some(u32::MAX - 1));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Args {
     batches: Vec<u32>,
 
     /// How long each line is timed
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds, allow_negative_numbers = true)]
     seconds: f64,
 
     /// Print JSON: machine, commit, flags, the limits measured, and an object a line
@@ -75,7 +75,7 @@ struct CompareArgs {
     after: PathBuf,
 
     /// Exit with code 1 if the second has less than this part of the first's rate in any line, such as 0.95
-    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    #[arg(long, value_name = "RATIO", value_parser = ratio, allow_negative_numbers = true)]
     fail_below: Option<f64>,
 }
 

@@ -215,8 +215,9 @@ impl Evolution {
         if self.runs.iter().all(Run::is_finished) {
             return Ok(());
         }
-        if let Some(series) = &self.series {
-            series.unfinish()?;
+        if let Some(series) = &mut self.series {
+            let Shared { weights, mean, .. } = &self.shared;
+            series.go_on(self.runs[0].config(), weights.as_deref(), mean.as_deref())?;
         }
         for run in &mut self.runs {
             run.begin(&self.shared)?;

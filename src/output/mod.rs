@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod contact_sheet;
 pub mod convergence;
 mod font;
+mod locked_folder;
 pub mod manifest;
 pub mod metrics;
 pub mod pictures;

@@ -1,6 +1,6 @@
 //! The folder of a series: runs that differ in nothing but their seeds, each in a folder of its own, and their summary.
 
-use super::run_folder::{clear_partial, entries, is_partial};
+use super::locked_folder::LockedFolder;
 use super::{Manifest, Stop, atomic, hex64};
 use crate::archive::{ARITHMETIC_VERSION, Statistics};
 use crate::error::{Error, Result};
@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 const RECORD: &str = "series.json";
 const SUMMARY: &str = "summary.json";
 
-/// A series on the disk. Its runs are locked one by one, as [`RunFolder`](super::RunFolder)s.
+/// A series on the disk, locked for this process as long as this value lives; so is each of its runs for itself, as a
+/// [`RunFolder`](super::RunFolder).
 #[derive(Debug)]
 pub struct Series {
-    path: PathBuf,
+    folder: LockedFolder,
     record: Record,
 }
 
@@ -49,21 +50,10 @@ impl Series {
     /// Makes the folder `path`, and those above it; an empty folder will do.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is anything else, [`Error::Io`] if it cannot be made.
+    /// [`Error::Refused`] if there is anything else, or another process is at it; [`Error::Io`] if it cannot be made.
     pub fn create(path: &Path, record: Record) -> Result<Series> {
-        if path.exists() && !path.is_dir() {
-            return Err(Error::Refused(format!("{}: is no folder; choose another with --out", path.display())));
-        }
-        fs::create_dir_all(path).map_err(Error::io("create", path))?;
-        if entries(path)?.iter().any(|name| !is_partial(name)) {
-            let shown = path.display();
-            let remedy =
-                if is_series(path) { format!(", or continue those runs with --resume {shown}") } else { String::new() };
-            return Err(Error::Refused(format!(
-                "{shown}: is not empty, and nothing is ever overwritten; choose another --out{remedy}"
-            )));
-        }
-        Series::begin(path, record)
+        let remedy = || is_series(path).then_some("continue those runs");
+        Series::begin(LockedFolder::create(path, |_| false, remedy)?, record)
     }
 
     /// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name.
@@ -71,14 +61,16 @@ impl Series {
     /// # Errors
     /// [`Error::Io`] if it cannot be made.
     pub fn create_numbered(path: &Path, record: Record) -> Result<Series> {
-        Series::begin(&super::run_folder::new_folder(path)?, record)
+        Series::begin(LockedFolder::create_numbered(path)?, record)
     }
 
     /// Opens a series to go on with it.
     ///
     /// # Errors
-    /// [`Error::Io`] if its record cannot be read, [`Error::File`] if it is none.
+    /// [`Error::Refused`] if another process is at it; [`Error::Io`] if its record cannot be read, [`Error::File`] if it is
+    /// none.
     pub fn open(path: &Path) -> Result<Series> {
+        let folder = LockedFolder::lock(path)?;
         let file = path.join(RECORD);
         let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
         let record: Record = serde_json::from_str(&text)
@@ -94,17 +86,20 @@ impl Series {
         if record.seeds.is_empty() || !record.seeds.is_sorted_by(|a, b| a < b) {
             return Err(Error::file(&file, "the seeds are not ascending, or there is none"));
         }
-        clear_partial(path)?;
-        Ok(Series { path: path.to_path_buf(), record })
+        Ok(Series { folder, record })
     }
 
-    /// [`Series::open`] where there is one, which must be of the same seeds; else [`Series::create`].
+    /// [`Series::open`] where there is one, which must be of the same seeds; else [`Series::create`]: also where one is begun
+    /// meanwhile.
     ///
     /// # Errors
     /// As theirs; [`Error::Refused`] for other seeds.
     pub fn open_or_create(path: &Path, record: Record) -> Result<Series> {
         if !is_series(path) {
-            return Series::create(path, record);
+            match Series::create(path, record.clone()) {
+                Err(_) if is_series(path) => {}
+                created => return created,
+            }
         }
         let series = Series::open(path)?;
         if series.record.seeds != record.seeds {
@@ -119,15 +114,20 @@ impl Series {
         Ok(series)
     }
 
-    fn begin(path: &Path, record: Record) -> Result<Series> {
-        let text = serde_json::to_string_pretty(&record).expect("a record has a JSON form") + "\n";
-        atomic::write(&path.join(RECORD), |file| file.write_all(text.as_bytes()))?;
-        Ok(Series { path: path.to_path_buf(), record })
+    fn begin(folder: LockedFolder, record: Record) -> Result<Series> {
+        let series = Series { folder, record };
+        series.write_record()?;
+        Ok(series)
+    }
+
+    fn write_record(&self) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.record).expect("a record has a JSON form") + "\n";
+        atomic::write(&self.folder.own(RECORD)?, |file| file.write_all(text.as_bytes()))
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.folder.path()
     }
 
     /// What it is.
@@ -137,15 +137,20 @@ impl Series {
 
     /// The folder of the run with `seed`.
     pub fn run(&self, seed: u64) -> PathBuf {
-        self.path.join(run_name(seed))
+        self.path().join(run_name(seed))
     }
 
-    /// Takes `summary.json` away, since a run goes on.
+    /// Takes `summary.json` away, since runs go on, with these weights and to the stop rules of `configuration`: those that a
+    /// later `--resume` is to find.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn unfinish(&self) -> Result<()> {
-        atomic::remove(&self.path.join(SUMMARY))
+    /// [`Error::Io`]; [`Error::Refused`] if the folder was removed or replaced, here and below.
+    pub fn go_on(&mut self, configuration: &Config, weights: Option<&Path>, mean: Option<&Path>) -> Result<()> {
+        atomic::remove(&self.folder.own(SUMMARY)?)?;
+        let before = self.record.clone();
+        self.record.configuration = configuration.clone();
+        (self.record.weights, self.record.mean) = (weights.map(Path::to_path_buf), mean.map(Path::to_path_buf));
+        if self.record == before { Ok(()) } else { self.write_record() }
     }
 
     /// Writes `summary.json`: where it is, all runs are finished.
@@ -153,7 +158,7 @@ impl Series {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(&self, summary: &Summary) -> Result<()> {
-        atomic::write(&self.path.join(SUMMARY), |file| file.write_all(summary.to_json().as_bytes()))
+        atomic::write(&self.folder.own(SUMMARY)?, |file| file.write_all(summary.to_json().as_bytes()))
     }
 }
 

@@ -1,16 +1,15 @@
 //! Run folders that go away or change hands during the run, and a second process.
 
 use crate::{
-    SMALL, ended, endless, evolve, fails, failure, hash_in, hash_of, pareidolia, resume, run, saved_generation, start,
-    start_endless, wait_until,
+    Job, Left, Process, SERIES, SMALL, ended, endless, evolve, fails, failure, hash_in, hash_of, pareidolia, resume,
+    run, saved_generation, start, start_endless, wait_until,
 };
 use std::fs;
 use std::path::Path;
-use std::process::Child;
 
 /// The one line of `child`, which must fail by itself now that something was done to its folder.
 #[track_caller]
-fn gives_up(child: Child, what: &[&str]) {
+fn gives_up(child: Process, what: &[&str]) {
     let ended = ended(child);
     let line = failure(&ended);
     assert!(what.iter().all(|what| line.contains(what)), "{line:?} lacks one of {what:?}");
@@ -124,32 +123,68 @@ fn second_process_is_refused_and_the_first_goes_on() {
     goes_on(&folder);
 }
 
+/// Starts four processes on a folder at once; returns the one that got it, once the others have ended.
+#[track_caller]
+fn contest(job: Job, folder: &Path) -> Process {
+    let mut endless = evolve(job, folder);
+    endless.args(["--generations", "100000000"]);
+    let mut children: Vec<Process> = (0..4).map(|_| start(&mut endless)).collect();
+    wait_until("all but one to be refused", || children.iter().filter(|child| is_running(child)).count() == 1);
+    let at_work = children.iter().position(is_running).unwrap();
+    let winner = children.swap_remove(at_work);
+    for child in children {
+        gives_up(child, &["another process is at this run"]);
+    }
+    winner
+}
+
 #[test]
 fn of_processes_started_at_once_one_gets_the_folder() {
     let scratch = tempfile::tempdir().unwrap();
     for round in 0..5 {
         let folder = scratch.path().join(round.to_string());
-        let children: Vec<Child> = (0..4).map(|_| start(&mut endless(&folder))).collect();
+        let mut winner = contest(SMALL, &folder);
         wait_until("the first checkpoint", || folder.join("checkpoint").exists());
-        let mut children = children;
-        wait_until("all but one to be refused", || {
-            // Refused ones have ended; `ps` would tell the same of their states.
-            children.iter().filter(|child| is_running(child)).count() == 1
-        });
-        let at_work = children.iter().position(is_running).unwrap();
-        let mut winner = children.swap_remove(at_work);
-        for child in children {
-            gives_up(child, &["another process is at this run"]);
-        }
         assert!(winner.try_wait().unwrap().is_none());
-        winner.kill().unwrap();
-        winner.wait().unwrap();
+        drop(winner);
         goes_on(&folder);
     }
 }
 
+#[test]
+fn of_processes_started_at_once_one_gets_the_series() {
+    const SMALL_SERIES: Job =
+        &["mnist-cppn", "--runs", "2", "--batch", "20", "--no-pictures", "--set", "checkpoint_every=3"];
+    let scratch = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let folder = scratch.path().join(round.to_string());
+        let mut winner = contest(SMALL_SERIES, &folder);
+        let last = folder.join("seed2");
+        wait_until("the first checkpoints", || last.join("checkpoint").exists());
+        for command in [resume(&folder, &[]), evolve(SMALL_SERIES, &folder), resume(&last, &[])] {
+            fails(command, &[folder.to_str().unwrap(), "another process is at this run"]);
+        }
+        assert!(winner.try_wait().unwrap().is_none());
+    }
+}
+
+#[test]
+fn series_killed_in_its_extension_goes_on_to_the_new_end() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (folder, whole) = (scratch.path().join("run"), scratch.path().join("whole"));
+    run(evolve(SERIES, &folder), 0);
+    let child = start(&mut resume(&folder, &["--generations", "300", "--no-pictures"]));
+    wait_until("a later checkpoint", || saved_generation(&folder.join("seed1")) > 9);
+    drop(child);
+    run(resume(&folder, &["--no-pictures"]), 0);
+    let mut want = evolve(&[&SERIES[..5], &SERIES[7..]].concat(), &whole);
+    want.args(["--generations", "300"]);
+    run(want, 0);
+    Left::of(&whole).assert_same(&Left::of(&folder), "the series");
+}
+
 /// Whether `child`, which has not been waited for, has not ended.
-fn is_running(child: &Child) -> bool {
+fn is_running(child: &Process) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
     let state = stat.rsplit(") ").next().unwrap(); // after the name, which may hold anything
     !state.starts_with('Z')

@@ -1,34 +1,26 @@
 //! SIGKILL at random moments of a run's whole life, from the start of the process to its last file.
 
-use crate::{CPPN, Job, Left, ended, evolve, is_exhaustive, resume, undisturbed};
+use crate::{CPPN, Job, Left, Process, SERIES, ended, evolve, is_exhaustive, resume, undisturbed};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// So tight that operators are skipped, and counted.
+const TIGHT: Job =
+    &["mnist-cppn", "--batch", "60", "--generations", "20", "--set", "log_every=3", "--set", "cppn.max_edges=6"];
+
 /// Both encodings; checkpoints and log lines of every generation and of some; with pictures, so that the end is long,
-/// and without.
-const JOBS: [Job; 4] = [
+/// and without; a series.
+const JOBS: [Job; 5] = [
     CPPN,
     &["mnist-direct", "--batch", "40", "--generations", "15", "--set", "checkpoint_every=1"],
-    // So tight that operators are skipped, and counted.
-    &[
-        "mnist-cppn",
-        "--batch",
-        "60",
-        "--generations",
-        "20",
-        "--set",
-        "checkpoint_every=2",
-        "--set",
-        "log_every=3",
-        "--set",
-        "cppn.max_edges=6",
-    ],
+    TIGHT,
     &["mnist-direct", "--batch", "60", "--generations", "30", "--set", "checkpoint_every=4", "--no-pictures"],
+    SERIES,
 ];
 
 /// The first kills of so many runs fall evenly over the duration of a run, each at random within its part of it.
@@ -47,7 +39,7 @@ const STAGES: [Stage; 4] = [Stage::NoCheckpoint, Stage::Evolving, Stage::Finishi
 
 impl Stage {
     fn of(folder: &Path) -> Stage {
-        let has = |name| folder.join(name).exists();
+        let has = |name| run_in(folder).join(name).exists();
         match (has("checkpoint"), has("archive.safetensors"), has("run.json")) {
             (false, ..) => Stage::NoCheckpoint,
             (true, false, _) => Stage::Evolving,
@@ -57,14 +49,19 @@ impl Stage {
     }
 }
 
+/// The run in `folder`; of a series, the first.
+fn run_in(folder: &Path) -> PathBuf {
+    if folder.join("series.json").exists() { folder.join("seed1") } else { folder.to_path_buf() }
+}
+
 fn has_unfinished_files(folder: &Path) -> bool {
-    let names = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+    let names = fs::read_dir(run_in(folder)).into_iter().flatten().map(|entry| entry.unwrap().file_name());
     names.into_iter().any(|name| name.to_string_lossy().starts_with(".partial-"))
 }
 
 /// A launch of `job` in `folder`, in one of the ways of going on, at one of the speeds.
 fn launch(job: Job, folder: &Path, rng: &mut StdRng) -> Command {
-    let mut command = if folder.join("checkpoint").exists() && rng.random_bool(0.5) {
+    let mut command = if run_in(folder).join("checkpoint").exists() && rng.random_bool(0.5) {
         resume(folder, if job.contains(&"--no-pictures") { &["--no-pictures"] } else { &[] })
     } else {
         let mut command = evolve(job, folder);
@@ -80,7 +77,7 @@ fn launch(job: Job, folder: &Path, rng: &mut StdRng) -> Command {
 #[track_caller]
 fn killed(mut command: Command, after: Option<Duration>) -> bool {
     let begun = Instant::now();
-    let mut child = command.spawn().unwrap();
+    let mut child = Process(command.spawn().unwrap());
     if let Some(after) = after {
         std::thread::sleep(after.saturating_sub(begun.elapsed()));
         child.kill().unwrap();

@@ -19,17 +19,32 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What no launch here takes, even on a busy machine: one that does hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A run of some hundredths of a second: its call, but for where it goes.
 type Job<'a> = &'a [&'a str];
 
 const CPPN: Job = &["mnist-cppn", "--batch", "40", "--generations", "24", "--set", "checkpoint_every=3"];
+
+/// Runs that share chunks and threads, one after the other through their end.
+const SERIES: Job = &[
+    "mnist-cppn",
+    "--runs",
+    "3",
+    "--batch",
+    "20",
+    "--generations",
+    "9",
+    "--set",
+    "checkpoint_every=2",
+    "--no-pictures",
+];
 
 /// Without a number of generations, which [`until`] gives.
 const SMALL: Job = &["mnist-cppn", "--batch", "40", "--no-pictures", "--set", "checkpoint_every=3"];
@@ -72,6 +87,29 @@ fn resume(folder: &Path, more: &[&str]) -> Command {
     command
 }
 
+/// A process that ends with the test, should that fail first.
+struct Process(Child);
+
+impl Deref for Process {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may have ended
+        let _ = self.0.wait();
+    }
+}
+
 /// How a process ended, and what it said.
 struct Ended {
     status: ExitStatus,
@@ -81,7 +119,7 @@ struct Ended {
 
 /// Waits for `child`; fails if it hangs.
 #[track_caller]
-fn ended(mut child: Child) -> Ended {
+fn ended(mut child: Process) -> Ended {
     let reader = |pipe: Option<Box<dyn Read + Send>>| {
         std::thread::spawn(move || {
             let mut text = String::new();
@@ -97,7 +135,7 @@ fn ended(mut child: Child) -> Ended {
             break status;
         }
         if begun.elapsed() > PATIENCE {
-            child.kill().unwrap();
+            drop(child);
             panic!("hangs: {}", stderr.join().unwrap());
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -106,8 +144,8 @@ fn ended(mut child: Child) -> Ended {
 }
 
 /// Starts `command`, whose output is heard unless it goes elsewhere already.
-fn start(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+fn start(command: &mut Command) -> Process {
+    Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
 /// Runs `command`, which must end with `code`.
@@ -148,11 +186,23 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 
 /// Starts [`SMALL`] without an end in `folder` and waits until it has written a checkpoint.
 #[track_caller]
-fn start_endless(folder: &Path) -> Child {
+fn start_endless(folder: &Path) -> Process {
     let child = start(&mut endless(folder));
     wait_until("the first checkpoint", || folder.join("checkpoint").exists());
     child
 }
+
+/// Keys of what no two runs share.
+const OF_THE_MACHINE: [&str; 8] = [
+    "start",
+    "end",
+    "seconds",
+    "genomes_per_second",
+    "threads",
+    "device_reason",
+    "planned_memory_bytes",
+    "peak_memory_bytes",
+];
 
 /// All that a run has left, by file; times and rates, which no two runs share, are taken out.
 #[derive(PartialEq)]
@@ -191,14 +241,19 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
             value.to_string()
         };
         let read = || fs::read_to_string(&path).unwrap();
-        let content = match name.to_str().unwrap() {
+        // Of a series, each run's.
+        let content = match name.file_name().unwrap().to_str().unwrap() {
             "checkpoint" => {
                 let mut checkpoint = Checkpoint::read(&path).unwrap();
                 (checkpoint.started, checkpoint.elapsed) = (SystemTime::UNIX_EPOCH, 0.0);
                 format!("{checkpoint:?}").into_bytes()
             }
-            "run.json" => {
-                without(&read(), &["start", "end", "seconds", "genomes_per_second", "threads", "device_reason"]).into()
+            "run.json" => without(&read(), &OF_THE_MACHINE).into(),
+            "summary.json" => {
+                let mut summary: Value = serde_json::from_str(&read()).unwrap();
+                let runs = summary["runs"].as_array_mut().unwrap();
+                runs.iter_mut().for_each(|run| drop(run.as_object_mut().unwrap().remove("seconds")));
+                without(&summary.to_string(), &OF_THE_MACHINE).into()
             }
             "metrics.jsonl" => {
                 let lines: Vec<String> =

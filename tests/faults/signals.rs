@@ -1,15 +1,15 @@
 //! Signals that ask a run to stop, at every stage of it, and streams that nobody reads.
 
 use crate::{
-    CPPN, Job, Left, ended, endless, evolve, failure, hash_in, hash_of, resume, run, saved_generation, start,
+    CPPN, Job, Left, Process, ended, endless, evolve, failure, hash_in, hash_of, resume, run, saved_generation, start,
     start_endless, undisturbed, until, wait_until,
 };
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-fn signal(child: &Child, signal: i32) {
+fn signal(child: &Process, signal: i32) {
     // SAFETY: it is our child and has not been waited for, so that the number is still its.
     assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, signal) }, 0);
 }
@@ -143,18 +143,18 @@ fn streams_that_are_closed_full_or_unread_do_not_stop_a_run() {
             let case = format!("{name} {told}");
             let mut job = evolve(CPPN, &folder(&case));
             let child = job.arg(told).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr()).spawn().unwrap();
-            assert_eq!(ended(child).status.code(), Some(0), "{case}");
+            assert_eq!(ended(Process(child)).status.code(), Some(0), "{case}");
             want.assert_same(&Left::of(&folder(&case)), &case);
         }
     }
     let mut job = evolve(CPPN, &folder("unread stdout"));
     let child = job.stdin(Stdio::null()).stdout(unread()).stderr(Stdio::piped()).spawn().unwrap();
-    assert_eq!(ended(child).status.code(), Some(0), "as of `| head`");
+    assert_eq!(ended(Process(child)).status.code(), Some(0), "as of `| head`");
     want.assert_same(&Left::of(&folder("unread stdout")), "unread stdout");
 
     // A summary that cannot be written is a failure, but the run is finished.
     let mut job = evolve(CPPN, &folder("full stdout"));
     let child = job.stdin(Stdio::null()).stdout(full()).stderr(Stdio::piped()).spawn().unwrap();
-    assert!(failure(&ended(child)).starts_with("standard output: cannot write: No space left"));
+    assert!(failure(&ended(Process(child))).starts_with("standard output: cannot write: No space left"));
     want.assert_same(&Left::of(&folder("full stdout")), "full stdout");
 }

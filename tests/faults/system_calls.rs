@@ -3,7 +3,7 @@
 //! strace puts them there. Where it is not installed or may not trace, these tests are left out.
 
 use crate::left_out::left_out;
-use crate::{Job, Left, ended, evolve, run, start, undisturbed};
+use crate::{Ended, Job, Left, ended, evolve, run, start, undisturbed};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -23,6 +23,22 @@ const JOB: Job = &[
     "checkpoint_every=1",
     "--threads",
     "1",
+];
+
+/// Runs that share a thread, each with its end.
+const SERIES: Job = &[
+    "mnist-cppn",
+    "--runs",
+    "2",
+    "--classes",
+    "2,7",
+    "--batch",
+    "10",
+    "--generations",
+    "1",
+    "--threads",
+    "1",
+    "--no-pictures",
 ];
 
 /// All that changes files and folders, and syncs them.
@@ -47,10 +63,10 @@ fn has_strace() -> bool {
     works
 }
 
-/// The calls of [`CALLS`] of a whole run in `folder`, in order, with the files that numbers of open files mean.
-fn calls_of_a_run(folder: &Path, log: &Path) -> Vec<String> {
+/// The calls of [`CALLS`] of a whole run of `job` in `folder`, in order, with the files that numbers of open files mean.
+fn calls_of_a_run(job: Job, folder: &Path, log: &Path) -> Vec<String> {
     let trace = format!("trace={CALLS}");
-    run(traced(&["-y", "-s", "4096", "-e", &trace, "-o", log.to_str().unwrap()], evolve(JOB, folder)), 0);
+    run(traced(&["-y", "-s", "4096", "-e", &trace, "-o", log.to_str().unwrap()], evolve(job, folder)), 0);
     let log = fs::read_to_string(log).unwrap();
     let calls = log.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim_start().to_owned());
     calls.filter(|call| !call.starts_with(['-', '+'])).collect()
@@ -64,7 +80,7 @@ fn files_are_on_the_disk_before_they_have_their_names() {
     let scratch = tempfile::tempdir().unwrap();
     let scratch_path = scratch.path().canonicalize().unwrap();
     let folder = scratch_path.join("run");
-    let calls = calls_of_a_run(&folder, &scratch_path.join("log"));
+    let calls = calls_of_a_run(JOB, &folder, &scratch_path.join("log"));
     let in_folder = |path: &str| Path::new(path).starts_with(&folder);
     let mut synced_since_write: BTreeMap<String, bool> = BTreeMap::new();
     let mut renamed = Vec::new();
@@ -125,15 +141,15 @@ fn places(calls: &[String]) -> Vec<(String, usize)> {
         .collect()
 }
 
-/// Lets `inject` befall a run at each of its calls; `allowed` judges how
+/// Lets `inject` befall a run of `job` at each of its calls; `allowed` judges how
 /// the run ends. It must then go on to the same files.
-fn at_each_call(inject: &str, allowed: impl Fn(&crate::Ended) -> bool) {
+fn at_each_call(job: Job, inject: &str, allowed: impl Fn(&Ended) -> bool) {
     if !has_strace() {
         return;
     }
-    let (want, _) = undisturbed(JOB);
+    let (want, _) = undisturbed(job);
     let scratch = tempfile::tempdir().unwrap();
-    let calls = calls_of_a_run(&scratch.path().join("traced"), &scratch.path().join("log"));
+    let calls = calls_of_a_run(job, &scratch.path().join("traced"), &scratch.path().join("log"));
     let places = places(&calls);
     let mut befallen = 0;
     for (name, place) in &places {
@@ -142,11 +158,11 @@ fn at_each_call(inject: &str, allowed: impl Fn(&crate::Ended) -> bool) {
         let injection = format!("inject={name}:{inject}:when={place}");
         let trace = format!("trace={name}");
         let options = ["-e", &trace, "-e", &injection, "-o", "/dev/null"];
-        let ended = ended(start(&mut traced(&options, evolve(JOB, &folder))));
+        let ended = ended(start(&mut traced(&options, evolve(job, &folder))));
         assert!(allowed(&ended), "{case}: {}\n{}", ended.status, ended.stderr);
         befallen += u32::from(!ended.status.success());
         if !ended.status.success() {
-            run(evolve(JOB, &folder), 0);
+            run(evolve(job, &folder), 0);
         }
         want.assert_same(&Left::of(&folder), &case);
         fs::remove_dir_all(&folder).unwrap();
@@ -155,21 +171,41 @@ fn at_each_call(inject: &str, allowed: impl Fn(&crate::Ended) -> bool) {
     assert!(befallen > 0);
 }
 
+const KILL: &str = "signal=KILL";
+
+fn killed_or_done(ended: &Ended) -> bool {
+    ended.status.success() || ended.status.signal() == Some(libc::SIGKILL)
+}
+
 #[test]
 fn killed_at_each_system_call_a_run_goes_on_to_the_same_files() {
-    at_each_call("signal=KILL", |ended| ended.status.success() || ended.status.signal() == Some(libc::SIGKILL));
+    at_each_call(JOB, KILL, killed_or_done);
+}
+
+#[test]
+fn killed_at_each_system_call_a_series_goes_on_to_the_same_files() {
+    at_each_call(SERIES, KILL, killed_or_done);
+}
+
+const FAIL: &str = "error=EIO";
+
+fn told_or_done(ended: &Ended) -> bool {
+    let told = ended.stderr.lines().filter(|line| line.starts_with("error: ")).count() == 1;
+    let silent = ended.stderr.is_empty(); // the call that failed was the one that would have said so
+    match ended.status.code() {
+        Some(0) => true,
+        Some(1) => told || silent,
+        // Before its own first line the system's loader ends a program, with a code of its own.
+        _ => ended.stderr.contains("error while loading shared libraries"),
+    }
 }
 
 #[test]
 fn failing_at_each_system_call_a_run_says_so_and_goes_on_to_the_same_files() {
-    at_each_call("error=EIO", |ended| {
-        // Before its own first line a program may be ended by the system's loader, which has a code of its own.
-        let told = ended.stderr.lines().filter(|line| line.starts_with("error: ")).count() == 1;
-        let silent = ended.stderr.is_empty(); // the call that failed was the one that would have said so
-        match ended.status.code() {
-            Some(0) => true,
-            Some(1) => told || silent,
-            _ => ended.stderr.contains("error while loading shared libraries"),
-        }
-    });
+    at_each_call(JOB, FAIL, told_or_done);
+}
+
+#[test]
+fn failing_at_each_system_call_a_series_says_so_and_goes_on_to_the_same_files() {
+    at_each_call(SERIES, FAIL, told_or_done);
 }

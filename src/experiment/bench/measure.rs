@@ -58,7 +58,7 @@ impl Plan {
             repeats *= (sample / time.max(1e-9)).ceil().clamp(2.0, 16.0) as u32;
         };
         let repeats = (sample / call).ceil().clamp(1.0, f64::from(1 << 24)) as u32;
-        let samples = (seconds / (call * f64::from(repeats))) as usize;
+        let samples = (seconds / (call * f64::from(repeats))).round() as usize;
         Ok(Plan { repeats, samples: samples.clamp(FEWEST, MOST) })
     }
 }

@@ -215,7 +215,7 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
         if !Step::ALL.iter().any(|step| wanted(step) && *step != Step::Render20) {
             continue;
         }
-        let state = State::new(preset, simd)?;
+        let state = State::new(preset)?;
         let batches: &[u32] =
             if Step::ALL.iter().any(|step| wanted(step) && step.is_of_stage()) { &request.batches } else { &[] };
         for &batch in batches {
@@ -254,7 +254,7 @@ fn processes(request: &Request, state: &State) -> Result<Vec<Line>> {
         return Ok(Vec::new());
     }
     let generations = |step| if step == Step::Run { process::GENERATIONS } else { 0 };
-    let (first, last) = state.hashes(request.simd, generations(if run { Step::Run } else { Step::Start }))?;
+    let (first, last) = state.hashes(generations(if run { Step::Run } else { Step::Start }))?;
     let mut lines = Vec::new();
     for (step, hash) in [(Step::Run, last), (Step::Start, first)] {
         if !request.steps.contains(&step) {

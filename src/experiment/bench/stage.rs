@@ -38,11 +38,12 @@ pub struct State {
 }
 
 impl State {
-    /// Runs `preset`, as its paper's flavour and with seed 1, on the current pool.
+    /// Runs `preset`, as its paper's flavour and with seed 1, on the current pool, by the widest vectors that there are: no
+    /// result depends on them.
     ///
     /// # Errors
     /// Those of the backend.
-    pub fn new(preset: Preset, simd: Simd) -> Result<State> {
+    pub fn new(preset: Preset) -> Result<State> {
         let config = Config::preset(preset, Flavour::Faithful);
         let network = Arc::new(Network::embedded_lenet(None)?);
         let job = Job {
@@ -53,7 +54,7 @@ impl State {
             classes: (0..network.classes.len() as u32).collect(),
             network,
         };
-        let mut backend = CpuBackend::new(job.clone(), Options { simd, chunk: OTHER_CHUNK })?;
+        let mut backend = CpuBackend::new(job.clone(), Options { simd: Simd::detect(), chunk: OTHER_CHUNK })?;
         for _ in 0..=GENERATIONS {
             backend.generation()?;
         }
@@ -71,12 +72,12 @@ impl State {
         &self.job.network
     }
 
-    /// The archive's hash after generation 0, and after `generation`, not below [`GENERATIONS`], of this run.
+    /// The archive's hash after generation 0 of this run, and after `generation` or [`GENERATIONS`], whichever is later.
     ///
     /// # Errors
     /// Those of the backend.
-    pub fn hashes(&self, simd: Simd, generation: u32) -> Result<(u64, u64)> {
-        let options = Options { simd, chunk: OTHER_CHUNK };
+    pub fn hashes(&self, generation: u32) -> Result<(u64, u64)> {
+        let options = Options { simd: Simd::detect(), chunk: OTHER_CHUNK };
         let mut backend = CpuBackend::new(self.job.clone(), options)?;
         backend.generation()?;
         let first = backend.counters()?[0].archive_hash;
@@ -429,7 +430,7 @@ mod tests {
 
     /// A stage of `preset`, and one whose run went on for a generation.
     fn stages(preset: Preset) -> (Stage, State) {
-        let state = State::new(preset, Simd::detect()).unwrap();
+        let state = State::new(preset).unwrap();
         let stage = Stage::new(&state, 40, Simd::detect()).unwrap();
         let mut job = state.job.clone();
         job.seeds[0] += 1;
@@ -450,7 +451,7 @@ mod tests {
             let refused = stage.check(Step::Vary).unwrap_err().to_string();
             assert!(refused.contains("vary") && refused.contains("batch 40"), "{refused}");
             stage.state = mine;
-            // Images of two candidates exchanged with others: the pictures are no longer those of the genomes.
+            // The genomes of another generation: the pictures are no longer theirs.
             let mut later = stage.state.archive.clone();
             later.generation += 1;
             stage.backend.restore(0, later, 0).unwrap();
