@@ -368,10 +368,10 @@ prop_compose! {
     }
 }
 
-fn backend(config: &Config, network: &Arc<Network>, options: Options) -> CpuBackend {
+fn backend(config: &Config, seeds: &[u64], network: &Arc<Network>, options: Options) -> CpuBackend {
     let all = || (0..network.classes.len() as u32).collect();
     let job = Job {
-        seeds: vec![config.seed],
+        seeds: seeds.to_vec(),
         batch: config.batch,
         canvas: config.canvas(),
         encoding: config.encoding(),
@@ -381,12 +381,12 @@ fn backend(config: &Config, network: &Arc<Network>, options: Options) -> CpuBack
     CpuBackend::new(job, options).unwrap()
 }
 
-/// Makes `generations`, each of which must keep the archive's rule.
-fn evolve(backend: &mut CpuBackend, config: &Config, generations: Range<u32>) {
+/// Makes `generations`, each of which must keep the archive's rule in run `run`.
+fn evolve(backend: &mut CpuBackend, run: usize, config: &Config, generations: Range<u32>) {
     for generation in generations {
-        let before = backend.archive(0).unwrap();
+        let before = backend.archive(run).unwrap();
         backend.generation().unwrap();
-        let (after, counters) = (backend.archive(0).unwrap(), backend.counters().unwrap().remove(0));
+        let (after, counters) = (backend.archive(run).unwrap(), backend.counters().unwrap().remove(run));
         assert_eq!(
             (after.generation, counters.generation, counters.archive_hash),
             (generation, generation, after.hash())
@@ -412,17 +412,20 @@ proptest! {
     #![proptest_config(cases(0.25))]
 
     #[test]
-    fn resumed_at_any_generation_a_run_ends_in_the_same_archive(
+    fn resumed_at_any_generation_a_run_ends_as_it_does_beside_others(
         (config, n_classes) in run(), network_seed: u64, n_generations in 1..12_u32, cut: Index,
+        mut seeds in prop::collection::vec(any::<u64>(), 0..3), run: Index,
         first in options(), second in options(), whole in options()
     ) {
         let network = Arc::new(small_network(network_seed, n_classes));
         let cut = cut.index(n_generations as usize) as u32;
-        let mut straight = backend(&config, &network, whole);
-        evolve(&mut straight, &config, 0..n_generations + 1);
+        let run = run.index(seeds.len() + 1);
+        seeds.insert(run, config.seed);
+        let mut straight = backend(&config, &seeds, &network, whole);
+        evolve(&mut straight, run, &config, 0..n_generations + 1);
 
-        let mut before = backend(&config, &network, first);
-        evolve(&mut before, &config, 0..cut + 1);
+        let mut before = backend(&config, &[config.seed], &network, first);
+        evolve(&mut before, 0, &config, 0..cut + 1);
         let counters = before.counters().unwrap().remove(0);
         let saved = Checkpoint {
             config: config.clone(),
@@ -443,11 +446,11 @@ proptest! {
         prop_assert_eq!(&read, &saved);
         prop_assert_eq!(&Checkpoint::from_bytes(&std::fs::read(&path).unwrap()).unwrap(), &saved);
 
-        let mut after = backend(&read.config, &network, second);
+        let mut after = backend(&read.config, &[config.seed], &network, second);
         after.restore(0, read.archive, read.skipped).unwrap();
-        evolve(&mut after, &read.config, cut + 1..n_generations + 1);
-        prop_assert_eq!(after.counters().unwrap(), straight.counters().unwrap());
-        prop_assert_eq!(after.archive(0).unwrap(), straight.archive(0).unwrap());
+        evolve(&mut after, 0, &read.config, cut + 1..n_generations + 1);
+        prop_assert_eq!(&after.counters().unwrap()[0], &straight.counters().unwrap()[run]);
+        prop_assert_eq!(after.archive(0).unwrap(), straight.archive(run).unwrap());
     }
 
     #[test]
