@@ -22,6 +22,7 @@ import time
 
 SAMPLES = 21
 GENERATIONS = BATCH = 200
+RUNS = 3  # of a process, in a round
 
 
 def pin(n):
@@ -197,7 +198,7 @@ def run(arguments):
     for name in LOOPS:
         command = [sys.executable, __file__, "one-run", name, "--threads", str(arguments.threads)]
         seconds = []
-        for _ in range(5):
+        for _ in range(RUNS):
             began = time.perf_counter()
             peer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
             seconds.append(time.perf_counter() - began)

@@ -314,8 +314,8 @@ impl Stage {
         self.backend.niche_argmax(self.chunk.clone())?;
         self.backend.insert()?;
         let got = self.backend.archive(0)?;
-        let niches = want.iter().zip(got.fitness()).zip(got.elites.iter().zip(&self.state.archive.elites));
-        let agrees = niches.map(|(((fitness, born), got_fitness), (got, before))| {
+        let mut niches = want.iter().zip(got.fitness()).zip(got.elites.iter().zip(&self.state.archive.elites));
+        let agrees = niches.all(|(((fitness, born), got_fitness), (got, before))| {
             let content = if *born == before.born {
                 before.content_hash
             } else {
@@ -325,7 +325,6 @@ impl Stage {
             };
             fitness.to_bits() == got_fitness.to_bits() && *born == got.born && content == got.content_hash
         });
-        let agrees = agrees.fold(true, |all, agrees| all && agrees);
         self.restore()?;
         Ok(agrees)
     }
