@@ -165,8 +165,8 @@ impl Block<'_> {
         let (lanes, step) = (self.input_lanes, self.stride * self.input_lanes);
 
         let mut sums = [[L::splat(0.0); C]; V];
-        for vector in 0..V {
-            sums[vector] = [L::load(&self.layer.bias[(self.first + vector) * L::N..]); C];
+        for (vector, sums) in (self.first..).zip(&mut sums) {
+            *sums = [L::load(&self.layer.bias[vector * L::N..]); C];
         }
         if n_taps > 0 {
             let left = column * self.stride + column_first - geometry.padding;
@@ -179,9 +179,8 @@ impl Block<'_> {
                     let values = &self.input[base + (top * width + left) * lanes..][..span];
                     let at = (within * kernel + tap_row) * kernel + column_first;
                     let mut weights = [&self.layer.weights[..0]; V];
-                    for vector in 0..V {
-                        weights[vector] =
-                            &self.layer.weights[((self.first + vector) * k + at) * L::N..][..n_taps * L::N];
+                    for (vector, weights) in (self.first..).zip(&mut weights) {
+                        *weights = &self.layer.weights[(vector * k + at) * L::N..][..n_taps * L::N];
                     }
                     for tap in 0..n_taps {
                         let values = &values[tap * lanes..][..(C - 1) * step + 1];
@@ -200,10 +199,10 @@ impl Block<'_> {
             }
         }
         let (rows, columns) = (geometry.output.height, geometry.output.width);
-        for vector in 0..V {
+        for (vector, sums) in sums.iter().enumerate() {
             let values = &mut self.output[((vector * rows + row) * columns + column) * L::N..][..C * L::N];
-            for at in 0..C {
-                sums[vector][at].store(&mut values[at * L::N..]);
+            for (at, sum) in sums.iter().enumerate() {
+                sum.store(&mut values[at * L::N..]);
             }
         }
         C
