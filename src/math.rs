@@ -64,10 +64,14 @@ fn sin_reduced<L: Lanes>(x: L, r: L, k: L::Bits) -> L {
     L::from_bits(L::bits_xor(y.to_bits(), flip))
 }
 
+/// Lanes that [`sin_far`] takes: four of the widest vectors.
+const FAR: usize = 4 * MAX_LANES;
+
 /// [`sin`] of a vector in which not all lanes are `near`; `r` and `k` hold for those that are.
 #[inline(always)]
 fn sin_far<L: Lanes>(x: L, near: L::Mask, r: L, k: L::Bits) -> L {
-    let (mut xs, mut rs, mut ks) = ([0.0; MAX_LANES], [0.0; MAX_LANES], [0; MAX_LANES]);
+    let (mut xs, mut rs, mut ks) = ([0.0; FAR], [0.0; FAR], [0; FAR]);
+    assert!(L::N <= FAR);
     x.store(&mut xs);
     reduce_far(&xs, &mut rs, &mut ks);
     let r = L::select(near, r, L::load(&rs));
@@ -81,14 +85,14 @@ fn sin_far<L: Lanes>(x: L, near: L::Mask, r: L, k: L::Bits) -> L {
 /// Source: Payne and Hanek, "Radian reduction for trigonometric functions", SIGNUM Newsletter 18, 1983.
 #[cold]
 #[inline(never)]
-fn reduce_far(x: &[f32; MAX_LANES], r: &mut [f32; MAX_LANES], k: &mut [u32; MAX_LANES]) {
+fn reduce_far(x: &[f32; FAR], r: &mut [f32; FAR], k: &mut [u32; FAR]) {
     /// 1/(16 pi), the 224 bits after the point.
     const INVERSE: [u32; 7] =
         [0x0517_cc1b, 0x7272_20a9, 0x4fe1_3abe, 0x8fa9_a6ee, 0x06db_14ac, 0xc9e2_1c82, 0x0ff2_8b1d];
     /// pi * 2^62
     const PI_62: u64 = 0xc90f_daa2_2168_c234;
 
-    for i in 0..MAX_LANES {
+    for i in 0..FAR {
         let bits = x[i].to_bits() & !SIGN;
         let exponent = bits >> 23;
         if !(x[i].abs() > SIN_NEAR && exponent < 255) {

@@ -269,7 +269,7 @@ impl Lanes for Counting {
             mask_and(a: Mask, b: Mask) -> Mask;
             mask_or(a: Mask, b: Mask) -> Mask;
             mask_not(a: Mask) -> Mask;
-            mask_bits(a: Mask) -> u32;
+            mask_bits(a: Mask) -> u64;
         ]
     }
 

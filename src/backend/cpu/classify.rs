@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
-use super::Aligned;
 use super::image::{IMAGES, ImageNetwork};
 use super::tile::{TILES, TileNetwork};
 use crate::network::{Network, Shape};
+use crate::simd::Aligned;
 use crate::simd::{Lanes, Simd, Vectorised};
 
 /// A network ready to classify: weights packed for each mapping when it is first used.

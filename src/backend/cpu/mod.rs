@@ -4,7 +4,6 @@
 //! One file a step. Activations are `(tiles, channels, height, width, L::N)`: a tile is `L::N` images, one a lane, so that no
 //! step ever mixes lanes and every width gives the same bits.
 
-mod aligned;
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
@@ -19,8 +18,6 @@ pub mod select;
 pub mod softmax;
 pub mod tile;
 pub mod train;
-
-pub use aligned::Aligned;
 
 use super::{Backend, Counters, Job, chunks};
 use crate::archive::{Archive, Elite, content_hash};

@@ -1,6 +1,5 @@
 //! The network over whole tiles: lane = image.
 
-use super::Aligned;
 use super::classify::Scratch;
 use super::conv2d::{Geometry, PackedConv2d, band_len, conv2d, conv2d_max_pool};
 use super::dense::{PackedDense, dense};
@@ -9,6 +8,7 @@ use super::preprocess::preprocess;
 use super::relu::relu;
 use super::softmax::softmax;
 use crate::network::{Layer, Network, Preprocess, Shape};
+use crate::simd::Aligned;
 use crate::simd::Lanes;
 
 /// Tiles that go through the dense layers together: as many as [`dense`] serves with one read of a weight.

@@ -10,7 +10,7 @@ use super::{Activation, N_INPUTS, Program, Rules, Term};
 use crate::genome::colour::hls_to_rgb;
 use crate::genome::{Canvas, pixel_lanes};
 use crate::math;
-use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
+use crate::simd::{Aligned, Lanes, MAX_LANES, Pack, Simd, Vectorised};
 
 /// Vectors of a register strip. Seven sums, a weight and temporaries fit sixteen registers, and 28 x 28 pixels
 /// are a whole number of strips at every width.
@@ -26,7 +26,7 @@ pub struct InputPlanes {
     /// Length of a plane: `n_pixels`, padded with zeros to whole strips of the widest vector.
     stride: usize,
     /// `(4, stride)`: column, row, distance from the centre, 1.
-    values: Vec<f32>,
+    values: Aligned,
 }
 
 impl InputPlanes {
@@ -51,7 +51,7 @@ impl InputPlanes {
     ) -> InputPlanes {
         let n_pixels = rows.len() * width;
         let stride = n_pixels.next_multiple_of(STRIP * MAX_LANES);
-        let mut values = vec![0.0; N_INPUTS * stride];
+        let mut values = Aligned::zeros(N_INPUTS * stride);
         let mut pixel = 0;
         for j in rows {
             let y = position(j, height, canvas.height);
@@ -95,7 +95,7 @@ fn normalised(position: f32, side: usize) -> f32 {
 #[derive(Debug, Default)]
 pub struct Renderer {
     /// `(instructions, block)`
-    values: Vec<f32>,
+    values: Aligned,
 }
 
 impl Renderer {
@@ -117,7 +117,7 @@ impl Renderer {
 }
 
 struct Render<'a> {
-    values: &'a mut Vec<f32>,
+    values: &'a mut Aligned,
     planes: &'a InputPlanes,
     program: &'a Program,
     image: &'a mut [u8],
@@ -133,8 +133,8 @@ impl Vectorised for Render<'_> {
         let n_strips = (BLOCK_BYTES / (size_of::<f32>() * strip * n_values)).max(1);
         let block = (n_strips * strip).min(self.planes.stride);
         if self.values.len() < n_values * block {
-            *self.values = Vec::new(); // given back before more is taken
-            self.values.resize(n_values * block, 0.0);
+            *self.values = Aligned::default(); // given back before more is taken
+            *self.values = Aligned::zeros(n_values * block);
         }
         let n_channels = self.program.outputs.len();
         for (start, image) in (0..self.planes.n_pixels).step_by(block).zip(self.image.chunks_mut(block * n_channels)) {
@@ -147,10 +147,12 @@ impl Vectorised for Render<'_> {
                 let (done, out) = self.values.split_at_mut(i * block);
                 let out = &mut out[..len];
                 match instruction.activation {
-                    Activation::Sine => slots.evaluate::<L>(own_terms, done, out, math::sin),
-                    Activation::Sigmoid => slots.evaluate::<L>(own_terms, done, out, math::sigmoid),
-                    Activation::Gaussian => slots.evaluate::<L>(own_terms, done, out, math::gaussian),
-                    Activation::Linear => slots.evaluate::<L>(own_terms, done, out, math::clipped_linear),
+                    Activation::Sine => slots.evaluate::<L>(own_terms, done, out, math::sin, math::sin),
+                    Activation::Sigmoid => slots.evaluate::<L>(own_terms, done, out, math::sigmoid, math::sigmoid),
+                    Activation::Gaussian => slots.evaluate::<L>(own_terms, done, out, math::gaussian, math::gaussian),
+                    Activation::Linear => {
+                        slots.evaluate::<L>(own_terms, done, out, math::clipped_linear, math::clipped_linear)
+                    }
                 }
             }
             let output = |channel: usize| &self.values[(self.program.outputs[channel] as usize - N_INPUTS) * block..];
@@ -173,10 +175,18 @@ struct Slots<'a> {
 }
 
 impl Slots<'_> {
+    /// The activation of the sum of `terms` into `out`: of the strip's vectors four and three go through it in step.
     #[inline(always)]
-    fn evaluate<L: Lanes>(&self, terms: &[Term], done: &[f32], out: &mut [f32], activation: impl Fn(L) -> L) {
+    fn evaluate<L: Lanes>(
+        &self,
+        terms: &[Term],
+        done: &[f32],
+        out: &mut [f32],
+        four: impl Fn(Pack<L, 4>) -> Pack<L, 4>,
+        three: impl Fn(Pack<L, 3>) -> Pack<L, 3>,
+    ) {
         for (s, out) in out.chunks_exact_mut(STRIP * L::N).enumerate() {
-            let mut sums = [L::splat(0.0); STRIP];
+            let mut sums = (Pack::<L, 4>::splat(0.0), Pack::<L, 3>::splat(0.0));
             for term in terms {
                 let slot = term.slot as usize;
                 let (values, row) = if slot < N_INPUTS {
@@ -185,26 +195,28 @@ impl Slots<'_> {
                     (done, (slot - N_INPUTS) * self.block)
                 };
                 let values = &values[row + s * STRIP * L::N..][..STRIP * L::N];
-                let weight = L::splat(term.weight);
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = weight.mul_add(L::load(&values[v * L::N..]), *sum);
-                }
+                let weight = term.weight;
+                sums.0 = Pack::splat(weight).mul_add(Pack::load(values), sums.0);
+                sums.1 = Pack::splat(weight).mul_add(Pack::load(&values[4 * L::N..]), sums.1);
             }
-            for (v, sum) in sums.into_iter().enumerate() {
-                activation(sum).store(&mut out[v * L::N..]);
-            }
+            four(sums.0).store(out);
+            three(sums.1).store(&mut out[4 * L::N..]);
         }
     }
 }
 
 #[inline(always)]
 fn write_grey<L: Lanes>(values: &[f32], image: &mut [u8]) {
-    for (pixels, values) in image.chunks_mut(L::N).zip(values.chunks_exact(L::N)) {
+    let mut whole = image.chunks_exact_mut(L::N);
+    let mut values = values.chunks_exact(L::N);
+    for (pixels, values) in (&mut whole).zip(&mut values) {
+        L::bits_store_bytes(pixel_lanes(L::load(values)), pixels);
+    }
+    let rest = whole.into_remainder();
+    if let Some(values) = values.next().filter(|_| !rest.is_empty()) {
         let mut bytes = [0; MAX_LANES];
-        L::bits_store(pixel_lanes(L::load(values)), &mut bytes);
-        for (pixel, byte) in pixels.iter_mut().zip(bytes) {
-            *pixel = byte as u8;
-        }
+        L::bits_store_bytes(pixel_lanes(L::load(values)), &mut bytes);
+        rest.copy_from_slice(&bytes[..rest.len()]);
     }
 }
 

@@ -10,9 +10,9 @@
 //!           k it loads a vector of weights for each vector and broadcasts one input value a column.
 //! Numbers   as [`crate::backend::cpu::conv2d`]: one accumulator per output, from the bias, k ascending, fused. The same bits.
 
-use crate::backend::cpu::Aligned;
 use crate::backend::cpu::conv2d::{Geometry, taps};
 use crate::network::Parameters;
+use crate::simd::Aligned;
 use crate::simd::Lanes;
 
 /// Vectors of channels and columns of a register block: 2 x 8 accumulators hide the latency of the multiply-add, and

@@ -10,8 +10,8 @@
 //!           them all.
 //! Numbers   as [`crate::backend::cpu::dense`]: one accumulator per output, from the bias, k ascending, fused. The same bits.
 
-use crate::backend::cpu::Aligned;
 use crate::network::Parameters;
+use crate::simd::Aligned;
 use crate::simd::Lanes;
 
 /// The most images that one read of the weights serves.

@@ -29,7 +29,6 @@ mod softmax_backward;
 
 use rayon::prelude::*;
 
-use super::Aligned;
 use super::conv2d::{Geometry, PackedConv2d, conv2d};
 use super::dense::{PackedDense, dense};
 use super::max_pool::max_pool;
@@ -39,6 +38,7 @@ use super::softmax::softmax;
 use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
 use crate::network::{Layer, Network, Parameters, Preprocess, Shape};
+use crate::simd::Aligned;
 use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
 use crate::telemetry;
 use conv2d_backward::{Conv2dInputGradient, block_outputs, conv2d_weight_gradient};

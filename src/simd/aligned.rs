@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 /// f32 values that start at a cache line. A vector of 64 bytes that straddles two lines costs two accesses.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Aligned {
     memory: Vec<f32>,
     start: usize,
@@ -23,6 +23,14 @@ impl Aligned {
     /// Memory that `len` values take.
     pub fn bytes(len: usize) -> usize {
         len * size_of::<f32>() + Self::LINE - size_of::<f32>()
+    }
+}
+
+impl Clone for Aligned {
+    fn clone(&self) -> Aligned {
+        let mut copy = Aligned::zeros(self.len);
+        copy.copy_from_slice(self);
+        copy
     }
 }
 

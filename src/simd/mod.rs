@@ -5,6 +5,12 @@
 //! lane, so a kernel gives the same bits at every width as long as it never mixes lanes
 //! (design: "vectors run across outputs or across images").
 
+mod aligned;
+mod pack;
+
+pub use aligned::Aligned;
+pub use pack::Pack;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -200,7 +206,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn mask_or(a: Self::Mask, b: Self::Mask) -> Self::Mask;
     fn mask_not(a: Self::Mask) -> Self::Mask;
     /// Bit i is lane i.
-    fn mask_bits(a: Self::Mask) -> u32;
+    fn mask_bits(a: Self::Mask) -> u64;
 
     /// `|self|`: the sign bit cleared.
     #[inline(always)]
@@ -221,6 +227,15 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn min(self, other: Self) -> Self {
         Self::select(self.lt(other), self, other)
+    }
+    /// Writes the lowest byte of each lane to the first `N` of `dst`; panics if there are fewer.
+    #[inline(always)]
+    fn bits_store_bytes(bits: Self::Bits, dst: &mut [u8]) {
+        let mut lanes = [0; MAX_LANES];
+        Self::bits_store(bits, &mut lanes);
+        for (byte, lane) in dst[..Self::N].iter_mut().zip(lanes) {
+            *byte = lane as u8;
+        }
     }
     /// Whether any lane is true.
     #[inline(always)]
@@ -245,7 +260,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     }
 }
 
-/// The most lanes any [`Lanes`] has.
+/// The most lanes of a vector.
 pub const MAX_LANES: usize = 16;
 
 /// Four lanes without intrinsics.
@@ -407,8 +422,8 @@ impl Lanes for Plain {
         lanewise!(a, |x: bool| !x)
     }
     #[inline(always)]
-    fn mask_bits(a: [bool; 4]) -> u32 {
-        u32::from(a[0]) | u32::from(a[1]) << 1 | u32::from(a[2]) << 2 | u32::from(a[3]) << 3
+    fn mask_bits(a: [bool; 4]) -> u64 {
+        u64::from(a[0]) | u64::from(a[1]) << 1 | u64::from(a[2]) << 2 | u64::from(a[3]) << 3
     }
 }
 
@@ -563,7 +578,7 @@ mod x86 {
             mask_and(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
             mask_or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
             mask_not(a: __m256i) -> __m256i = _mm256_xor_si256(a, _mm256_set1_epi32(-1));
-            mask_bits(a: __m256i) -> u32 = _mm256_movemask_ps(_mm256_castsi256_ps(a)) as u32;
+            mask_bits(a: __m256i) -> u64 = _mm256_movemask_ps(_mm256_castsi256_ps(a)) as u64;
         }
     }
 
@@ -595,6 +610,12 @@ mod x86 {
             let dst = &mut dst[..16];
             // SAFETY: room for sixteen values was just checked; the store is unaligned.
             unsafe { _mm512_storeu_si512(dst.as_mut_ptr().cast(), bits) }
+        }
+        #[inline(always)]
+        fn bits_store_bytes(bits: __m512i, dst: &mut [u8]) {
+            let dst = &mut dst[..16];
+            // SAFETY: room for sixteen bytes was just checked; the store is unaligned.
+            unsafe { _mm_storeu_si128(dst.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(bits)) }
         }
         #[inline(always)]
         fn add(self, o: Self) -> Self {
@@ -683,7 +704,7 @@ mod x86 {
             mask_and(a: __mmask16, b: __mmask16) -> __mmask16 = a & b;
             mask_or(a: __mmask16, b: __mmask16) -> __mmask16 = a | b;
             mask_not(a: __mmask16) -> __mmask16 = !a;
-            mask_bits(a: __mmask16) -> u32 = u32::from(a);
+            mask_bits(a: __mmask16) -> u64 = u64::from(a);
         }
     }
 }

@@ -1,0 +1,251 @@
+//! Several vectors that go through the same operations side by side.
+
+use super::Lanes;
+
+/// `K` vectors as one: each operation is that of all of them, one after the other. A long chain of dependent operations, such
+/// as an elementary function, leaves a processor waiting; `K` chains in step give it something to do.
+///
+/// At most 64 lanes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pack<L, const K: usize>([L; K]);
+
+/// The results of `$f` for each vector, in loops of constant length: no closure may touch lanes.
+macro_rules! each {
+    ($f:path, $a:expr) => {{
+        let a = $a;
+        let mut y = [$f(a[0]); K];
+        for i in 1..K {
+            y[i] = $f(a[i]);
+        }
+        y
+    }};
+    ($f:path, $a:expr, $b:expr) => {{
+        let (a, b) = ($a, $b);
+        let mut y = [$f(a[0], b[0]); K];
+        for i in 1..K {
+            y[i] = $f(a[i], b[i]);
+        }
+        y
+    }};
+    ($f:path, $a:expr, $b:expr, $c:expr) => {{
+        let (a, b, c) = ($a, $b, $c);
+        let mut y = [$f(a[0], b[0], c[0]); K];
+        for i in 1..K {
+            y[i] = $f(a[i], b[i], c[i]);
+        }
+        y
+    }};
+}
+
+impl<L: Lanes, const K: usize> Lanes for Pack<L, K> {
+    const N: usize = K * L::N;
+    type Bits = [L::Bits; K];
+    type Mask = [L::Mask; K];
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Pack([L::splat(x); K])
+    }
+    #[inline(always)]
+    fn load(src: &[f32]) -> Self {
+        let mut y = [L::load(src); K];
+        for i in 1..K {
+            y[i] = L::load(&src[i * L::N..]);
+        }
+        Pack(y)
+    }
+    #[inline(always)]
+    fn store(self, dst: &mut [f32]) {
+        for i in 0..K {
+            self.0[i].store(&mut dst[i * L::N..]);
+        }
+    }
+    #[inline(always)]
+    fn load_partial(src: &[f32]) -> Self {
+        let mut y = [L::load_partial(src); K];
+        for i in 1..K {
+            y[i] = L::load_partial(&src[(i * L::N).min(src.len())..]);
+        }
+        Pack(y)
+    }
+    #[inline(always)]
+    fn store_partial(self, dst: &mut [f32]) {
+        for i in 0..K {
+            let start = (i * L::N).min(dst.len());
+            self.0[i].store_partial(&mut dst[start..]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Pack(each!(L::add, self.0, other.0))
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Pack(each!(L::sub, self.0, other.0))
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Pack(each!(L::mul, self.0, other.0))
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Pack(each!(L::div, self.0, other.0))
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Pack(each!(L::sqrt, self.0))
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Pack(each!(L::abs, self.0))
+    }
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Pack(each!(L::neg, self.0))
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Pack(each!(L::max, self.0, other.0))
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Pack(each!(L::min, self.0, other.0))
+    }
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        Pack(each!(L::mul_add, self.0, b.0, c.0))
+    }
+    #[inline(always)]
+    fn lt(self, other: Self) -> Self::Mask {
+        each!(L::lt, self.0, other.0)
+    }
+    #[inline(always)]
+    fn le(self, other: Self) -> Self::Mask {
+        each!(L::le, self.0, other.0)
+    }
+    #[inline(always)]
+    fn eq(self, other: Self) -> Self::Mask {
+        each!(L::eq, self.0, other.0)
+    }
+    #[inline(always)]
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+        Pack(each!(L::select, mask, yes.0, no.0))
+    }
+    #[inline(always)]
+    fn to_bits(self) -> Self::Bits {
+        each!(L::to_bits, self.0)
+    }
+    #[inline(always)]
+    fn from_bits(bits: Self::Bits) -> Self {
+        Pack(each!(L::from_bits, bits))
+    }
+    #[inline(always)]
+    fn bits_splat(x: u32) -> Self::Bits {
+        [L::bits_splat(x); K]
+    }
+    #[inline(always)]
+    fn bits_load(src: &[u32]) -> Self::Bits {
+        let mut y = [L::bits_load(src); K];
+        for i in 1..K {
+            y[i] = L::bits_load(&src[i * L::N..]);
+        }
+        y
+    }
+    #[inline(always)]
+    fn bits_store(bits: Self::Bits, dst: &mut [u32]) {
+        for i in 0..K {
+            L::bits_store(bits[i], &mut dst[i * L::N..]);
+        }
+    }
+    #[inline(always)]
+    fn bits_store_bytes(bits: Self::Bits, dst: &mut [u8]) {
+        for i in 0..K {
+            L::bits_store_bytes(bits[i], &mut dst[i * L::N..]);
+        }
+    }
+    #[inline(always)]
+    fn bits_add(a: Self::Bits, b: Self::Bits) -> Self::Bits {
+        each!(L::bits_add, a, b)
+    }
+    #[inline(always)]
+    fn bits_sub(a: Self::Bits, b: Self::Bits) -> Self::Bits {
+        each!(L::bits_sub, a, b)
+    }
+    #[inline(always)]
+    fn bits_and(a: Self::Bits, b: Self::Bits) -> Self::Bits {
+        each!(L::bits_and, a, b)
+    }
+    #[inline(always)]
+    fn bits_or(a: Self::Bits, b: Self::Bits) -> Self::Bits {
+        each!(L::bits_or, a, b)
+    }
+    #[inline(always)]
+    fn bits_xor(a: Self::Bits, b: Self::Bits) -> Self::Bits {
+        each!(L::bits_xor, a, b)
+    }
+    #[inline(always)]
+    fn bits_shl<const S: u32>(a: Self::Bits) -> Self::Bits {
+        each!(L::bits_shl::<S>, a)
+    }
+    #[inline(always)]
+    fn bits_shr<const S: u32>(a: Self::Bits) -> Self::Bits {
+        each!(L::bits_shr::<S>, a)
+    }
+    #[inline(always)]
+    fn bits_mul_wide(a: Self::Bits, b: Self::Bits) -> (Self::Bits, Self::Bits) {
+        let pairs = each!(L::bits_mul_wide, a, b);
+        let (mut low, mut high) = (a, b);
+        for i in 0..K {
+            (low[i], high[i]) = pairs[i];
+        }
+        (low, high)
+    }
+    #[inline(always)]
+    fn bits_eq(a: Self::Bits, b: Self::Bits) -> Self::Mask {
+        each!(L::bits_eq, a, b)
+    }
+    #[inline(always)]
+    fn bits_lt(a: Self::Bits, b: Self::Bits) -> Self::Mask {
+        each!(L::bits_lt, a, b)
+    }
+    #[inline(always)]
+    fn bits_select(mask: Self::Mask, yes: Self::Bits, no: Self::Bits) -> Self::Bits {
+        each!(L::bits_select, mask, yes, no)
+    }
+    #[inline(always)]
+    fn trunc_to_i32(self) -> Self::Bits {
+        each!(L::trunc_to_i32, self.0)
+    }
+    #[inline(always)]
+    fn from_i32(bits: Self::Bits) -> Self {
+        Pack(each!(L::from_i32, bits))
+    }
+    #[inline(always)]
+    fn mask_and(a: Self::Mask, b: Self::Mask) -> Self::Mask {
+        each!(L::mask_and, a, b)
+    }
+    #[inline(always)]
+    fn mask_or(a: Self::Mask, b: Self::Mask) -> Self::Mask {
+        each!(L::mask_or, a, b)
+    }
+    #[inline(always)]
+    fn mask_not(a: Self::Mask) -> Self::Mask {
+        each!(L::mask_not, a)
+    }
+    #[inline(always)]
+    fn mask_bits(a: Self::Mask) -> u64 {
+        let mut bits = 0;
+        for i in 0..K {
+            bits |= L::mask_bits(a[i]) << (i * L::N);
+        }
+        bits
+    }
+    #[inline(always)]
+    fn any(mask: Self::Mask) -> bool {
+        let mut any = mask[0];
+        for i in 1..K {
+            any = L::mask_or(any, mask[i]);
+        }
+        L::any(any)
+    }
+}
