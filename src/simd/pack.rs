@@ -235,16 +235,16 @@ impl<L: Lanes, const K: usize> Lanes for Pack<L, K> {
     #[inline(always)]
     fn mask_bits(a: Self::Mask) -> u64 {
         let mut bits = 0;
-        for i in 0..K {
-            bits |= L::mask_bits(a[i]) << (i * L::N);
+        for (i, &mask) in a.iter().enumerate() {
+            bits |= L::mask_bits(mask) << (i * L::N);
         }
         bits
     }
     #[inline(always)]
     fn any(mask: Self::Mask) -> bool {
         let mut any = mask[0];
-        for i in 1..K {
-            any = L::mask_or(any, mask[i]);
+        for &more in &mask[1..] {
+            any = L::mask_or(any, more);
         }
         L::any(any)
     }
