@@ -249,3 +249,84 @@ impl<L: Lanes, const K: usize> Lanes for Pack<L, K> {
         L::any(any)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math;
+    use crate::rng::{Philox, Purpose};
+    use crate::simd::{MAX_LANES, Simd, Vectorised};
+
+    /// Every elementary function of random bits, as a pack of `K` and vector by vector.
+    struct Compare<'a> {
+        inputs: &'a [f32],
+    }
+
+    impl Vectorised for Compare<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) {
+            compare::<L, 3>(self.inputs);
+            compare::<L, 4>(self.inputs);
+        }
+    }
+
+    #[inline(always)]
+    fn compare<L: Lanes, const K: usize>(inputs: &[f32]) {
+        let functions: [(&str, fn(Pack<L, K>) -> Pack<L, K>, fn(L) -> L); 7] = [
+            ("sin", math::sin, math::sin),
+            ("exp", math::exp, math::exp),
+            ("exp2", math::exp2, math::exp2),
+            ("log2", math::log2, math::log2),
+            ("sigmoid", math::sigmoid, math::sigmoid),
+            ("gaussian", math::gaussian, math::gaussian),
+            ("clipped_linear", math::clipped_linear, math::clipped_linear),
+        ];
+        for (name, packed, single) in functions {
+            for inputs in inputs.chunks_exact(K * L::N) {
+                let (mut got, mut want) = ([0.0; 4 * MAX_LANES], [0.0; 4 * MAX_LANES]);
+                packed(Pack::load(inputs)).store(&mut got);
+                for (want, inputs) in want.chunks_exact_mut(L::N).zip(inputs.chunks_exact(L::N)) {
+                    single(L::load(inputs)).store(want);
+                }
+                assert_eq!(got.map(f32::to_bits), want.map(f32::to_bits), "{name} of {inputs:?}, {K} x {}", L::N);
+            }
+        }
+    }
+
+    #[test]
+    fn pack_gives_what_its_vectors_give() {
+        let draws = Philox::new(3).draws(Purpose::DirectInit, 0, 0);
+        // Any bits: zeros, denormals, NaN, what is beyond the sine's near range; and some of the usual size.
+        let mut inputs: Vec<f32> = (0..6144).map(|index| f32::from_bits(draws.word(index))).collect();
+        inputs.extend((0..6144).map(|index| (index as f32 - 3072.0) / 200.0));
+        inputs.extend([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e6, 2e6, -3e38].repeat(24));
+        for simd in Simd::available() {
+            simd.run(Compare { inputs: &inputs });
+        }
+    }
+
+    #[test]
+    fn pack_moves_lanes_as_its_vectors_do() {
+        type Three = Pack<crate::simd::Plain, 3>;
+        let values: Vec<f32> = (0..12).map(|index| index as f32 - 5.5).collect();
+        let mut part = [9.0; 7];
+        Three::load_partial(&values[..5]).store_partial(&mut part);
+        assert_eq!(part, [-5.5, -4.5, -3.5, -2.5, -1.5, 0.0, 0.0]);
+        let negative = Three::load(&values).lt(Three::splat(0.0));
+        assert_eq!((Three::mask_bits(negative), Three::any(negative)), (0b11_1111, true));
+        assert!(!Three::any(Three::mask_and(negative, Three::mask_not(negative))));
+        let words: Vec<u32> = (250..262).collect();
+        let mut bytes = [0; 12];
+        Three::bits_store_bytes(Three::bits_load(&words), &mut bytes);
+        assert_eq!(bytes, [250, 251, 252, 253, 254, 255, 0, 1, 2, 3, 4, 5]);
+        let (low, high) = Three::bits_mul_wide(Three::bits_load(&words), Three::bits_splat(1 << 28));
+        let (mut lows, mut highs) = ([0; 12], [0; 12]);
+        Three::bits_store(low, &mut lows);
+        Three::bits_store(high, &mut highs);
+        for ((low, high), word) in lows.into_iter().zip(highs).zip(words) {
+            assert_eq!(u64::from(high) << 32 | u64::from(low), u64::from(word) << 28);
+        }
+    }
+}

@@ -49,13 +49,16 @@ pub enum Step {
     Render20,
     /// `evolve`, 200 generations of 200 without pictures, from the start of the process to its end
     Run,
+    /// `evolve --runs 8`, the same for eight seeds at once
+    #[value(name = "run-8")]
+    Run8,
     /// `evolve`, the random generation alone, from the start of the process to its end
     Start,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 9] = [
+    pub const ALL: [Step; 10] = [
         Step::Loop,
         Step::Vary,
         Step::Compile,
@@ -64,12 +67,13 @@ impl Step {
         Step::Insert,
         Step::Render20,
         Step::Run,
+        Step::Run8,
         Step::Start,
     ];
 
     /// Whether it is timed inside this process, at a preset's state and for every batch.
     fn is_of_stage(self) -> bool {
-        !matches!(self, Step::Render20 | Step::Run | Step::Start)
+        !matches!(self, Step::Render20 | Step::Run | Step::Run8 | Step::Start)
     }
 }
 
@@ -249,28 +253,24 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
 
 /// The lines that time whole processes of `state`'s preset.
 fn processes(request: &Request, state: &State) -> Result<Vec<Line>> {
-    let (run, start) = (request.steps.contains(&Step::Run), request.steps.contains(&Step::Start));
-    if !run && !start {
-        return Ok(Vec::new());
-    }
-    let generations = |step| if step == Step::Run { process::GENERATIONS } else { 0 };
-    let (first, last) = state.hashes(generations(if run { Step::Run } else { Step::Start }))?;
+    let steps = [Step::Run, Step::Run8, Step::Start].into_iter().filter(|step| request.steps.contains(step));
+    let steps: Vec<Step> = steps.collect();
+    let Some(longest) = steps.iter().map(|&step| process::generations(step)).max() else { return Ok(Vec::new()) };
+    let (first, last) = state.hashes(longest)?;
     let mut lines = Vec::new();
-    for (step, hash) in [(Step::Run, last), (Step::Start, first)] {
-        if !request.steps.contains(&step) {
-            continue;
-        }
-        let batch = state.config.batch;
-        let mut process = Process::new(request, state, generations(step), hash)?;
+    for step in steps {
+        let generations = process::generations(step);
+        let mut process = Process::new(request, state, step, if generations == 0 { first } else { last })?;
         let check = process.check()?;
         let timer: Timer = Box::new(move |repeats| process.time(repeats));
         let multiply_adds = Work::Operations(work::multiply_adds(state.network()) as f64);
+        let batch = state.config.batch;
         lines.push(Line {
             step,
             preset: Some(state.name()),
             batch,
-            items: batch * (generations(step) + 1),
-            work: (step == Step::Run).then_some(multiply_adds),
+            items: batch * (generations + 1) * process::runs(step),
+            work: (generations > 0).then_some(multiply_adds),
             check,
             timer,
         });

@@ -3,14 +3,21 @@
 use super::stage::{State, check_of, disagrees};
 use super::{Request, Step};
 use crate::error::{Error, Result};
-use crate::output::Manifest;
+use crate::output::{Manifest, Summary};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Generations of [`Step::Run`], after the random one.
-pub const GENERATIONS: u32 = 200;
+/// Generations that a run of `step` makes after the random one.
+pub fn generations(step: Step) -> u32 {
+    if step == Step::Start { 0 } else { 200 }
+}
+
+/// Runs that `step` makes at once.
+pub fn runs(step: Step) -> u32 {
+    if step == Step::Run8 { 8 } else { 1 }
+}
 
 /// A call of `evolve`, to be made again and again.
 pub struct Process {
@@ -20,28 +27,28 @@ pub struct Process {
     args: Vec<String>,
     /// Where the runs go; each is removed before the next.
     folder: TempDir,
-    /// What its archive hash must be.
+    /// What the archive hash must be, of a series that of its first run.
     hash: u64,
 }
 
 impl Process {
-    /// A run of `state`'s preset over `generations`, which must end with `hash`.
+    /// The process that `step` times, on `state`'s preset and seed; it must end with `hash`.
     ///
     /// # Errors
     /// [`Error::Io`] if there is no temporary folder to be had.
-    pub fn new(request: &Request, state: &State, generations: u32, hash: u64) -> Result<Process> {
+    pub fn new(request: &Request, state: &State, step: Step, hash: u64) -> Result<Process> {
         let preset = state.name();
         let numbers = [
             ("--batch", state.config.batch.to_string()),
             ("--seed", state.config.seed.to_string()),
-            ("--generations", generations.to_string()),
+            ("--runs", runs(step).to_string()),
+            ("--generations", generations(step).to_string()),
             ("--threads", request.threads.to_string()),
             ("--simd", request.simd.to_string()),
         ];
         let args = ["evolve", &preset, "--no-pictures", "--quiet", "--json"].map(String::from).into_iter();
         let args = args.chain(numbers.into_iter().flat_map(|(option, value)| [option.to_string(), value])).collect();
         let folder = TempDir::new().map_err(Error::io("create a folder in", &std::env::temp_dir()))?;
-        let step = if generations == 0 { Step::Start } else { Step::Run };
         Ok(Process { step, preset, program: request.program.clone(), args, folder, hash })
     }
 
@@ -63,9 +70,15 @@ impl Process {
                 let said = said.lines().last().unwrap_or("nothing");
                 return Err(Error::Refused(format!("bench: {} of {} failed: {said}", self.step, self.preset)));
             }
-            let manifest: Manifest = serde_json::from_slice(&output.stdout)
-                .map_err(|error| Error::Refused(format!("bench: evolve --json gave no run.json: {error}")))?;
-            if manifest.archive_hash != self.hash {
+            let hash = match runs(self.step) {
+                1 => serde_json::from_slice(&output.stdout).map(|manifest: Manifest| Some(manifest.archive_hash)),
+                _ => serde_json::from_slice(&output.stdout)
+                    .map(|summary: Summary| summary.runs.first().map(|run| run.archive_hash)),
+            };
+            let hash = hash.map_err(|error| {
+                Error::Refused(format!("bench: evolve --json printed neither run.json nor summary.json: {error}"))
+            })?;
+            if hash != Some(self.hash) {
                 return Err(disagrees(&format!("{} of {}", self.step, self.preset), check_of(self.step)));
             }
             std::fs::remove_dir_all(&out).map_err(Error::io("remove", &out))?;

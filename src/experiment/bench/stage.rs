@@ -139,7 +139,7 @@ impl Stage {
             Step::Vary | Step::Insert | Step::Loop => even,
             Step::Compile => cppn,
             Step::Render | Step::Classify => true,
-            Step::Render20 | Step::Run | Step::Start => false,
+            Step::Render20 | Step::Run | Step::Run8 | Step::Start => false,
         };
         Step::ALL.into_iter().filter(can).collect()
     }
@@ -174,7 +174,7 @@ impl Stage {
                     self.backend.insert()?;
                 }
                 Step::Loop => self.backend.generation()?,
-                Step::Render20 | Step::Run | Step::Start => panic!("{step} is no step of a stage"),
+                Step::Render20 | Step::Run | Step::Run8 | Step::Start => panic!("{step} is no step of a stage"),
             }
             time += began.elapsed();
             if matches!(step, Step::Insert | Step::Loop) {
@@ -245,7 +245,7 @@ impl Stage {
                 let hash = self.hash_of_loop(self.simd, DEFAULT_CHUNK)?;
                 one_thread()?.install(|| self.hash_of_loop(self.simd, OTHER_CHUNK))? == hash
             }
-            Step::Render20 | Step::Run | Step::Start => panic!("{step} is no step of a stage"),
+            Step::Render20 | Step::Run | Step::Run8 | Step::Start => panic!("{step} is no step of a stage"),
         };
         if !agrees {
             let (preset, batch) = (self.state.name(), self.batch);
@@ -349,7 +349,7 @@ pub fn check_of(step: Step) -> &'static str {
         Step::Classify => "probabilities of 64 images, bit for bit, with the plain path, one image at a time",
         Step::Insert => "the archive, bit for bit, with one by one insertion",
         Step::Loop => "the archive hash with that of one thread in other chunks",
-        Step::Run | Step::Start => "the archive hash with that of a run in this process in other chunks",
+        Step::Run | Step::Run8 | Step::Start => "the archive hash with that of a run in this process in other chunks",
     }
 }
 
