@@ -2,7 +2,7 @@
 //!
 //! The limits are those of the fuzz targets (fuzz/src/memory.rs). The files made here are larger than those that a fuzzer tries, so
 //! that no constant hides a factor. The small ones in fuzz/corpus are where the fuzzer begins; after a change of a format
-//! `cargo test --release --test hostile_files -- --ignored` writes them anew.
+//! `PAREIDOLIA_WRITE_CORPORA=1 cargo test --release --test hostile_files corpora` writes them anew.
 
 #[path = "../fuzz/src/files.rs"]
 mod files;
@@ -329,8 +329,8 @@ fn the_good_files_of_the_corpora_are_accepted_and_the_others_refused() {
 }
 
 #[test]
-#[ignore = "writes fuzz/corpus anew"]
-fn write_the_corpora() {
+fn the_corpora_are_what_this_file_makes() {
+    let anew = std::env::var_os("PAREIDOLIA_WRITE_CORPORA").is_some();
     let mut files: Vec<(&str, &str, Vec<u8>)> = Vec::new();
 
     let every_key = json!({
@@ -439,7 +439,17 @@ fn write_the_corpora() {
 
     for (target, name, bytes) in files {
         assert!(bytes.len() < 20_000, "{target}/{name} has {} bytes", bytes.len());
-        fs::create_dir_all(corpus(target)).unwrap();
-        fs::write(corpus(target).join(name), bytes).unwrap();
+        let path = corpus(target).join(name);
+        if anew {
+            fs::create_dir_all(corpus(target)).unwrap();
+            fs::write(path, bytes).unwrap();
+        } else {
+            let committed = fs::read(&path).unwrap_or_default();
+            assert!(
+                committed == bytes,
+                "{}: run with PAREIDOLIA_WRITE_CORPORA=1 and commit what changed",
+                path.display()
+            );
+        }
     }
 }

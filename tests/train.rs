@@ -360,7 +360,7 @@ fn a_batch_larger_than_the_data_or_the_memory_is_refused() {
 
     // 2^40 images take some 2^57 bytes. Asked before memory is taken.
     let error = Trainer::new(&lenet_network(1), 1 << 40, SGD, Simd::detect()).unwrap_err().to_string();
-    assert!(error.contains("--batch") && error.contains("MB"), "{error}");
+    assert!(error.contains("--batch 1") && error.contains("PiB of memory"), "{error}");
 }
 
 #[test]
