@@ -272,9 +272,12 @@ mod tests {
         }
     }
 
+    /// An elementary function: its name, of a pack, of a vector.
+    type Function<L, const K: usize> = (&'static str, fn(Pack<L, K>) -> Pack<L, K>, fn(L) -> L);
+
     #[inline(always)]
     fn compare<L: Lanes, const K: usize>(inputs: &[f32]) {
-        let functions: [(&str, fn(Pack<L, K>) -> Pack<L, K>, fn(L) -> L); 7] = [
+        let functions: [Function<L, K>; 7] = [
             ("sin", math::sin, math::sin),
             ("exp", math::exp, math::exp),
             ("exp2", math::exp2, math::exp2),
