@@ -190,6 +190,12 @@ fn every_layer_equals_its_formula_at_every_width() {
                 dense("d", 11),
             ],
         ),
+        // A convolution and the pooling of its rows behind a dense layer.
+        (
+            shape(1, 5, 5),
+            GREY,
+            vec![dense("a", 6), Layer::Relu, conv2d("b", 7, 1, 1, 0, 1), pool(1, 1), dense("c", 11)],
+        ),
     ];
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for (input, preprocess, layers) in cases {

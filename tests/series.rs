@@ -173,7 +173,7 @@ fn wrong_calls_are_refused_and_leave_no_trace() {
     fails(evolve(&folder, &["--runs", "3", "--seed", "9223372036854775806"]), 2, "the last seed would be");
     let mut command = Command::new(env!("CARGO_BIN_EXE_pareidolia"));
     command.args(["evolve", "--runs", "4096", "--batch", "2000000", "--out"]).arg(&folder);
-    fails(command, 2, "wanted at most 2147");
+    fails(command, 2, "4096 runs: with a batch of 2000000 wanted at most 2147");
     let mut command = Command::new("sh");
     let call =
         format!("ulimit -n 256; {} evolve --runs 200 --out {}", env!("CARGO_BIN_EXE_pareidolia"), folder.display());
@@ -191,6 +191,13 @@ fn wrong_calls_are_refused_and_leave_no_trace() {
     );
     fails(series(&folder, &["--resume-or-start", "--set", "cppn.add_edge_rate=0.25"]), 1, "add_edge_rate");
     assert_eq!(resume(&folder, &["--runs", "3"]).output().unwrap().status.code(), Some(2));
-    fs::write(folder.join("series.json"), "{").unwrap();
+    // More candidates than a generation can number, by a record that was tampered with.
+    let file = folder.join("series.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    record["configuration"]["batch"] = 16_777_216.into();
+    record["seeds"] = (0..300).collect();
+    fs::write(&file, record.to_string()).unwrap();
+    fails(resume(&folder, &[]), 2, "300 runs: with a batch of 16777216 wanted at most 255");
+    fs::write(&file, "{").unwrap();
     fails(resume(&folder, &[]), 1, "not the record of a series");
 }

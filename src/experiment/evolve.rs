@@ -323,7 +323,7 @@ impl Evolution {
 /// The seeds of `runs` runs of `config`: its own and those after it.
 ///
 /// # Errors
-/// [`Error::Usage`] if there are no such seeds, or more candidates than a generation can number.
+/// [`Error::Usage`] if there are no such seeds.
 pub(super) fn seeds(config: &Config, runs: u32) -> Result<Vec<u64>> {
     let last = config.seed + u64::from(runs - 1);
     if last > i64::MAX as u64 {
@@ -331,10 +331,6 @@ pub(super) fn seeds(config: &Config, runs: u32) -> Result<Vec<u64>> {
             "--runs {runs}: the last seed would be {last}, the largest there is is {}",
             i64::MAX
         )));
-    }
-    if config.batch.checked_mul(runs).is_none() {
-        let most = u32::MAX / config.batch;
-        return Err(Error::Usage(format!("--runs {runs}: with a batch of {} wanted at most {most}", config.batch)));
     }
     Ok((config.seed..=last).collect())
 }
@@ -361,8 +357,13 @@ fn file_of_run(named: Option<&Path>, saved: Option<&Path>) -> Result<Option<Path
 /// What runs of `config`, with these `seeds` in place of its own, and `network` make of a backend's work.
 ///
 /// # Errors
-/// [`Error::Refused`] if the network takes other images, [`Error::Usage`] if it lacks a class.
+/// [`Error::Refused`] if the network takes other images, [`Error::Usage`] if it lacks a class, or if there are more candidates
+/// than a generation can number.
 pub(super) fn job(config: &Config, seeds: Vec<u64>, network: &Arc<Network>) -> Result<Job> {
+    let (batch, runs) = (config.batch, seeds.len());
+    if u32::try_from(runs).ok().and_then(|runs| batch.checked_mul(runs)).is_none() {
+        return Err(Error::Usage(format!("{runs} runs: with a batch of {batch} wanted at most {}", u32::MAX / batch)));
+    }
     Ok(Job {
         seeds,
         batch: config.batch,

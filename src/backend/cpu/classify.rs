@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
+use super::conv2d::Geometry;
 use super::image::{IMAGES, ImageNetwork};
 use super::tile::{TILES, TileNetwork};
-use crate::network::{Network, Shape};
-use crate::simd::Aligned;
-use crate::simd::{Lanes, Simd, Vectorised};
+use super::{conv2d, dense, image};
+use crate::network::{Layer, Network, Shape};
+use crate::simd::{Aligned, Lanes, Simd, Vectorised};
 
 /// A network ready to classify: weights packed for each mapping when it is first used.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Classifier {
         let rounds = batch / width / threads;
         let remainder_start = rounds * threads * width;
         let remainder_each = (batch - remainder_start).div_ceil(threads);
-        let by_image = 3 * remainder_each < 2 * width && self.images().is_some();
+        let by_image = (1..(2 * width).div_ceil(3)).contains(&remainder_each) && self.images().is_some();
 
         let mut groups = Vec::new();
         let mut start = 0;
@@ -103,7 +104,7 @@ impl Classifier {
         push(TILES * width, rounds / TILES * TILES * threads * width, true);
         push(width, remainder_start, true);
         if by_image {
-            let each = remainder_each.div_ceil(remainder_each.div_ceil(IMAGES).max(1)).max(1);
+            let each = remainder_each.div_ceil(remainder_each.div_ceil(IMAGES));
             push(each.next_multiple_of(multiple), batch, false);
         } else {
             push(width, batch, true);
@@ -162,8 +163,23 @@ impl Classifier {
 
     /// Most bytes of the packed weights: those of both mappings.
     pub fn packed_bytes(&self) -> usize {
-        let mean = 2 * size_of_val(&self.network.preprocess.mean[..]);
-        TileNetwork::weight_bytes(&self.network) + ImageNetwork::weight_bytes(&self.network, self.simd.width()) + mean
+        let (width, shapes) = (self.simd.width(), self.network.shapes());
+        let layers = self.network.layers.iter().zip(shapes.windows(2));
+        let weights = layers.map(|(layer, pair)| {
+            let (input, output) = (pair[0], pair[1]);
+            match *layer {
+                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
+                    let geometry = Geometry { input, output, kernel, stride, padding, groups };
+                    conv2d::PackedConv2d::bytes(&geometry) + image::conv2d::PackedConv2d::bytes(&geometry, width)
+                }
+                Layer::Dense { .. } => {
+                    let (k, features) = (input.len(), output.len());
+                    dense::PackedDense::bytes(k, features) + image::dense::PackedDense::bytes(k, features, width)
+                }
+                Layer::MaxPool { .. } | Layer::Relu | Layer::Softmax => 0,
+            }
+        });
+        weights.sum::<usize>() + 2 * size_of_val(&self.network.preprocess.mean[..])
     }
 
     /// Bytes of working memory that a thread takes; kept for the next call.

@@ -1,8 +1,8 @@
 //! The CPU backend: rayon over the batch, lanes across pixels, genes or images. It is the embedded default and runs on
 //! any machine. Work is spread over the thread pool it is called in.
 //!
-//! One file a step. Activations are `(tiles, channels, height, width, L::N)`: a tile is `L::N` images, one a lane, so that no
-//! step ever mixes lanes and every width gives the same bits.
+//! One file a step. Activations are `(tiles, channels, height, width, L::N)`: a tile is `L::N` images, one a lane. Images that
+//! fill no tile go one by one, a channel a lane: `image/`. Either way no step mixes lanes, and every width gives the same bits.
 
 pub mod classify;
 pub mod conv2d;

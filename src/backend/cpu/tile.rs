@@ -88,23 +88,6 @@ impl TileNetwork {
         }
     }
 
-    /// Memory that the packed weights of `network` take.
-    pub fn weight_bytes(network: &Network) -> usize {
-        let shapes = network.shapes();
-        let layers = network.layers.iter().zip(shapes.windows(2));
-        let bytes = layers.map(|(layer, pair)| {
-            let (input, output) = (pair[0], pair[1]);
-            match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
-                    PackedConv2d::bytes(&Geometry { input, output, kernel, stride, padding, groups })
-                }
-                Layer::Dense { .. } => PackedDense::bytes(input.len(), output.len()),
-                Layer::MaxPool { .. } | Layer::Relu | Layer::Softmax => 0,
-            }
-        });
-        bytes.sum()
-    }
-
     /// The most values of an image of `network` between two steps, up to the first dense layer and from its input on; and
     /// those of the band between a convolution and the pooling of its rows.
     pub fn activation_lens(network: &Network) -> (usize, usize, usize) {
@@ -145,7 +128,7 @@ impl TileNetwork {
             scratch.dense[0][tile * features..][..features].copy_from_slice(activation.values());
         }
 
-        let mut activation = Activation::new(&mut scratch.dense, &mut [], n_tiles * features);
+        let mut activation = Activation::new(&mut scratch.dense, &mut scratch.band, n_tiles * features);
         for step in &self.dense {
             if softmax || !matches!(step, Step::Softmax { .. }) {
                 activation.forward::<L>(step);

@@ -87,23 +87,6 @@ impl ImageNetwork {
         })
     }
 
-    /// Memory that the packed weights of `network` take.
-    pub fn weight_bytes(network: &Network, width: usize) -> usize {
-        let shapes = network.shapes();
-        let layers = network.layers.iter().zip(shapes.windows(2));
-        let bytes = layers.map(|(layer, pair)| {
-            let (input, output) = (pair[0], pair[1]);
-            match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
-                    PackedConv2d::bytes(&Geometry { input, output, kernel, stride, padding, groups }, width)
-                }
-                Layer::Dense { .. } => PackedDense::bytes(input.len(), output.len(), width),
-                _ => 0,
-            }
-        });
-        bytes.sum()
-    }
-
     /// The most values of an image of `network` between two spatial steps, and of a row between two dense ones; the latter
     /// hold a tile of results, too.
     pub fn activation_lens(network: &Network, width: usize) -> (usize, usize) {
