@@ -24,6 +24,7 @@
 //! }
 //! ```
 
+pub mod genomes;
 pub mod image;
 pub mod kernels;
 pub mod launcher;
