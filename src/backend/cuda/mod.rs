@@ -24,9 +24,14 @@
 //! }
 //! ```
 
+pub mod elementary;
 pub mod image;
 pub mod kernels;
 pub mod launcher;
 pub mod params;
+pub mod randomise_direct;
+pub mod render_direct;
+pub mod select;
+pub mod vary_direct;
 
 pub use launcher::Launcher;
