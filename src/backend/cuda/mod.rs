@@ -24,10 +24,15 @@
 //! }
 //! ```
 
+pub mod elementary;
 pub mod genomes;
 pub mod image;
 pub mod kernels;
 pub mod launcher;
 pub mod params;
+pub mod randomise_direct;
+pub mod render_direct;
+pub mod select;
+pub mod vary_direct;
 
 pub use launcher::Launcher;
