@@ -34,7 +34,13 @@ macro_rules! kernels {
     };
 }
 
-kernels! {}
+kernels! {
+    randomise_direct_f32,
+    select_u32,
+    vary_direct_f32,
+    render_direct_u8,
+    elementary_f32,
+}
 
 /// Stands for the kernels where there are none.
 const PLACEHOLDER: &[u8] = b"pareidolia: no kernels\0";
