@@ -2,8 +2,8 @@
 
 use super::{Source, Speed};
 use crate::error::{Error, Result};
-use crate::experiment::device::Asked;
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
+use crate::experiment::device::Asked;
 use crate::experiment::evolve::{self, Outcome};
 use crate::experiment::plan::PlanRequest;
 use crate::experiment::progress::ProgressMode;

@@ -92,7 +92,8 @@ impl Chosen {
                 },
             }),
             Asked::Cuda(n) => {
-                let refused = |why| Error::NoDevice { reason: format!("{asked}: {why}; --device cpu gives the same result") };
+                let refused =
+                    |why| Error::NoDevice { reason: format!("{asked}: {why}; --device cpu gives the same result") };
                 let devices = device::list().map_err(|error| refused(error.to_string()))?;
                 let Some(device) = devices.get(n as usize) else {
                     return Err(refused(format!("there are {} GPUs, numbered from 0", devices.len())));

@@ -266,7 +266,9 @@ impl Evolution {
     fn lost(&self, error: Error) -> Error {
         let path = self.path();
         match error {
-            Error::Driver { .. } | Error::Launch { .. } if self.series.is_some() || run_folder::has_checkpoint(path) => {
+            Error::Driver { .. } | Error::Launch { .. }
+                if self.series.is_some() || run_folder::has_checkpoint(path) =>
+            {
                 Error::DeviceLost { source: Box::new(error), run: path.to_path_buf() }
             }
             _ => error,

@@ -241,7 +241,9 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
         Host::OfGpu => {
             let read = if job.network.path.is_some() { 3 } else { 1 };
             let network = read * job.network.bytes() as u64;
-            Memory { parts: vec![Part::fixed("network, as read", network), Part::fixed("GPU's driver, estimated", DRIVER)] }
+            Memory {
+                parts: vec![Part::fixed("network, as read", network), Part::fixed("GPU's driver, estimated", DRIVER)],
+            }
         }
     };
     let archive = (job.classes.len() * elite_bytes(job)) as u64;

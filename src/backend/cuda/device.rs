@@ -26,7 +26,10 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Device { number, name, compute_capability: (major, minor), memory_bytes, driver_cuda } = self;
         let (memory, (cuda, minor_cuda)) = (bytes_text(*memory_bytes), driver_cuda);
-        write!(f, "cuda:{number}, {name}, compute capability {major}.{minor}, {memory}, driver of CUDA {cuda}.{minor_cuda}")
+        write!(
+            f,
+            "cuda:{number}, {name}, compute capability {major}.{minor}, {memory}, driver of CUDA {cuda}.{minor_cuda}"
+        )
     }
 }
 
@@ -45,10 +48,14 @@ pub fn list() -> Result<Vec<Device>> {
     if version < image::DRIVER_VERSION {
         let (major, minor) = cuda_version(version);
         let release = image::DRIVER_RELEASE;
-        return none(&format!("the NVIDIA driver is too old: it is of CUDA {major}.{minor}; wanted release {release} or later"));
+        return none(&format!(
+            "the NVIDIA driver is too old: it is of CUDA {major}.{minor}; wanted release {release} or later"
+        ));
     }
     let refused = |error: DriverError| match error.0 {
-        CUresult::CUDA_ERROR_NO_DEVICE => Error::NoDevice { reason: "an NVIDIA driver, but no GPU that it may use".into() },
+        CUresult::CUDA_ERROR_NO_DEVICE => {
+            Error::NoDevice { reason: "an NVIDIA driver, but no GPU that it may use".into() }
+        }
         _ => Error::NoDevice { reason: format!("the NVIDIA driver does not start: {}", driver_text(&error)) },
     };
     result::init().map_err(refused)?;

@@ -49,7 +49,8 @@ impl Elites {
 
     /// Bytes of a niche of `job`.
     pub fn niche_bytes(job: &Job) -> usize {
-        let (probabilities, hash, born) = (job.network.classes.len() * size_of::<f32>(), size_of::<u64>(), 2 * size_of::<u32>());
+        let (probabilities, hash, born) =
+            (job.network.classes.len() * size_of::<f32>(), size_of::<u64>(), 2 * size_of::<u32>());
         let slot = Genomes::slot_bytes(job) + job.canvas.len() + probabilities + hash + born;
         size_of::<u32>() + size_of::<Winner>() + 2 * slot
     }

