@@ -7,7 +7,7 @@ use crate::backend::Job;
 use crate::backend::cpu::Options;
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cpu::memory::{elite_bytes, memory as backend_memory};
-use crate::backend::memory::{Memory, Part, bytes_text};
+use crate::backend::memory::{Memory, Owner, Part, bytes_text};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::output::{Metrics, archive_file, run_folder, series};
@@ -242,6 +242,7 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
             let read = if job.network.path.is_some() { 3 } else { 1 };
             let network = read * job.network.bytes() as u64;
             Memory {
+                owner: Owner::Host,
                 parts: vec![Part::fixed("network, as read", network), Part::fixed("GPU's driver, estimated", DRIVER)],
             }
         }

@@ -5,7 +5,7 @@ use super::elites::Elites;
 use super::genomes::Genomes;
 use super::params::{Counters, Pair, RunState};
 use crate::backend::Job;
-use crate::backend::memory::{Memory, Part};
+use crate::backend::memory::{Memory, Owner, Part};
 
 /// The memory of `job` on the device.
 pub fn memory(job: &Job) -> Memory {
@@ -19,5 +19,5 @@ pub fn memory(job: &Job) -> Memory {
         Part::fixed("archive and winners of a generation", runs * n_niches * Elites::niche_bytes(job) as u64),
         Part::fixed("states, counters and classes", runs * state as u64 + n_niches * size_of::<u32>() as u64),
     ];
-    Memory { parts }
+    Memory { owner: Owner::Gpu, parts }
 }
