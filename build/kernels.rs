@@ -13,32 +13,43 @@ const ALLOWED: &str = "kernels/allowed_spills.txt";
 
 const HOW_TO_GET_IT: &str = "scripts/get-nvcc installs one without root (README.md, Building the kernels)";
 
+/// The oldest drivers for Linux that load what an nvcc of CUDA 12 or 13 makes, as `cuDriverGetVersion` and as people name them
+/// (CUDA Toolkit Release Notes, minor version compatibility).
+const DRIVER_12: (u32, &str) = (12000, "525.60.13");
+const DRIVER_13: (u32, &str) = (13000, "580.65.06");
+
+/// What was made.
+struct Made {
+    fatbin: PathBuf,
+    report: PathBuf,
+    summary: String,
+    driver: (u32, &'static str),
+}
+
 /// Writes `kernels.rs` into `out`: the fatbin, and the report of what its kernels take, or why there is none.
 ///
 /// # Errors
 /// If nvcc fails, a kernel spills, or `PAREIDOLIA_REQUIRE_CUDA` is 1 and there is no compiler.
 pub fn build(out: &Path) -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels"); // and all that is in it, new files too
-    let rust = match compile(out)? {
-        Ok((fatbin, report)) => format!(
-            "const ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!({fatbin:?}));\n\
-             pub const FATBIN: Option<&[u8]> = Some(&ALIGNED.0);\n\
-             const REPORT: Result<&str, &str> = Ok(include_str!({report:?}));\n"
-        ),
+    let (parts, summary, (version, release)) = match make(out)? {
+        Ok(Made { fatbin, report, summary, driver }) => {
+            let fatbin = format!("const ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!({fatbin:?}));\n");
+            let parts = format!("Some(&ALIGNED.0), Some(include_str!({report:?}))");
+            (format!("{fatbin}const PARTS: Parts = ({parts});\n"), summary, driver)
+        }
         Err(why) if requires_cuda() => return Err(format!("PAREIDOLIA_REQUIRE_CUDA is 1, but {why}")),
         Err(why) => {
             println!("cargo::warning=built without the CUDA kernels, so for the CPU alone: {why}");
-            format!(
-                "pub const FATBIN: Option<&[u8]> = None;\nconst REPORT: Result<&str, &str> = Err({:?});\n",
-                format!("this build has no CUDA kernels: {why}")
-            )
+            ("const PARTS: Parts = (None, None);\n".into(), format!("no kernels: {why}"), DRIVER_12)
         }
     };
-    write(&out.join("kernels.rs"), &rust)
+    println!("cargo::rustc-env=PAREIDOLIA_KERNELS={summary}");
+    write(&out.join("kernels.rs"), &format!("{parts}const DRIVER: (i32, &str) = ({version}, {release:?});\n"))
 }
 
-/// Paths of fatbin and report, or why there are none.
-fn compile(out: &Path) -> Result<Result<(PathBuf, PathBuf), String>, String> {
+/// Compiles the kernels, or says why there are none.
+fn make(out: &Path) -> Result<Result<Made, String>, String> {
     let architectures = match architectures()? {
         architectures if architectures.is_empty() => return Ok(Err("PAREIDOLIA_CUDA_ARCHS is none".into())),
         architectures => architectures,
@@ -56,7 +67,7 @@ fn compile(out: &Path) -> Result<Result<(PathBuf, PathBuf), String>, String> {
     }
     println!("cargo::rerun-if-env-changed=NVCC_CCBIN"); // nvcc's own: the C++ compiler it uses
 
-    // One unit, so that headers are read and templates made once; names of all files must differ.
+    // One unit, so that headers are read and templates made once; the names in all files must differ.
     let unit: String = sources.iter().map(|path| format!("#include {path:?}\n")).collect();
     let (unit_path, fatbin, report) = (out.join("kernels.cu"), out.join("kernels.fatbin"), out.join("kernels.json"));
     let folder = out.join("nvcc");
@@ -69,7 +80,14 @@ fn compile(out: &Path) -> Result<Result<(PathBuf, PathBuf), String>, String> {
     let allowed = fs::read_to_string(ALLOWED).map_err(|error| format!("cannot read {ALLOWED}: {error}"))?;
     resources::check(&resources, &allowed)
         .map_err(|why| format!("kernels must not spill or have a stack frame unless {ALLOWED} says why:\n{why}"))?;
-    Ok(Ok((fatbin, report)))
+    let driver = if nvcc.version.starts_with("12.") { DRIVER_12 } else { DRIVER_13 };
+    let summary = format!(
+        "compiled by nvcc {} for {}; they need driver {} or later",
+        nvcc.version,
+        architectures.join(", "),
+        driver.1
+    );
+    Ok(Ok(Made { fatbin, report, summary, driver }))
 }
 
 fn requires_cuda() -> bool {

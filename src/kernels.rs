@@ -1,8 +1,24 @@
 //! The compiled CUDA kernels, if build.rs found a compiler for them, and what each takes of a multiprocessor.
 
+use crate::tuning::WARP_SIZE;
 use serde::{Deserialize, Serialize};
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+
+/// The fatbin; none if this program was built without a CUDA compiler.
+pub const FATBIN: Option<&[u8]> = PARTS.0;
+
+/// What the kernels were compiled by and for, or why there are none and how to get them: a line.
+pub const BUILT: &str = env!("PAREIDOLIA_KERNELS");
+
+/// The oldest driver that takes the fatbin, as `cuDriverGetVersion` says it.
+pub const DRIVER_VERSION: i32 = DRIVER.0;
+
+/// Its release, as people know it.
+pub const DRIVER_RELEASE: &str = DRIVER.1;
+
+/// Fatbin and report.
+type Parts = (Option<&'static [u8]>, Option<&'static str>);
 
 /// Bytes where a driver may read words.
 #[allow(dead_code, reason = "a build without kernels has none to align")]
@@ -47,7 +63,6 @@ struct Multiprocessor {
     shared_bytes: u32,
 }
 
-const WARP_SIZE: u32 = 32;
 /// All architectures since compute capability 5.0 give a multiprocessor as many.
 const REGISTERS: u32 = 65536;
 /// Registers are given to a warp in steps.
@@ -83,19 +98,9 @@ impl Resources {
     }
 }
 
-impl Report {
-    /// The oldest driver for Linux that loads what this nvcc makes (CUDA Toolkit Release Notes, minor version compatibility).
-    pub fn minimum_driver(&self) -> &'static str {
-        if self.nvcc.starts_with("12.") { "525.60.13" } else { "580.65.06" }
-    }
-}
-
-/// The report on the kernels that are built in.
-///
-/// # Errors
-/// Why there are none, and what to do about it.
-pub fn report() -> Result<Report, &'static str> {
-    REPORT.map(|json| serde_json::from_str(json).expect("build.rs writes what is read here"))
+/// The report on the kernels that are built in, if there are any; [`BUILT`] says why not.
+pub fn report() -> Option<Report> {
+    PARTS.1.map(|json| serde_json::from_str(json).expect("build.rs writes what is read here"))
 }
 
 #[cfg(test)]
@@ -129,15 +134,11 @@ mod tests {
 
     #[test]
     fn what_is_built_in_agrees_with_its_report() {
-        match report() {
-            Err(why) => assert!(FATBIN.is_none(), "{why}"),
-            Ok(report) => {
-                let fatbin = FATBIN.unwrap();
-                assert_eq!(fatbin[..4], 0xba55_ed50_u32.to_le_bytes()); // the magic number of a fatbin
-                assert_eq!(fatbin.as_ptr() as usize % 16, 0);
-                let machine_code = report.architectures.iter().filter(|name| name.starts_with("sm_")).count();
-                assert!(!report.kernels.is_empty() && report.kernels.len().is_multiple_of(machine_code.max(1)));
-            }
-        }
+        assert_eq!(FATBIN.is_some(), report().is_some(), "{BUILT}");
+        let (Some(fatbin), Some(report)) = (FATBIN, report()) else { return };
+        assert_eq!(fatbin[..4], 0xba55_ed50_u32.to_le_bytes()); // the magic number of a fatbin
+        assert_eq!(fatbin.as_ptr() as usize % 16, 0);
+        let machine_code = report.architectures.iter().filter(|name| name.starts_with("sm_")).count();
+        assert!(!report.kernels.is_empty() && report.kernels.len().is_multiple_of(machine_code.max(1)));
     }
 }

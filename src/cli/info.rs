@@ -40,7 +40,7 @@ struct Info {
     devices: Vec<String>,
     cuda: &'static str,
     /// Whether this build has the CUDA kernels, for what, and how to get them.
-    kernels: String,
+    kernels: &'static str,
     networks: Vec<NetworkInfo>,
     presets: Vec<Config>,
     /// `PAREIDOLIA_DATA`, if it is set.
@@ -106,7 +106,7 @@ impl Info {
             memory_bytes: telemetry::physical_memory(),
             devices: vec!["cpu".into()],
             cuda: "this version has no CUDA backend",
-            kernels: kernels::report().map_or_else(str::to_string, |report| summary(&report)),
+            kernels: kernels::BUILT,
             networks: vec![NetworkInfo::embedded_lenet()?],
             presets,
             data_found: data.as_ref().is_some_and(|path| path.is_dir()),
@@ -131,7 +131,7 @@ impl Info {
             ("vectors", format!("{} (of {})", self.simd, self.simd_available.join(", "))),
             ("memory", memory),
             ("devices", format!("{}; {}", self.devices.join(", "), self.cuda)),
-            ("kernels", self.kernels.clone()),
+            ("kernels", self.kernels.to_string()),
         ];
         for network in &self.networks {
             let NetworkInfo { name, weights, sha256, classes, test_accuracy } = network;
@@ -145,53 +145,34 @@ impl Info {
     }
 }
 
-/// What the kernels were compiled by and for, in a line.
-fn summary(report: &Report) -> String {
-    let (architectures, driver) = (report.architectures.join(", "), report.minimum_driver());
-    format!("compiled by nvcc {} for {architectures}; need driver {driver} or later", report.nvcc)
-}
-
 /// What each kernel takes, as a table or as JSON.
 fn kernels_text(json: bool) -> Result<String> {
     #[derive(Serialize)]
     struct Answer {
-        /// Why there are none, where there are none.
-        left_out: Option<&'static str>,
+        built: &'static str,
         minimum_driver: Option<&'static str>,
         #[serde(flatten)]
         report: Option<Report>,
     }
-    match kernels::report() {
-        Err(why) if !json => Ok(format!("{why}\n")),
-        Err(why) => super::json(&Answer { left_out: Some(why), minimum_driver: None, report: None }),
-        Ok(report) if !json => Ok(kernels_table(&report)),
-        Ok(report) => {
-            super::json(&Answer { left_out: None, minimum_driver: Some(report.minimum_driver()), report: Some(report) })
-        }
+    let report = kernels::report();
+    if json {
+        let minimum_driver = report.as_ref().map(|_| kernels::DRIVER_RELEASE);
+        return super::json(&Answer { built: kernels::BUILT, minimum_driver, report });
     }
+    Ok(format!("{}\n{}", kernels::BUILT, report.as_ref().map_or_else(String::new, kernels_table)))
 }
 
 fn kernels_table(report: &Report) -> String {
     let mut text = format!(
-        "{}\n\n{:<27} {:<8} {:>9} {:>6} {:>6} {:>7} {:>8} {:>7} {:>9} {:>9}\n",
-        summary(report),
-        "kernel",
-        "for",
-        "registers",
-        "spills",
-        "stack",
-        "shared",
-        "constant",
-        "threads",
-        "blocks/SM",
-        "occupancy"
+        "\n{:<27} {:<8} {:>9} {:>6} {:>6} {:>7} {:>8} {:>7} {:>9} {:>9}\n",
+        "kernel", "for", "registers", "spills", "stack", "shared", "constant", "threads", "blocks/SM", "occupancy"
     );
     for one in &report.kernels {
         let Resources { kernel, architecture, registers, stack_bytes, shared_bytes, constant_bytes, .. } = one;
         let spills = one.spill_store_bytes + one.spill_load_bytes;
         let threads = one.max_threads.map_or("-".into(), |threads| threads.to_string());
         let (blocks, occupancy) = one.occupancy().map_or(("-".into(), "-".into()), |(blocks, share)| {
-            (blocks.to_string(), format!("{:.0} %", 100.0 * share)) //
+            (blocks.to_string(), format!("{:.0} %", 100.0 * share))
         });
         text += &format!(
             "{kernel:<27} {architecture:<8} {registers:>9} {spills:>6} {stack_bytes:>6} {shared_bytes:>7} {constant_bytes:>8} \
