@@ -1,8 +1,8 @@
 //! The GPUs of this machine, found without a CUDA library at build time or start.
 
-use super::image;
 use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result, driver_text};
+use crate::kernels as built;
 use cudarc::driver::DriverError;
 use cudarc::driver::result::{self, device};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
@@ -45,9 +45,9 @@ pub fn list() -> Result<Vec<Device>> {
         return none("no NVIDIA driver: libcuda is not installed");
     }
     let version = driver_version()?;
-    if version < image::DRIVER_VERSION {
+    if version < built::DRIVER_VERSION {
         let (major, minor) = cuda_version(version);
-        let release = image::DRIVER_RELEASE;
+        let release = built::DRIVER_RELEASE;
         return none(&format!(
             "the NVIDIA driver is too old: it is of CUDA {major}.{minor}; wanted release {release} or later"
         ));

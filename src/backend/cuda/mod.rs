@@ -28,7 +28,6 @@ pub mod device;
 pub mod elementary;
 pub mod elites;
 pub mod genomes;
-pub mod image;
 pub mod kernels;
 pub mod launcher;
 pub mod memory;
