@@ -84,6 +84,7 @@ static __device__ __forceinline__ void draw(const Drawing& drawing, uint32_t war
             one[k] = 1.0f;
         }
         if (drawing.program.n_passes > 1) {
+#pragma unroll 1
             for (uint32_t i = 0; i < n_instructions * ROWS; ++i) { values[i * WARP_SIZE] = 0.0f; }
         }
         for (uint32_t pass = 1; pass <= drawing.program.n_passes; ++pass) {
@@ -91,19 +92,16 @@ static __device__ __forceinline__ void draw(const Drawing& drawing, uint32_t war
                 const CppnInstruction instruction = drawing.smem_instructions[i];
                 if (pass < instruction.first_pass || pass > instruction.last_pass) { continue; }
                 float p[ROWS] = {};
-                const CppnTerm* const end = drawing.smem_terms + instruction.first_term + instruction.n_terms;
-                for (const CppnTerm* term = end - instruction.n_terms; term != end; ++term) {
+                const CppnTerm* term = drawing.smem_terms + instruction.first_term;
+#pragma unroll 1
+                for (uint32_t left = instruction.n_terms; left > 0; --left, ++term) {
                     const CppnTerm t = *term;
                     if (t.value >= N_INPUTS) {
                         add_value(p, t.weight, values + (t.value - N_INPUTS) * ROWS * WARP_SIZE);
-                    } else if (t.value == 0) {
-                        add_input(p, t.weight, column);
-                    } else if (t.value == 1) {
-                        add_input(p, t.weight, row);
-                    } else if (t.value == 2) {
-                        add_input(p, t.weight, distance);
+                    } else if (t.value < 2) {
+                        if (t.value == 0) { add_input(p, t.weight, column); } else { add_input(p, t.weight, row); }
                     } else {
-                        add_input(p, t.weight, one);
+                        if (t.value == 2) { add_input(p, t.weight, distance); } else { add_input(p, t.weight, one); }
                     }
                 }
                 activate(p, instruction.activation);
@@ -111,7 +109,7 @@ static __device__ __forceinline__ void draw(const Drawing& drawing, uint32_t war
                 for (int k = 0; k < ROWS; ++k) { values[(i * ROWS + k) * WARP_SIZE] = p[k]; }
             }
         }
-#pragma unroll
+#pragma unroll 1
         for (int k = 0; k < ROWS; ++k) {
             const uint32_t pixel = first + k * WARP_SIZE + lane;
             if (pixel >= drawing.n_pixels) { break; }
@@ -138,7 +136,7 @@ static __device__ __forceinline__ void draw(const Drawing& drawing, uint32_t war
 
 }  // namespace render_cppn
 
-extern "C" __global__ void __launch_bounds__(RENDER_CPPN_WARPS * WARP_SIZE)
+extern "C" __global__ void __launch_bounds__(RENDER_CPPN_WARPS * WARP_SIZE, 5)
 render_cppn_u8(uint8_t* __restrict__ images, const CppnProgram* __restrict__ programs,
                const CppnInstruction* __restrict__ instructions, const CppnTerm* __restrict__ terms,
                const float* __restrict__ planes, CppnRules rules, uint32_t count, uint32_t n_pixels, uint32_t shared_bytes) {
