@@ -16,4 +16,5 @@ pub mod output;
 pub mod rng;
 pub mod simd;
 pub mod telemetry;
+pub mod tuning;
 pub mod version;

@@ -2,7 +2,15 @@
 // `constexpr int NAME = VALUE;` becomes `pub const NAME: u32 = VALUE;`.
 #pragma once
 
-
+// select: threads of a block, a pair each.
+constexpr int SELECT_THREADS = 128;
+// randomise_direct, vary_direct: threads of a block, a block of random words each: four genes, of both children.
+constexpr int DIRECT_THREADS = 128;
+// render_direct: threads of a block, and pixels of a thread: what one store of 32 bits writes.
+constexpr int RENDER_DIRECT_THREADS = 256;
+constexpr int RENDER_DIRECT_PIXELS = 4;
+// elementary: threads of a block, a number each.
+constexpr int ELEMENTARY_THREADS = 256;
 // randomise_cppn, vary_cppn: warps of a block, a candidate each.
 constexpr int RANDOMISE_CPPN_WARPS = 4;
 constexpr int VARY_CPPN_WARPS = 4;

@@ -138,6 +138,7 @@ impl Evolution {
         let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
         let chunk = options.chunk.min(job.candidates());
         let memory = plan::memory(&job, options, rayon::current_num_threads(), request.pictures);
+        let n_niches = job.classes.len();
         let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
         if let Some(usable) = usable {
             memory.check(chunk, usable)?;
@@ -189,7 +190,9 @@ impl Evolution {
             mean,
             network,
             planned_memory,
-            device_reason: request.device_reason,
+            device: "cpu".to_string(),
+            device_reason: request.device_reason.to_string(),
+            n_niches,
             simd: request.simd,
             pictures: request.pictures,
             clock,
@@ -279,7 +282,7 @@ impl Evolution {
         let statistics = self.runs.iter().filter_map(Run::statistics);
         let (medians, over): (Vec<f64>, Vec<usize>) =
             statistics.map(|statistics| (statistics.median, statistics.over_9999)).unzip();
-        let n_niches = self.runs[0].n_niches();
+        let n_niches = self.shared.n_niches;
         match (&medians[..], &over[..]) {
             (&[median], &[over]) => {
                 format!("median {}  {over} of {n_niches} at .9999", confidence_text(median as f32))
