@@ -24,15 +24,19 @@
 //! }
 //! ```
 
+pub mod compile_cppn;
 pub mod elementary;
 pub mod genomes;
 pub mod image;
 pub mod kernels;
 pub mod launcher;
 pub mod params;
+pub mod randomise_cppn;
 pub mod randomise_direct;
+pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
+pub mod vary_cppn;
 pub mod vary_direct;
 
 pub use launcher::Launcher;
