@@ -14,3 +14,11 @@ constexpr int RENDER_DIRECT_THREADS = 256;
 constexpr int RENDER_DIRECT_PIXELS = 4;
 // elementary: threads of a block, a number each.
 constexpr int ELEMENTARY_THREADS = 256;
+// randomise_cppn, vary_cppn: warps of a block, a candidate each.
+constexpr int RANDOMISE_CPPN_WARPS = 4;
+constexpr int VARY_CPPN_WARPS = 4;
+// render_cppn: warps of a block; rows of 32 pixels that a warp has in registers at once; and bytes of a block's shared memory,
+// unless capacity asks for more. 28 x 28 pixels are 24.5 rows, and an SM of 228 KiB takes five such blocks.
+constexpr int RENDER_CPPN_WARPS = 5;
+constexpr int RENDER_CPPN_ROWS = 5;
+constexpr int RENDER_CPPN_SHARED = 45056;
