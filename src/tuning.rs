@@ -1,4 +1,3 @@
-//! The constants of launch shapes: kernels/common/tuning.cuh.
+//! The constants of launch shapes, as build.rs reads them from kernels/common/tuning.cuh.
 
-/// Threads of a warp.
-pub const WARP_SIZE: u32 = 32;
+include!(concat!(env!("OUT_DIR"), "/tuning.rs"));

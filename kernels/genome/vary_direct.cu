@@ -56,19 +56,31 @@ static __device__ __forceinline__ uint64_t mutation_chance(const DirectRules& ru
     return halvings < 64 ? chance(rules.mutation_rate) >> halvings : 0;
 }
 
+// Shifts four values down by one, `last` to the top: after four turns each is back in its place.
+template <typename T>
+static __device__ __forceinline__ void rotate(T (&values)[4], T last) {
+    values[0] = values[1];
+    values[1] = values[2];
+    values[2] = values[3];
+    values[3] = last;
+}
+
 // Mutates the four genes that block `block` of a child's random words serves.
 static __device__ __forceinline__ void mutate(float (&genes)[4], Draws gate, uint32_t block, uint64_t threshold, uint32_t eta) {
     const Words gates = gate.block(block);
-    bool mutates[4];
+    uint32_t mutating = 0;  // bit w: the gene of word w
 #pragma unroll
-    for (int w = 0; w < 4; ++w) { mutates[w] = happens(threshold, gates.w[w]); }
-    if (!(mutates[0] || mutates[1] || mutates[2] || mutates[3])) { return; }
+    for (int w = 0; w < 4; ++w) { mutating |= uint32_t(happens(threshold, gates.w[w])) << w; }
+    if (mutating == 0) { return; }
 
     gate.purpose = Purpose::DirectAmount;
-    const Words amounts = gate.block(block);
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-        if (mutates[w]) { genes[w] = polynomial_mutation(genes[w], unit(amounts.w[w]), eta); }
+    Words amounts = gate.block(block);
+    // Gene by gene in one place of the code, as in the crossover below.
+#pragma unroll 1
+    for (int turn = 0; turn < 4; ++turn) {
+        const bool here = mutating >> turn & 1;
+        rotate(genes, here ? polynomial_mutation(genes[0], unit(amounts.w[0]), eta) : genes[0]);
+        rotate(amounts.w, 0u);
     }
 }
 
@@ -110,12 +122,15 @@ vary_direct_f32(float* __restrict__ genes, const float* __restrict__ elite_genes
         }
     }
     if (pair.crossed) {
-        const Words words = draws(run, Purpose::Crossover, candidate, generation).block(block);
-#pragma unroll
-        for (uint32_t w = 0; w < 4; ++w) {
-            const Genes crossed = cross({bred[0][w], bred[1][w]}, words.w[w], rules.crossover_eta, rules.repaired);
-            bred[0][w] = crossed.first;
-            bred[1][w] = crossed.second;
+        Words words = draws(run, Purpose::Crossover, candidate, generation).block(block);
+        // Four copies of so long a body would leave the instruction cache, and registers have no run-time index: so the genes
+        // come by, one a turn.
+#pragma unroll 1
+        for (int turn = 0; turn < 4; ++turn) {
+            const Genes crossed = cross({bred[0][0], bred[1][0]}, words.w[0], rules.crossover_eta, rules.repaired);
+            rotate(bred[0], crossed.first);
+            rotate(bred[1], crossed.second);
+            rotate(words.w, 0u);
         }
     }
     const uint64_t threshold = mutation_chance(rules, generation);

@@ -156,6 +156,16 @@ impl RunState {
     }
 }
 
+impl Chunk {
+    /// Active runs whose candidates may be at its places: those up to the last one's.
+    pub fn runs(&self) -> usize {
+        match self.count {
+            0 => 0,
+            count => (self.start + count - 1) as usize / self.batch as usize + 1,
+        }
+    }
+}
+
 impl Winner {
     /// Nobody yet: every number beats it, a NaN does not.
     pub const NONE: Winner = Winner { fitness: f32::NEG_INFINITY, candidate: u32::MAX };
