@@ -1,5 +1,6 @@
 //! Children of direct genomes, on the device.
 
+use super::genomes::DirectSlots;
 use super::launcher::{Launcher, check_len};
 use super::params::{Chunk, DirectRules, Pair, RunState};
 use crate::error::{Error, Result};
@@ -7,40 +8,32 @@ use crate::rng::GENE_GROUP;
 use crate::tuning;
 use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
 
-/// The direct genomes of the elites, and where they are.
-#[derive(Clone, Copy, Debug)]
-pub struct DirectElites<'a> {
-    /// `(n_runs, n_niches, 2, n_genes)`
-    pub genes: &'a CudaSlice<f32>,
-    /// Which of its two slots holds a niche's elite, `(n_runs, n_niches)`.
-    pub current: &'a CudaSlice<u32>,
-    pub n_niches: u32,
-    pub n_genes: u32,
-}
-
 impl Launcher {
     /// Makes the children of `chunk` from direct genomes: crossover or copy, then mutation.
     ///
-    /// Writes `genes`, `(chunk.count, n_genes)`, from the parents that `pairs`, `(chunk.count / 2)`, name among `elites`, with the
-    /// keys and generations of `runs`, `(n_runs)`, of which `active` takes part. Returns before the device has finished.
+    /// Writes `children`, `(chunk.count)` slots, from the parents that `pairs`, `(chunk.count / 2)`, name among `elites`,
+    /// `(n_runs, n_niches, 2)` slots of which `current`, `(n_runs, n_niches)`, says one of two; with the keys and generations of
+    /// `runs`, `(n_runs)`, of which `active` takes part. Returns before the device has finished.
     ///
     /// # Errors
     /// [`Error::Shape`] if a length does not match; [`Error::Launch`] if the driver refuses the launch.
     #[allow(clippy::too_many_arguments)] // each is a buffer of its own
     pub fn vary_direct(
         &self,
-        genes: &mut CudaSlice<f32>,
-        elites: DirectElites,
+        children: &mut DirectSlots,
+        elites: &DirectSlots,
+        current: &CudaSlice<u32>,
         pairs: &CudaSlice<Pair>,
         runs: &CudaSlice<RunState>,
         active: &CudaSlice<u32>,
         rules: &DirectRules,
         chunk: Chunk,
+        n_niches: u32,
     ) -> Result<()> {
-        let DirectElites { genes: elite_genes, current, n_niches, n_genes } = elites;
+        let n_genes = children.n_genes as u32;
         let n_elites = runs.len() * n_niches as usize;
-        check_len("genes", genes, chunk.count as usize * n_genes as usize)?;
-        check_len("elite genes", elite_genes, n_elites * 2 * n_genes as usize)?;
+        check_len("children", &children.genes, chunk.count as usize * children.n_genes)?;
+        check_len("elites", &elites.genes, 2 * n_elites * children.n_genes)?;
         check_len("current", current, n_elites)?;
         check_len("pairs", pairs, chunk.count as usize / 2)?;
         check_len("active", active, chunk.runs())?;
@@ -54,10 +47,10 @@ impl Launcher {
             shared_mem_bytes: 0,
         };
         let mut launch = self.stream.launch_builder(&self.kernels.vary_direct_f32);
-        launch.arg(genes).arg(elite_genes).arg(current).arg(pairs).arg(runs).arg(active);
+        launch.arg(&mut children.genes).arg(&elites.genes).arg(current).arg(pairs).arg(runs).arg(active);
         launch.arg(rules).arg(&chunk).arg(&n_niches).arg(&n_genes);
         // SAFETY: order and types are those of vary_direct_f32 in kernels/genome/vary_direct.cu; lengths were checked, and
-        // select wrote niches below n_niches into pairs; it writes genes alone.
+        // select wrote niches below n_niches into pairs; it writes the children's genes alone.
         unsafe { launch.launch(config) }.map_err(Error::launch("vary_direct_f32"))?;
         Ok(())
     }
