@@ -5,7 +5,7 @@ use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
 use super::params::{Counters, CppnRules, Pair, RunState};
-use super::render_cppn::N_PLANES;
+use super::render_cppn::planes_bytes;
 use crate::backend::Job;
 use crate::backend::memory::{Memory, Owner, Part};
 use crate::genome::Encoding;
@@ -23,9 +23,9 @@ pub fn memory(job: &Job) -> Memory {
         Part::fixed("states, counters and classes", runs * state as u64 + n_niches * size_of::<u32>() as u64),
     ];
     if let Encoding::Cppn(rules) = &job.encoding {
-        let program = CppnPrograms::slot_bytes(&CppnRules::new(rules, job.canvas.channels));
-        parts.push(Part::per_candidate("programs that draw", program as u64));
-        parts.push(Part::fixed("inputs of the pixels", (N_PLANES * job.canvas.pixels() * size_of::<f32>()) as u64));
+        let programs = CppnPrograms::slot_bytes(&CppnRules::new(rules, job.canvas.channels));
+        parts.push(Part::per_candidate("programs", programs as u64));
+        parts.push(Part::fixed("input planes", planes_bytes(job.canvas) as u64));
     }
     Memory { owner: Owner::Gpu, parts }
 }

@@ -4,6 +4,7 @@ use super::compile_cppn::{CppnPrograms, render_shared};
 use super::launcher::{Launcher, check_len};
 use super::params::CppnRules;
 use crate::error::{Error, Result};
+use crate::genome::Canvas;
 use crate::genome::cppn::InputPlanes;
 use crate::tuning;
 use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
@@ -17,6 +18,11 @@ pub(super) const N_PLANES: usize = 3;
 /// [`Error::Driver`] if there is no room.
 pub fn upload_planes(launcher: &Launcher, planes: &InputPlanes) -> Result<CudaSlice<f32>> {
     launcher.upload(&(0..N_PLANES).flat_map(|index| planes.plane(index)).copied().collect::<Vec<_>>())
+}
+
+/// What they take.
+pub fn planes_bytes(canvas: Canvas) -> usize {
+    N_PLANES * canvas.pixels() * size_of::<f32>()
 }
 
 impl Launcher {

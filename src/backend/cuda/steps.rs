@@ -24,7 +24,7 @@ pub struct Steps {
     pub n_active: usize,
     /// `(N)`
     classes: CudaSlice<u32>,
-    encoding: Coded,
+    encoded: Encoded,
     pub elites: Elites,
     /// `(chunk / 2)`
     pairs: CudaSlice<Pair>,
@@ -39,14 +39,14 @@ pub struct Steps {
     pub counters_read: Pinned<params::Counters>,
 }
 
-/// How genomes vary and are drawn, as kernels take it.
-enum Coded {
+/// How genomes vary, as kernels take it, and what drawing them takes.
+enum Encoded {
     Direct(DirectRules),
     Cppn {
         rules: CppnRules,
         /// `(chunk)` slots
         programs: CppnPrograms,
-        /// The inputs of the pixels.
+        /// `(3, pixels)`
         planes: CudaSlice<f32>,
     },
 }
@@ -55,7 +55,7 @@ impl Steps {
     /// All that `job` takes with chunks of `chunk` candidates.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::error::Error::Refused) if the device cannot take the job's CPPNs;
+    /// [`Error::Refused`](crate::error::Error::Refused) if the device is too small for the job's CPPNs,
     /// [`Error::Driver`](crate::error::Error::Driver) if there is no room.
     pub fn new(launcher: &Launcher, job: &Job, chunk: u32) -> Result<Steps> {
         let (n_runs, n) = (job.seeds.len(), chunk as usize);
@@ -66,7 +66,17 @@ impl Steps {
             active: launcher.zeros(n_runs)?,
             n_active: 0,
             classes: launcher.upload(&job.classes)?,
-            encoding: Coded::new(launcher, job, n)?,
+            encoded: match &job.encoding {
+                Encoding::Direct(rules) => Encoded::Direct(rules.into()),
+                Encoding::Cppn(rules) => {
+                    let crossing = CppnRules::new(rules, job.canvas.channels);
+                    Encoded::Cppn {
+                        rules: crossing,
+                        programs: CppnPrograms::new(launcher, &crossing, n)?,
+                        planes: upload_planes(launcher, &InputPlanes::new(job.canvas, rules.normalise))?,
+                    }
+                }
+            },
             elites: Elites::new(launcher, job)?,
             pairs: launcher.zeros(n / 2)?,
             genomes: Genomes::new(launcher, job, n)?,
@@ -84,20 +94,20 @@ impl Steps {
 
     /// [`Backend::randomise`](crate::backend::Backend::randomise).
     pub fn randomise(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        match (&mut self.genomes, &self.encoding) {
-            (Genomes::Direct(genomes), _) => launcher.randomise_direct(genomes, &self.runs, &self.active, chunk),
-            (Genomes::Cppn(genomes), Coded::Cppn { rules, .. }) => {
+        match &mut self.genomes {
+            Genomes::Direct(genomes) => launcher.randomise_direct(genomes, &self.runs, &self.active, chunk),
+            Genomes::Cppn(genomes) => {
+                let Encoded::Cppn { rules, .. } = &self.encoded else { unreachable!("a job has one encoding") };
                 launcher.randomise_cppn(genomes, &self.runs, &self.active, rules, chunk)
             }
-            _ => unreachable!("a job has one encoding"),
         }
     }
 
     /// [`Backend::select`](crate::backend::Backend::select).
     pub fn select(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        let chance = match &self.encoding {
-            Coded::Direct(rules) => rules.crossover_chance,
-            Coded::Cppn { .. } => 0,
+        let chance = match &self.encoded {
+            Encoded::Direct(rules) => rules.crossover_chance,
+            Encoded::Cppn { .. } => 0,
         };
         let n_niches = self.classes.len() as u32;
         launcher.select(&mut self.pairs, &self.runs, &self.active, chance, chunk, n_niches)
@@ -105,13 +115,13 @@ impl Steps {
 
     /// [`Backend::vary`](crate::backend::Backend::vary).
     pub fn vary(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        let Steps { genomes, elites, encoding, pairs, runs, active, classes, .. } = self;
+        let Steps { genomes, elites, encoded, pairs, runs, active, classes, .. } = self;
         let (current, n_niches) = (&elites.current, classes.len() as u32);
-        match (genomes, &elites.genomes, encoding) {
-            (Genomes::Direct(children), Genomes::Direct(parents), Coded::Direct(rules)) => {
+        match (genomes, &elites.genomes, encoded) {
+            (Genomes::Direct(children), Genomes::Direct(parents), Encoded::Direct(rules)) => {
                 launcher.vary_direct(children, parents, current, pairs, runs, active, rules, chunk, n_niches)
             }
-            (Genomes::Cppn(children), Genomes::Cppn(parents), Coded::Cppn { rules, .. }) => {
+            (Genomes::Cppn(children), Genomes::Cppn(parents), Encoded::Cppn { rules, .. }) => {
                 launcher.vary_cppn(children, runs, parents, current, pairs, active, rules, chunk, n_niches)
             }
             _ => unreachable!("a job has one encoding"),
@@ -120,11 +130,12 @@ impl Steps {
 
     /// [`Backend::render`](crate::backend::Backend::render).
     pub fn render(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        match (&self.genomes, &mut self.encoding) {
-            (Genomes::Direct(genomes), _) => launcher.render_direct(&mut self.images, genomes, chunk.count),
-            (Genomes::Cppn(genomes), Coded::Cppn { rules, programs, planes }) => {
+        let images = &mut self.images;
+        match (&self.genomes, &mut self.encoded) {
+            (Genomes::Direct(genomes), Encoded::Direct(_)) => launcher.render_direct(images, genomes, chunk.count),
+            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes }) => {
                 launcher.compile_cppn(programs, genomes, rules, chunk.count)?;
-                launcher.render_cppn(&mut self.images, programs, planes, rules, chunk.count)
+                launcher.render_cppn(images, programs, planes, rules, chunk.count)
             }
             _ => unreachable!("a job has one encoding"),
         }
@@ -143,22 +154,5 @@ impl Steps {
     /// [`Backend::insert`](crate::backend::Backend::insert), and the counters on their way to the host.
     pub fn insert(&mut self, _launcher: &Launcher) -> Result<()> {
         self.counters_read.copy_from(&self.counters, self.n_active)
-    }
-}
-
-impl Coded {
-    /// What the encoding of `job` takes with chunks of `n` candidates.
-    fn new(launcher: &Launcher, job: &Job, n: usize) -> Result<Coded> {
-        Ok(match &job.encoding {
-            Encoding::Direct(rules) => Coded::Direct(rules.into()),
-            Encoding::Cppn(rules) => {
-                let crossing = CppnRules::new(rules, job.canvas.channels);
-                Coded::Cppn {
-                    programs: CppnPrograms::new(launcher, &crossing, n)?,
-                    planes: upload_planes(launcher, &InputPlanes::new(job.canvas, rules.normalise))?,
-                    rules: crossing,
-                }
-            }
-        })
     }
 }
