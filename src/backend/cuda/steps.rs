@@ -8,7 +8,6 @@ use super::lenet::Lenet;
 use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
 use super::pinned::Pinned;
 use super::render_cppn::upload_planes;
-use super::vary_cppn::CppnElites;
 use crate::backend::Job;
 use crate::error::Result;
 use crate::genome::Encoding;
@@ -53,7 +52,6 @@ enum Encoded {
         programs: CppnPrograms,
         /// `(3, pixels)`
         planes: CudaSlice<f32>,
-        n_pixels: u32,
     },
 }
 
@@ -61,6 +59,7 @@ impl Steps {
     /// All that `job` takes with chunks of `chunk` candidates.
     ///
     /// # Errors
+    /// [`Error::Refused`](crate::error::Error::Refused) if the device is too small for the job's CPPNs,
     /// [`Error::Driver`](crate::error::Error::Driver) if there is no room.
     pub fn new(launcher: &Launcher, job: &Job, chunk: u32) -> Result<Steps> {
         let (n_runs, n) = (job.seeds.len(), chunk as usize);
@@ -79,7 +78,6 @@ impl Steps {
                         rules: crossing,
                         programs: CppnPrograms::new(launcher, &crossing, n)?,
                         planes: upload_planes(launcher, &InputPlanes::new(job.canvas, rules.normalise))?,
-                        n_pixels: job.canvas.pixels() as u32,
                     }
                 }
             },
@@ -130,8 +128,7 @@ impl Steps {
                 launcher.vary_direct(children, parents, current, pairs, runs, active, rules, chunk, n_niches)
             }
             (Genomes::Cppn(children), Genomes::Cppn(parents), Encoded::Cppn { rules, .. }) => {
-                let elites = CppnElites { genomes: parents, current, n_niches };
-                launcher.vary_cppn(children, runs, elites, pairs, active, rules, chunk)
+                launcher.vary_cppn(children, runs, parents, current, pairs, active, rules, chunk, n_niches)
             }
             _ => unreachable!("a job has one encoding"),
         }
@@ -142,9 +139,9 @@ impl Steps {
         let images = &mut self.images;
         match (&self.genomes, &mut self.encoded) {
             (Genomes::Direct(genomes), Encoded::Direct(_)) => launcher.render_direct(images, genomes, chunk.count),
-            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes, n_pixels }) => {
+            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes }) => {
                 launcher.compile_cppn(programs, genomes, rules, chunk.count)?;
-                launcher.render_cppn(images, programs, planes, rules, chunk.count, *n_pixels)
+                launcher.render_cppn(images, programs, planes, rules, chunk.count)
             }
             _ => unreachable!("a job has one encoding"),
         }
