@@ -1,5 +1,6 @@
 //! What can go wrong, in words for the person at the keyboard: what, where, got, wanted, what to do.
 
+use cudarc::driver::DriverError;
 use std::path::{Path, PathBuf};
 
 /// Result of everything that can fail for a reason outside the program.
@@ -24,6 +25,21 @@ pub enum Error {
     /// What was asked for does not fit the machine or the state of the run.
     #[error("{0}")]
     Refused(String),
+    /// No GPU that this program can use.
+    #[error("{reason}")]
+    NoDevice { reason: String },
+    /// The GPU's driver refused to launch a kernel.
+    #[error("cannot launch the kernel {kernel}: {}", driver_text(source))]
+    Launch { kernel: &'static str, source: DriverError },
+    /// The GPU's driver refused, or the GPU failed at what it was given before.
+    #[error("cannot {action} on the GPU: {}", driver_text(source))]
+    Driver { action: &'static str, source: DriverError },
+    /// A buffer's length disagrees with the shape it is used with.
+    #[error("{what} has {got} elements, wanted {want}")]
+    Shape { what: &'static str, got: usize, want: usize },
+    /// The GPU failed in mid-run.
+    #[error("{source}; the last checkpoint stays; continue with: pareidolia evolve --resume {run}", run = run.display())]
+    DeviceLost { source: Box<Error>, run: PathBuf },
     /// The run was stopped by this signal after its state was saved.
     #[error("stopped by signal {signal}; continue with: pareidolia evolve --resume {run}", run = run.display())]
     Stopped { signal: i32, run: PathBuf },
@@ -41,6 +57,16 @@ impl Error {
         Error::File { path: path.to_path_buf(), reason: reason.into() }
     }
 
+    /// An [`Error::Driver`] of `action`, for `map_err`.
+    pub fn driver(action: &'static str) -> impl FnOnce(DriverError) -> Error {
+        move |source| Error::Driver { action, source }
+    }
+
+    /// An [`Error::Launch`] of `kernel`, for `map_err`.
+    pub fn launch(kernel: &'static str) -> impl FnOnce(DriverError) -> Error {
+        move |source| Error::Launch { kernel, source }
+    }
+
     /// 2 for a wrong call, 128 + signal after a clean stop by signal, 1 for every other failure.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -49,6 +75,13 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// The name and the words of a driver's error. Both come from the driver itself.
+pub(crate) fn driver_text(error: &DriverError) -> String {
+    let text =
+        error.error_string().map_or_else(|_| "an error unknown to this driver".into(), |text| text.to_string_lossy());
+    format!("{text} ({:?})", error.0)
 }
 
 /// What a message quotes from a file may have several lines and any length; an error has one line, and not a long one.

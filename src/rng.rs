@@ -178,6 +178,11 @@ impl Chance {
         Chance((probability * 4_294_967_296.0) as u64)
     }
 
+    /// The words below it make the event happen: at most 2^32.
+    pub fn threshold(self) -> u64 {
+        self.0
+    }
+
     /// Whether the event with this chance happens for `word`.
     #[inline]
     pub fn happens(self, word: u32) -> bool {

@@ -154,7 +154,7 @@ fn what_cannot_be_had_exits_with_1_and_one_line() {
     fs::create_dir(folder.path().join("full")).unwrap();
     fs::write(folder.path().join("full/mine.txt"), "do not touch").unwrap();
     for (args, want) in [
-        (&["evolve", "--device", "cuda:0"][..], "--device cuda:0: this version has no CUDA backend"),
+        (&["evolve", "--device", "cuda:4000"][..], "--device cuda:4000: "),
         (&["evolve", "--config", "none.toml"], "none.toml: cannot read"),
         (&["evolve", "--config", "broken.toml"], "broken.toml: line 1: not TOML"),
         (&["classify", "three.png", "--weights", "none.safetensors"], "none.safetensors: cannot "),
@@ -208,6 +208,30 @@ fn seed_random_is_recorded_and_differs() {
     };
     // Three equal draws of 32 bits: once in 2^64.
     assert!(seed() != seed() || seed() != seed());
+}
+
+#[test]
+fn info_tells_what_the_kernels_take_or_how_to_get_them() {
+    let folder = folder();
+    let text = done(&folder, &["info", "--kernels"]);
+    let json: Value = serde_json::from_str(&done(&folder, &["info", "--kernels", "--json"])).unwrap();
+    let built = pareidolia::kernels::BUILT;
+    assert!(text.starts_with(&format!("{built}\n")), "{text}");
+    assert_eq!(json["built"], built);
+    assert!(done(&folder, &["info"]).contains(built));
+    match pareidolia::kernels::report() {
+        None => assert!(json["kernels"].is_null() && built.starts_with("no kernels: "), "{built}"),
+        Some(report) => {
+            assert!(built.contains(&format!("driver {}", json["minimum_driver"].as_str().unwrap())));
+            assert_eq!(json["kernels"].as_array().unwrap().len(), report.kernels.len());
+            for one in &report.kernels {
+                assert!(
+                    text.lines().any(|line| line.starts_with(&one.kernel) && line.contains(&one.architecture)),
+                    "{text}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

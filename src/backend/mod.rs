@@ -1,10 +1,11 @@
 //! Backends: where the steps of a generation run. The experiments know steps; the backends know buffers.
 
 pub mod cpu;
+pub mod cuda;
 pub mod memory;
 
 use crate::archive::{Archive, Statistics};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::genome::{Canvas, Encoding};
 use crate::network::Network;
 use std::ops::Range;
@@ -40,17 +41,31 @@ pub struct Counters {
     pub replaced: u32,
     /// Operators skipped for lack of capacity, since generation 0.
     pub skipped: u64,
-    /// Confidence of each niche's elite, `(n_niches)`.
-    pub fitness: Vec<f32>,
+    /// Of the confidences of the niches' elites.
+    pub statistics: Statistics,
     /// The archive's hash.
     pub archive_hash: u64,
 }
 
 impl Counters {
-    /// Statistics of the fitness.
-    pub fn statistics(&self) -> Statistics {
-        Statistics::of(&self.fitness)
+    /// Those of a run that goes on from `archive`.
+    pub fn of(archive: &Archive, replaced: u32, skipped: u64) -> Counters {
+        Counters {
+            generation: archive.generation,
+            replaced,
+            skipped,
+            statistics: Statistics::of(&archive.fitness()),
+            archive_hash: archive.hash(),
+        }
     }
+}
+
+/// What is wrong where no image of generation 0 has a number for `class`.
+fn no_answer(class: u32) -> Error {
+    Error::Refused(format!(
+        "the network gives no image of generation 0 a probability for class {class}: its answers are NaN; its weights are too \
+         large for single precision"
+    ))
 }
 
 /// One method a step. Candidates of a generation are numbered through its active runs: candidate c of the r-th of them is at
@@ -61,7 +76,8 @@ impl Counters {
 /// Which generation it is, each run knows itself: runs that were resumed at different ones go on together.
 ///
 /// # Errors
-/// Every step may fail on a device; the CPU's do not, but for [`Backend::insert`] where a network answers NaN.
+/// Every step may fail on a device; the CPU's do not, but for [`Backend::insert`] where a network answers NaN. A device says so
+/// with [`Backend::counters`].
 pub trait Backend {
     /// What it runs on, for people.
     fn describe(&self) -> String;

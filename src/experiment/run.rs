@@ -19,7 +19,13 @@ pub struct Shared {
     pub network: Arc<Network>,
     /// The most memory that the process may take, in bytes.
     pub planned_memory: u64,
-    pub device_reason: &'static str,
+    /// The same of a GPU, if the steps run on one.
+    pub planned_device_memory: Option<u64>,
+    /// What the steps run on, and why on that.
+    pub device: String,
+    pub device_reason: String,
+    /// Niches of each run.
+    pub n_niches: usize,
     pub simd: Simd,
     pub pictures: bool,
     /// Runs since the process took the runs up.
@@ -77,17 +83,11 @@ impl Run {
     ///
     /// # Errors
     /// If the checkpoint is of another run, the device refuses, or the manifest cannot be read.
-    pub fn restore(&mut self, index: usize, backend: &mut impl Backend, shared: &Shared) -> Result<()> {
+    pub fn restore(&mut self, index: usize, backend: &mut dyn Backend, shared: &Shared) -> Result<()> {
         let Some(checkpoint) = self.checkpoint.take() else { return Ok(()) };
         checkpoint.check_matches(&self.config, &shared.network.sha256)?;
         let Checkpoint { archive, skipped, replaced, evaluations, started, elapsed, .. } = checkpoint;
-        self.counters = Some(Counters {
-            generation: archive.generation,
-            replaced,
-            skipped,
-            fitness: archive.fitness(),
-            archive_hash: archive.hash(),
-        });
+        self.counters = Some(Counters::of(&archive, replaced, skipped));
         backend.restore(index, archive, skipped)?;
         (self.evaluations, self.began, self.elapsed_before) = (evaluations, started, elapsed);
         if self.stop(shared).is_some() {
@@ -131,8 +131,7 @@ impl Run {
             let elapsed = self.elapsed_before + shared.clock.elapsed().as_secs_f64();
             let rate = (self.evaluations - self.logged.0) as f64 / (elapsed - self.logged.1).max(f64::MIN_POSITIVE);
             self.logged = (self.evaluations, elapsed);
-            let Counters { replaced, archive_hash, .. } = counters;
-            let statistics = counters.statistics();
+            let Counters { replaced, archive_hash, statistics, .. } = counters;
             let line = Metrics::new(generation, self.evaluations, &statistics, replaced, rate, archive_hash);
             metrics.write(&line)?;
         }
@@ -169,7 +168,7 @@ impl Run {
         let config = &self.config;
         // In f32, as the thresholds of the statistics are.
         let target = config.target as f32;
-        if target > 0.0 && counters.fitness.iter().all(|&fitness| fitness >= target) {
+        if target > 0.0 && counters.statistics.min >= f64::from(target) {
             Some(Stop::Target)
         } else if counters.generation >= config.generations {
             Some(Stop::Generations)
@@ -204,12 +203,7 @@ impl Run {
 
     /// Statistics of the last generation, if there is any.
     pub fn statistics(&self) -> Option<Statistics> {
-        self.counters.as_ref().map(Counters::statistics)
-    }
-
-    /// Niches of the archive; 0 before there is any.
-    pub fn n_niches(&self) -> usize {
-        self.counters.as_ref().map_or(0, |counters| counters.fitness.len())
+        self.counters.as_ref().map(|counters| counters.statistics)
     }
 
     /// Writes what a finished run leaves, whose last generation left `archive`.
@@ -226,8 +220,8 @@ impl Run {
             arithmetic_version: ARITHMETIC_VERSION,
             seed: self.config.seed,
             configuration: self.config.clone(),
-            device: "cpu".to_string(),
-            device_reason: shared.device_reason.to_string(),
+            device: shared.device.clone(),
+            device_reason: shared.device_reason.clone(),
             threads: rayon::current_num_threads(),
             simd: shared.simd.to_string(),
             network: shared.network.name.clone(),
@@ -240,10 +234,11 @@ impl Run {
             generation: archive.generation,
             evaluations: self.evaluations,
             genomes_per_second: self.evaluations as f64 / seconds,
-            statistics: counters.statistics(),
+            statistics: counters.statistics,
             distinct_genomes: archive.distinct(),
             operators_skipped_at_capacity: counters.skipped,
             planned_memory_bytes: shared.planned_memory,
+            planned_device_memory_bytes: shared.planned_device_memory,
             peak_memory_bytes: None,
             archive_hash: counters.archive_hash,
             classes: ClassResult::table(&archive, &shared.network.classes),

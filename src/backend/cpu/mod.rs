@@ -19,9 +19,9 @@ pub mod softmax;
 pub mod tile;
 pub mod train;
 
-use super::{Backend, Counters, Job, chunks};
+use super::{Backend, Counters, Job, chunks, no_answer};
 use crate::archive::{Archive, Elite, content_hash};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::genome::Genome;
 use crate::rng::Philox;
 use crate::simd::Simd;
@@ -83,13 +83,7 @@ impl Run {
     }
 
     fn counters(&self) -> Counters {
-        Counters {
-            generation: self.archive.generation,
-            replaced: self.replaced,
-            skipped: self.skipped.load(Ordering::Relaxed),
-            fitness: self.archive.fitness(),
-            archive_hash: self.archive.hash(),
-        }
+        Counters::of(&self.archive, self.replaced, self.skipped.load(Ordering::Relaxed))
     }
 
     /// Puts the winners into the archive.
@@ -98,11 +92,7 @@ impl Run {
         self.replaced = 0;
         if generation == 0 {
             if let Some(niche) = self.successors.iter().position(Option::is_none) {
-                return Err(Error::Refused(format!(
-                    "the network gives no image of generation 0 a probability for class {}: its answers are NaN; its weights \
-                     are too large for single precision",
-                    self.archive.classes[niche]
-                )));
+                return Err(no_answer(self.archive.classes[niche]));
             }
             self.archive.elites = self.successors.iter_mut().filter_map(Option::take).collect();
             self.replaced = self.archive.elites.len() as u32;

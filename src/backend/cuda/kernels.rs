@@ -1,0 +1,75 @@
+//! The kernels, loaded once: a handle each, by the name that it has in its .cu file.
+
+use crate::error::{Error, Result};
+use crate::kernels as built;
+use cudarc::driver::sys::CUresult;
+use cudarc::driver::{CudaContext, CudaFunction, DriverError};
+use cudarc::nvrtc::Ptx;
+use std::sync::Arc;
+
+/// Lists the kernels; a line each, in the order of the steps.
+macro_rules! kernels {
+    ($($name:ident,)*) => {
+        /// Every kernel of kernels/.
+        #[derive(Debug)]
+        pub struct Kernels {
+            $(pub $name: CudaFunction,)*
+        }
+
+        impl Kernels {
+            /// Loads the image of this program into `context`. All kernels are looked up now: a driver that loads them lazily
+            /// could not do so while a graph is captured.
+            ///
+            /// # Errors
+            /// [`Error::NoDevice`] if this program has no kernels for the device, and what to do about it.
+            pub fn load(context: &Arc<CudaContext>) -> Result<Kernels> {
+                // Without kernels the driver is given a placeholder, which only an emulated one takes.
+                let image = built::FATBIN.unwrap_or(PLACEHOLDER);
+                let module = context.load_module(Ptx::from_binary(image.to_vec())).map_err(refusal)?;
+                Ok(Kernels {
+                    $($name: module.load_function(stringify!($name)).map_err(Error::launch(stringify!($name)))?,)*
+                })
+            }
+        }
+    };
+}
+
+kernels! {
+    randomise_direct_f32,
+    randomise_cppn_f32,
+    select_u32,
+    vary_direct_f32,
+    vary_cppn_f32,
+    render_direct_u8,
+    compile_cppn_f32,
+    render_cppn_u8,
+    lenet_features_f32,
+    lenet_features_few_f32,
+    lenet_probabilities_f32,
+    lenet_probabilities_some_f32,
+    lenet_probabilities_few_f32,
+    elementary_f32,
+}
+
+/// Stands for the kernels where there are none.
+const PLACEHOLDER: &[u8] = b"pareidolia: no kernels\0";
+
+/// Why the driver does not take the kernels of this program.
+fn refusal(source: DriverError) -> Error {
+    if built::FATBIN.is_none() {
+        return Error::NoDevice { reason: built::BUILT.to_string() };
+    }
+    match source.0 {
+        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+        | CUresult::CUDA_ERROR_INVALID_PTX
+        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+        | CUresult::CUDA_ERROR_INVALID_IMAGE => Error::NoDevice {
+            reason: format!(
+                "the kernels of this program are not for this GPU or its driver ({}); it has {}",
+                crate::error::driver_text(&source),
+                built::BUILT
+            ),
+        },
+        _ => Error::Driver { action: "load the kernels", source },
+    }
+}

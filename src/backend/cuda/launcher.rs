@@ -1,0 +1,125 @@
+//! What a launch needs: the device's context, the one stream that orders everything, and the kernels.
+
+use super::kernels::Kernels;
+use crate::error::{Error, Result};
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceRepr, DeviceSlice, ValidAsZeroBits};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The way to a device. Each kernel's wrapper is a method of it, in the file of its step.
+#[derive(Debug)]
+pub struct Launcher {
+    pub(super) stream: Arc<CudaStream>,
+    pub(super) kernels: Kernels,
+    allocated: AtomicU64,
+}
+
+impl Launcher {
+    /// Opens device number `ordinal`. The driver must be there: [`device::list`](super::device::list) says whether it is.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if it cannot be used; [`Error::Driver`] if the driver refuses otherwise.
+    pub fn new(ordinal: u32) -> Result<Launcher> {
+        let context = CudaContext::new(ordinal as usize).map_err(Error::driver("open a context"))?;
+        // SAFETY: all work goes through one stream, which orders it. With tracking, a launch would wait on events recorded
+        // before a capture, which the driver refuses inside one; so this comes before the first allocation.
+        unsafe { context.disable_event_tracking() };
+        let kernels = Kernels::load(&context)?;
+        let stream = context.new_stream().map_err(Error::driver("make a stream"))?;
+        Ok(Launcher { stream, kernels, allocated: AtomicU64::new(0) })
+    }
+
+    /// The stream that orders everything.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// A buffer of `len` elements, all bits 0; of one if `len` is 0, since the driver gives no empty ones.
+    ///
+    /// # Errors
+    /// [`Error::Driver`] if there is no room.
+    pub fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<CudaSlice<T>> {
+        let buffer = self.stream.alloc_zeros(len.max(1)).map_err(Error::driver("allocate memory"))?;
+        self.allocated.fetch_add(buffer.num_bytes() as u64, Relaxed);
+        Ok(buffer)
+    }
+
+    /// A buffer that holds `values`; of one, all bits 0, if there are none.
+    ///
+    /// # Errors
+    /// [`Error::Driver`] if there is no room.
+    pub fn upload<T: DeviceRepr + ValidAsZeroBits>(&self, values: &[T]) -> Result<CudaSlice<T>> {
+        let mut buffer = self.zeros(values.len())?;
+        self.upload_part(&mut buffer, 0, values)?;
+        Ok(buffer)
+    }
+
+    /// Copies `values` into `buffer`, from element `start` on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they reach beyond its end, [`Error::Driver`].
+    pub fn upload_part<T: DeviceRepr>(&self, buffer: &mut CudaSlice<T>, start: usize, values: &[T]) -> Result<()> {
+        check_len("a buffer to copy to", buffer, start + values.len())?;
+        if values.is_empty() {
+            return Ok(());
+        }
+        let mut part = buffer.slice_mut(start..start + values.len());
+        self.stream.memcpy_htod(values, &mut part).map_err(Error::driver("copy to the device"))
+    }
+
+    /// What `buffer` holds once all work so far is done.
+    ///
+    /// # Errors
+    /// [`Error::Driver`], also for what went wrong in a kernel before.
+    pub fn download<T: DeviceRepr>(&self, buffer: &CudaSlice<T>) -> Result<Vec<T>> {
+        self.download_part(buffer, 0, buffer.len())
+    }
+
+    /// `len` elements of `buffer`, from element `start` on, once all work so far is done.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they reach beyond its end; [`Error::Driver`], also for what went wrong in a kernel before.
+    pub fn download_part<T: DeviceRepr>(&self, buffer: &CudaSlice<T>, start: usize, len: usize) -> Result<Vec<T>> {
+        check_len("a buffer to copy from", buffer, start + len)?;
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let part = buffer.slice(start..start + len);
+        let values = self.stream.clone_dtoh(&part).map_err(Error::driver("copy from the device"))?;
+        self.synchronise()?;
+        Ok(values)
+    }
+
+    /// Waits for all work so far.
+    ///
+    /// # Errors
+    /// [`Error::Driver`], for what went wrong in a kernel before.
+    pub fn synchronise(&self) -> Result<()> {
+        self.stream.synchronize().map_err(Error::driver("finish the work"))
+    }
+
+    /// Bytes of the device's memory that nobody has taken.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn free_memory(&self) -> Result<u64> {
+        let (free, _) = self.stream.context().mem_get_info().map_err(Error::driver("ask for free memory"))?;
+        Ok(free as u64)
+    }
+
+    /// Bytes of all buffers that were made so far.
+    pub fn allocated(&self) -> u64 {
+        self.allocated.load(Relaxed)
+    }
+}
+
+/// Checks that `what` has at least `want` elements.
+///
+/// # Errors
+/// [`Error::Shape`].
+pub(super) fn check_len<T>(what: &'static str, buffer: &impl DeviceSlice<T>, want: usize) -> Result<()> {
+    match buffer.len() {
+        got if got < want => Err(Error::Shape { what, got, want }),
+        _ => Ok(()),
+    }
+}

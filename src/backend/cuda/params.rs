@@ -1,0 +1,358 @@
+//! The structs that cross to the device, as kernels/common/params.cuh has them. Both sides assert size and offsets.
+
+use crate::archive::Statistics;
+use crate::genome::cppn::{self, Edge};
+use crate::genome::direct::{self, Crossover};
+use crate::rng::Chance;
+use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
+use std::mem::offset_of;
+
+/// Makes a struct one that crosses: `repr(C)`, and with the offsets that are said.
+macro_rules! crossing {
+    ($(#[$meta:meta])* $name:ident, size $size:literal { $($(#[$field_meta:meta])* $field:ident: $type:ty = $offset:literal,)+ }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)+
+        }
+
+        const _: () = {
+            assert!(size_of::<$name>() == $size, "twin: params.cuh");
+            $(assert!(offset_of!($name, $field) == $offset, "twin: params.cuh");)+
+        };
+
+        // SAFETY: repr(C), of integers and floats alone: it is what C++ sees, without padding that matters, and all zeros are
+        // a value of it.
+        unsafe impl DeviceRepr for $name {}
+        unsafe impl ValidAsZeroBits for $name {}
+    };
+}
+
+crossing! {
+    /// One run, in device memory from its first generation to its last.
+    RunState, size 24 {
+        /// Of Philox: the seed, low word first.
+        key: [u32; 2] = 0,
+        /// Of the archive; means nothing while `is_first`.
+        generation: u32 = 8,
+        /// 1 until generation 0 is in the archive.
+        is_first: u32 = 12,
+        /// Operators skipped for want of capacity, since generation 0.
+        skipped: u64 = 16,
+    }
+}
+
+crossing! {
+    /// The places that a launch works on. Buffers of a chunk are indexed by place - start.
+    Chunk, size 12 {
+        /// Candidates of a generation of each run.
+        batch: u32 = 0,
+        /// The first place; even.
+        start: u32 = 4,
+        /// Places.
+        count: u32 = 8,
+    }
+}
+
+crossing! {
+    /// How two children are made.
+    Pair, size 12 {
+        /// Niches.
+        parents: [u32; 2] = 0,
+        /// 1 if their genes are mixed, 0 if each child is a copy of its parent.
+        crossed: u32 = 8,
+    }
+}
+
+crossing! {
+    /// The best confidence seen for a niche, and who had it.
+    Winner, size 8 {
+        /// -inf while nobody has competed.
+        fitness: f32 = 0,
+        /// Number within the batch of its run; [`u32::MAX`] for the niche's elite, or nobody.
+        candidate: u32 = 4,
+    }
+}
+
+crossing! {
+    /// How direct genomes vary: [`direct::Rules`].
+    DirectRules, size 32 {
+        mutation_rate: f64 = 0,
+        /// [`Chance::threshold`]; 0 without crossover.
+        crossover_chance: u64 = 8,
+        halve_every: u32 = 16,
+        mutation_eta: u32 = 20,
+        crossover_eta: u32 = 24,
+        /// Genes on which the parents agree: 1 copies them, 0 makes them 0.5.
+        repaired: u32 = 28,
+    }
+}
+
+crossing! {
+    /// How CPPNs vary: [`cppn::Rules`]. Chances are [`Chance::threshold`]s.
+    CppnRules, size 72 {
+        weight_chance: u64 = 0,
+        activation_chance: u64 = 8,
+        add_edge_chance: u64 = 16,
+        delete_edge_chance: u64 = 24,
+        split_edge_chance: u64 = 32,
+        delete_node_chance: u64 = 40,
+        max_weight: f32 = 48,
+        weight_eta: u32 = 52,
+        /// Capacity; activations of a slot lie [`node_stride`] bytes after those of the one before.
+        max_nodes: u32 = 56,
+        /// Capacity, and edges between the starts of two slots.
+        max_edges: u32 = 60,
+        n_outputs: u32 = 64,
+        /// 0: fills the struct.
+        reserved: u32 = 68,
+    }
+}
+
+crossing! {
+    /// A directed edge of a CPPN.
+    CppnEdge, size 8 {
+        source: u16 = 0,
+        target: u16 = 2,
+        gene: f32 = 4,
+    }
+}
+
+crossing! {
+    /// Sizes of the genome in a slot.
+    CppnSize, size 8 {
+        n_nodes: u32 = 0,
+        n_edges: u32 = 4,
+    }
+}
+
+crossing! {
+    /// What is drawn of a CPPN: instructions that are run in their order, pass after pass. Values 0..4 are the inputs, value
+    /// 4 + i is the result of instruction i.
+    CppnProgram, size 24 {
+        n_instructions: u32 = 0,
+        n_terms: u32 = 4,
+        n_passes: u32 = 8,
+        /// The values that are the outputs; of a grey genome the first alone.
+        outputs: [u32; 3] = 12,
+    }
+}
+
+crossing! {
+    /// A node of a CPPN's program: the activation of the sum of its terms.
+    CppnInstruction, size 16 {
+        first_term: u32 = 0,
+        n_terms: u32 = 4,
+        activation: u32 = 8,
+        /// It is run in the passes `first_pass..=last_pass`, which count from 1.
+        first_pass: u16 = 12,
+        last_pass: u16 = 14,
+    }
+}
+
+crossing! {
+    /// A weighted value.
+    CppnTerm, size 8 {
+        value: u32 = 0,
+        weight: f32 = 4,
+    }
+}
+
+crossing! {
+    /// What the host learns of a generation of one run.
+    Counters, size 80 {
+        archive_hash: u64 = 0,
+        skipped: u64 = 8,
+        median: f64 = 16,
+        mean: f64 = 24,
+        min: f64 = 32,
+        max: f64 = 40,
+        generation: u32 = 48,
+        replaced: u32 = 52,
+        over_9: u32 = 56,
+        over_99: u32 = 60,
+        over_999: u32 = 64,
+        over_9999: u32 = 68,
+        /// The first niche that nobody had a number for in generation 0, or [`u32::MAX`].
+        missing: u32 = 72,
+        /// 0: fills the struct.
+        reserved: u32 = 76,
+    }
+}
+
+impl RunState {
+    /// A run of `seed` before generation 0.
+    pub fn new(seed: u64) -> RunState {
+        RunState { key: [seed as u32, (seed >> 32) as u32], generation: 0, is_first: 1, skipped: 0 }
+    }
+}
+
+impl Chunk {
+    /// Active runs whose candidates may be at its places: those up to the last one's.
+    pub fn runs(&self) -> usize {
+        match self.count {
+            0 => 0,
+            count => (self.start + count - 1) as usize / self.batch as usize + 1,
+        }
+    }
+}
+
+impl Winner {
+    /// Nobody yet: every number beats it, a NaN does not.
+    pub const NONE: Winner = Winner { fitness: f32::NEG_INFINITY, candidate: u32::MAX };
+}
+
+impl From<&direct::Rules> for DirectRules {
+    fn from(rules: &direct::Rules) -> DirectRules {
+        let crossed = if rules.crossover == Crossover::None { 0.0 } else { rules.crossover_rate };
+        DirectRules {
+            mutation_rate: rules.mutation_rate,
+            crossover_chance: Chance::new(crossed).threshold(),
+            halve_every: rules.halve_every,
+            mutation_eta: rules.mutation_eta,
+            crossover_eta: rules.crossover_eta,
+            repaired: u32::from(rules.crossover == Crossover::Repaired),
+        }
+    }
+}
+
+impl CppnRules {
+    /// `rules` for genomes of `n_outputs` outputs.
+    pub fn new(rules: &cppn::Rules, n_outputs: usize) -> CppnRules {
+        let chance = |rate| Chance::new(rate).threshold();
+        CppnRules {
+            weight_chance: chance(rules.weight_rate),
+            activation_chance: chance(rules.activation_rate),
+            add_edge_chance: chance(rules.add_edge_rate),
+            delete_edge_chance: chance(rules.delete_edge_rate),
+            split_edge_chance: chance(rules.split_edge_rate),
+            delete_node_chance: chance(rules.delete_node_rate),
+            max_weight: rules.max_weight,
+            weight_eta: rules.weight_eta,
+            max_nodes: rules.max_nodes,
+            max_edges: rules.max_edges,
+            n_outputs: n_outputs as u32,
+            reserved: 0,
+        }
+    }
+}
+
+/// Bytes from the activations of a slot to those of the next, for genomes of up to `max_nodes` nodes.
+pub fn node_stride(max_nodes: u32) -> usize {
+    (max_nodes as usize).next_multiple_of(16)
+}
+
+impl From<Edge> for CppnEdge {
+    fn from(Edge { source, target, gene }: Edge) -> CppnEdge {
+        CppnEdge { source, target, gene }
+    }
+}
+
+impl From<CppnEdge> for Edge {
+    fn from(CppnEdge { source, target, gene }: CppnEdge) -> Edge {
+        Edge { source, target, gene }
+    }
+}
+
+impl Counters {
+    /// The statistics among them.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            median: self.median,
+            mean: self.mean,
+            min: self.min,
+            max: self.max,
+            over_9: self.over_9 as usize,
+            over_99: self.over_99 as usize,
+            over_999: self.over_999 as usize,
+            over_9999: self.over_9999 as usize,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The little-endian words of `value`, as the device sees it.
+    fn words<T: DeviceRepr>(value: &T) -> Vec<u32> {
+        // SAFETY: all structs of this file are of whole words, without padding.
+        let bytes = unsafe { std::slice::from_raw_parts((value as *const T).cast::<u8>(), size_of::<T>()) };
+        bytes.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
+    }
+
+    #[test]
+    fn every_field_of_the_crossing_structs_has_its_own_words() {
+        let f = f32::to_bits;
+        let d = |value: f64| [value.to_bits() as u32, (value.to_bits() >> 32) as u32];
+        let run = RunState { key: [1, 2], generation: 3, is_first: 4, skipped: 5 | 6 << 32 };
+        assert_eq!(words(&run), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(words(&Chunk { batch: 1, start: 2, count: 3 }), [1, 2, 3]);
+        assert_eq!(words(&Pair { parents: [1, 2], crossed: 3 }), [1, 2, 3]);
+        assert_eq!(words(&Winner { fitness: 0.5, candidate: 7 }), [f(0.5), 7]);
+        let direct = DirectRules {
+            mutation_rate: 0.1,
+            crossover_chance: 1 | 2 << 32,
+            halve_every: 3,
+            mutation_eta: 4,
+            crossover_eta: 5,
+            repaired: 6,
+        };
+        assert_eq!(words(&direct), [&d(0.1)[..], &[1, 2, 3, 4, 5, 6]].concat());
+        let cppn = CppnRules {
+            weight_chance: 1 | 2 << 32,
+            activation_chance: 3 | 4 << 32,
+            add_edge_chance: 5 | 6 << 32,
+            delete_edge_chance: 7 | 8 << 32,
+            split_edge_chance: 9 | 10 << 32,
+            delete_node_chance: 11 | 12 << 32,
+            max_weight: 0.25,
+            weight_eta: 14,
+            max_nodes: 15,
+            max_edges: 16,
+            n_outputs: 17,
+            reserved: 18,
+        };
+        assert_eq!(words(&cppn), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, f(0.25), 14, 15, 16, 17, 18]);
+        assert_eq!(words(&CppnEdge { source: 1, target: 2, gene: 0.5 }), [1 | 2 << 16, f(0.5)]);
+        assert_eq!(words(&CppnSize { n_nodes: 1, n_edges: 2 }), [1, 2]);
+        let program = CppnProgram { n_instructions: 1, n_terms: 2, n_passes: 3, outputs: [4, 5, 6] };
+        assert_eq!(words(&program), [1, 2, 3, 4, 5, 6]);
+        let instruction = CppnInstruction { first_term: 1, n_terms: 2, activation: 3, first_pass: 4, last_pass: 5 };
+        assert_eq!(words(&instruction), [1, 2, 3, 4 | 5 << 16]);
+        assert_eq!(words(&CppnTerm { value: 1, weight: 0.5 }), [1, f(0.5)]);
+        let counters = Counters {
+            archive_hash: 1 | 2 << 32,
+            skipped: 3 | 4 << 32,
+            median: 0.5,
+            mean: 0.25,
+            min: 0.125,
+            max: 1.0,
+            generation: 5,
+            replaced: 6,
+            over_9: 7,
+            over_99: 8,
+            over_999: 9,
+            over_9999: 10,
+            missing: 11,
+            reserved: 12,
+        };
+        let statistics = [0.5, 0.25, 0.125, 1.0].map(d).concat();
+        assert_eq!(words(&counters), [&[1, 2, 3, 4], &statistics[..], &[5, 6, 7, 8, 9, 10, 11, 12]].concat());
+    }
+
+    #[test]
+    fn rules_cross_with_their_chances_as_thresholds() {
+        let rules = direct::Rules { crossover: Crossover::Repaired, ..direct::Rules::default() };
+        let crossed = DirectRules::from(&rules);
+        assert_eq!((crossed.crossover_chance, crossed.repaired), (1 << 31, 1));
+        let none = DirectRules::from(&direct::Rules { crossover: Crossover::None, ..rules });
+        assert_eq!((none.crossover_chance, none.repaired), (0, 0));
+        let rules = cppn::Rules { add_edge_rate: 1.0, delete_edge_rate: 0.0, ..cppn::Rules::faithful() };
+        let crossed = CppnRules::new(&rules, 3);
+        assert_eq!((crossed.add_edge_chance, crossed.delete_edge_chance), (1 << 32, 0));
+        assert_eq!((crossed.split_edge_chance, crossed.n_outputs, crossed.max_nodes), (1 << 31, 3, 256));
+        assert_eq!([16, 17, 256].map(node_stride), [16, 32, 256]);
+    }
+}

@@ -1,0 +1,165 @@
+//! The buffers of a job on the device, and the steps between them.
+
+use super::Launcher;
+use super::compile_cppn::CppnPrograms;
+use super::elites::Elites;
+use super::genomes::Genomes;
+use super::lenet::Lenet;
+use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
+use super::pinned::Pinned;
+use super::render_cppn::upload_planes;
+use crate::backend::Job;
+use crate::error::Result;
+use crate::genome::Encoding;
+use crate::genome::cppn::InputPlanes;
+use cudarc::driver::CudaSlice;
+use std::ops::Range;
+
+/// All buffers on the device, and the steps between them.
+pub struct Steps {
+    batch: u32,
+    /// `(R)`
+    pub runs: CudaSlice<RunState>,
+    /// `(R)`, of which the first are in use.
+    pub active: CudaSlice<u32>,
+    pub n_active: usize,
+    /// `(N)`
+    classes: CudaSlice<u32>,
+    encoded: Encoded,
+    pub elites: Elites,
+    /// `(chunk / 2)`
+    pairs: CudaSlice<Pair>,
+    /// `(chunk)` slots
+    pub genomes: Genomes,
+    /// `(chunk, height, width, channels)`
+    pub images: CudaSlice<u8>,
+    lenet: Lenet,
+    /// `(C, stride)`
+    pub probabilities: CudaSlice<f32>,
+    /// Places of a chunk.
+    stride: usize,
+    /// `(R)`, by position among the active runs; and where the host reads them.
+    counters: CudaSlice<params::Counters>,
+    pub counters_read: Pinned<params::Counters>,
+}
+
+/// How genomes vary, as kernels take it, and what drawing them takes.
+enum Encoded {
+    Direct(DirectRules),
+    Cppn {
+        rules: CppnRules,
+        /// `(chunk)` slots
+        programs: CppnPrograms,
+        /// `(3, pixels)`
+        planes: CudaSlice<f32>,
+    },
+}
+
+impl Steps {
+    /// All that `job` takes with chunks of `chunk` candidates.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::error::Error::Refused) if the device is too small for the job's CPPNs,
+    /// [`Error::Driver`](crate::error::Error::Driver) if there is no room.
+    pub fn new(launcher: &Launcher, job: &Job, chunk: u32) -> Result<Steps> {
+        let (n_runs, n) = (job.seeds.len(), chunk as usize);
+        let states: Vec<RunState> = job.seeds.iter().map(|&seed| RunState::new(seed)).collect();
+        Ok(Steps {
+            batch: job.batch,
+            runs: launcher.upload(&states)?,
+            active: launcher.zeros(n_runs)?,
+            n_active: 0,
+            classes: launcher.upload(&job.classes)?,
+            encoded: match &job.encoding {
+                Encoding::Direct(rules) => Encoded::Direct(rules.into()),
+                Encoding::Cppn(rules) => {
+                    let crossing = CppnRules::new(rules, job.canvas.channels);
+                    Encoded::Cppn {
+                        rules: crossing,
+                        programs: CppnPrograms::new(launcher, &crossing, n)?,
+                        planes: upload_planes(launcher, &InputPlanes::new(job.canvas, rules.normalise))?,
+                    }
+                }
+            },
+            elites: Elites::new(launcher, job)?,
+            pairs: launcher.zeros(n / 2)?,
+            genomes: Genomes::new(launcher, job, n)?,
+            images: launcher.zeros(n * job.canvas.len())?,
+            lenet: Lenet::new(launcher, &job.network, n)?,
+            stride: n,
+            probabilities: launcher.zeros(n * job.network.classes.len())?,
+            counters: launcher.zeros(n_runs)?,
+            counters_read: Pinned::zeros(launcher, n_runs)?,
+        })
+    }
+
+    /// The places of a launch.
+    pub fn chunk(&self, places: Range<u32>) -> Chunk {
+        Chunk { batch: self.batch, start: places.start, count: places.len() as u32 }
+    }
+
+    /// [`Backend::randomise`](crate::backend::Backend::randomise).
+    pub fn randomise(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        match &mut self.genomes {
+            Genomes::Direct(genomes) => launcher.randomise_direct(genomes, &self.runs, &self.active, chunk),
+            Genomes::Cppn(genomes) => {
+                let Encoded::Cppn { rules, .. } = &self.encoded else { unreachable!("a job has one encoding") };
+                launcher.randomise_cppn(genomes, &self.runs, &self.active, rules, chunk)
+            }
+        }
+    }
+
+    /// [`Backend::select`](crate::backend::Backend::select).
+    pub fn select(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let chance = match &self.encoded {
+            Encoded::Direct(rules) => rules.crossover_chance,
+            Encoded::Cppn { .. } => 0,
+        };
+        let n_niches = self.classes.len() as u32;
+        launcher.select(&mut self.pairs, &self.runs, &self.active, chance, chunk, n_niches)
+    }
+
+    /// [`Backend::vary`](crate::backend::Backend::vary).
+    pub fn vary(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let Steps { genomes, elites, encoded, pairs, runs, active, classes, .. } = self;
+        let (current, n_niches) = (&elites.current, classes.len() as u32);
+        match (genomes, &elites.genomes, encoded) {
+            (Genomes::Direct(children), Genomes::Direct(parents), Encoded::Direct(rules)) => {
+                launcher.vary_direct(children, parents, current, pairs, runs, active, rules, chunk, n_niches)
+            }
+            (Genomes::Cppn(children), Genomes::Cppn(parents), Encoded::Cppn { rules, .. }) => {
+                launcher.vary_cppn(children, runs, parents, current, pairs, active, rules, chunk, n_niches)
+            }
+            _ => unreachable!("a job has one encoding"),
+        }
+    }
+
+    /// [`Backend::render`](crate::backend::Backend::render).
+    pub fn render(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let images = &mut self.images;
+        match (&self.genomes, &mut self.encoded) {
+            (Genomes::Direct(genomes), Encoded::Direct(_)) => launcher.render_direct(images, genomes, chunk.count),
+            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes }) => {
+                launcher.compile_cppn(programs, genomes, rules, chunk.count)?;
+                launcher.render_cppn(images, programs, planes, rules, chunk.count)
+            }
+            _ => unreachable!("a job has one encoding"),
+        }
+    }
+
+    /// [`Backend::classify`](crate::backend::Backend::classify).
+    pub fn classify(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let Steps { probabilities, lenet, images, stride, .. } = self;
+        launcher.classify(probabilities, lenet, images, chunk.count as usize, *stride)
+    }
+
+    /// [`Backend::niche_argmax`](crate::backend::Backend::niche_argmax).
+    pub fn niche_argmax(&mut self, _launcher: &Launcher, _chunk: Chunk) -> Result<()> {
+        todo!()
+    }
+
+    /// [`Backend::insert`](crate::backend::Backend::insert), and the counters on their way to the host.
+    pub fn insert(&mut self, _launcher: &Launcher) -> Result<()> {
+        self.counters_read.copy_from(&self.counters, self.n_active)
+    }
+}
