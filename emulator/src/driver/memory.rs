@@ -67,9 +67,13 @@ impl Memory {
     pub fn forget(&mut self, context: Handle) {
         let own = |(&address, allocation): (&usize, &Allocation)| (allocation.context == context).then_some(address);
         let addresses: Vec<usize> = self.allocations.iter().filter_map(own).collect();
-        addresses.into_iter().for_each(|address| drop(self.free(address)));
+        for address in addresses {
+            let _ = self.free(address); // it is there
+        }
         let pinned: Vec<usize> = self.pinned.iter().filter_map(own).collect();
-        pinned.into_iter().for_each(|address| drop(self.free_pinned(address)));
+        for address in pinned {
+            let _ = self.free_pinned(address);
+        }
     }
 
     fn free_pinned(&mut self, address: usize) -> Result<()> {
