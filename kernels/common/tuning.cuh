@@ -14,3 +14,9 @@ constexpr int RENDER_DIRECT_THREADS = 256;
 constexpr int RENDER_DIRECT_PIXELS = 4;
 // elementary: threads of a block, a number each.
 constexpr int ELEMENTARY_THREADS = 256;
+// niche_argmax: threads of a block, a niche of a run each.
+constexpr int NICHE_ARGMAX_THREADS = 256;
+// insert: threads of a block, a run each; at least two warps.
+constexpr int INSERT_THREADS = 256;
+// insert: niches of a run at most: what four bytes each leave of a block's shared memory.
+constexpr int INSERT_MAX_NICHES = 8192;
