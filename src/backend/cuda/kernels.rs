@@ -43,6 +43,9 @@ kernels! {
     render_direct_u8,
     compile_cppn_f32,
     render_cppn_u8,
+    niche_argmax_direct_f32,
+    niche_argmax_cppn_f32,
+    insert_u64,
     elementary_f32,
 }
 
