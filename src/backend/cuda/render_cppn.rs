@@ -10,7 +10,7 @@ use crate::tuning;
 use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
 
 /// Inputs of a CPPN that differ from pixel to pixel: column, row, distance.
-const N_PLANES: usize = 3;
+pub(super) const N_PLANES: usize = 3;
 
 /// The inputs of the pixels, as [`Launcher::render_cppn`] wants them: `(3, pixels)`.
 ///
@@ -26,8 +26,8 @@ pub fn planes_bytes(canvas: Canvas) -> usize {
 }
 
 impl Launcher {
-    /// Draws the first `count` of `programs` at the `n_pixels` pixels whose inputs are `planes`, from [`upload_planes`], into
-    /// `images`, `(count, n_pixels, channels)`. Returns before the device has finished.
+    /// Draws the first `count` of `programs` at the pixels whose inputs are `planes`, from [`upload_planes`], into `images`,
+    /// `(count, pixels, channels)`. Returns before the device has finished.
     ///
     /// # Errors
     /// [`Error::Shape`] if a length does not match; [`Error::Launch`] if the driver refuses the launch.
@@ -38,12 +38,11 @@ impl Launcher {
         planes: &CudaSlice<f32>,
         rules: &CppnRules,
         count: u32,
-        n_pixels: u32,
     ) -> Result<()> {
+        let n_pixels = (planes.len() / N_PLANES) as u32;
         check_len("images", images, count as usize * n_pixels as usize * rules.n_outputs as usize)?;
         programs.check(count as usize, rules)?;
-        check_len("planes", planes, N_PLANES * n_pixels as usize)?;
-        if count == 0 || n_pixels == 0 {
+        if count == 0 {
             return Ok(()); // a grid of no blocks is a launch error
         }
         let shared_bytes = render_shared(rules) as u32;

@@ -4,10 +4,12 @@ use super::Launcher;
 use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
+use super::insert::check_niches;
+use super::niche_argmax::Scored;
+use super::lenet::Lenet;
 use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
 use super::pinned::Pinned;
 use super::render_cppn::upload_planes;
-use super::vary_cppn::CppnElites;
 use crate::backend::Job;
 use crate::error::Result;
 use crate::genome::Encoding;
@@ -18,6 +20,8 @@ use std::ops::Range;
 /// All buffers on the device, and the steps between them.
 pub struct Steps {
     batch: u32,
+    image_len: u32,
+    n_classes: u32,
     /// `(R)`
     pub runs: CudaSlice<RunState>,
     /// `(R)`, of which the first are in use.
@@ -33,8 +37,11 @@ pub struct Steps {
     pub genomes: Genomes,
     /// `(chunk, height, width, channels)`
     pub images: CudaSlice<u8>,
-    /// `(C, chunk)`
+    lenet: Lenet,
+    /// `(C, stride)`
     pub probabilities: CudaSlice<f32>,
+    /// Places of a chunk.
+    stride: usize,
     /// `(R)`, by position among the active runs; and where the host reads them.
     counters: CudaSlice<params::Counters>,
     pub counters_read: Pinned<params::Counters>,
@@ -49,7 +56,6 @@ enum Encoded {
         programs: CppnPrograms,
         /// `(3, pixels)`
         planes: CudaSlice<f32>,
-        n_pixels: u32,
     },
 }
 
@@ -57,12 +63,16 @@ impl Steps {
     /// All that `job` takes with chunks of `chunk` candidates.
     ///
     /// # Errors
+    /// [`Error::Refused`](crate::error::Error::Refused) if the device is too small for the job's CPPNs,
     /// [`Error::Driver`](crate::error::Error::Driver) if there is no room.
     pub fn new(launcher: &Launcher, job: &Job, chunk: u32) -> Result<Steps> {
+        check_niches(job.classes.len())?;
         let (n_runs, n) = (job.seeds.len(), chunk as usize);
         let states: Vec<RunState> = job.seeds.iter().map(|&seed| RunState::new(seed)).collect();
         Ok(Steps {
             batch: job.batch,
+            image_len: job.canvas.len() as u32,
+            n_classes: job.network.classes.len() as u32,
             runs: launcher.upload(&states)?,
             active: launcher.zeros(n_runs)?,
             n_active: 0,
@@ -75,7 +85,6 @@ impl Steps {
                         rules: crossing,
                         programs: CppnPrograms::new(launcher, &crossing, n)?,
                         planes: upload_planes(launcher, &InputPlanes::new(job.canvas, rules.normalise))?,
-                        n_pixels: job.canvas.pixels() as u32,
                     }
                 }
             },
@@ -83,6 +92,8 @@ impl Steps {
             pairs: launcher.zeros(n / 2)?,
             genomes: Genomes::new(launcher, job, n)?,
             images: launcher.zeros(n * job.canvas.len())?,
+            lenet: Lenet::new(launcher, &job.network, n)?,
+            stride: n,
             probabilities: launcher.zeros(n * job.network.classes.len())?,
             counters: launcher.zeros(n_runs)?,
             counters_read: Pinned::zeros(launcher, n_runs)?,
@@ -124,8 +135,7 @@ impl Steps {
                 launcher.vary_direct(children, parents, current, pairs, runs, active, rules, chunk, n_niches)
             }
             (Genomes::Cppn(children), Genomes::Cppn(parents), Encoded::Cppn { rules, .. }) => {
-                let elites = CppnElites { genomes: parents, current, n_niches };
-                launcher.vary_cppn(children, runs, elites, pairs, active, rules, chunk)
+                launcher.vary_cppn(children, runs, parents, current, pairs, active, rules, chunk, n_niches)
             }
             _ => unreachable!("a job has one encoding"),
         }
@@ -136,26 +146,32 @@ impl Steps {
         let images = &mut self.images;
         match (&self.genomes, &mut self.encoded) {
             (Genomes::Direct(genomes), Encoded::Direct(_)) => launcher.render_direct(images, genomes, chunk.count),
-            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes, n_pixels }) => {
+            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes }) => {
                 launcher.compile_cppn(programs, genomes, rules, chunk.count)?;
-                launcher.render_cppn(images, programs, planes, rules, chunk.count, *n_pixels)
+                launcher.render_cppn(images, programs, planes, rules, chunk.count)
             }
             _ => unreachable!("a job has one encoding"),
         }
     }
 
     /// [`Backend::classify`](crate::backend::Backend::classify).
-    pub fn classify(&mut self, _launcher: &Launcher, _chunk: Chunk) -> Result<()> {
-        todo!()
+    pub fn classify(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let Steps { probabilities, lenet, images, stride, .. } = self;
+        launcher.classify(probabilities, lenet, images, chunk.count as usize, *stride)
     }
 
     /// [`Backend::niche_argmax`](crate::backend::Backend::niche_argmax).
-    pub fn niche_argmax(&mut self, _launcher: &Launcher, _chunk: Chunk) -> Result<()> {
-        todo!()
+    pub fn niche_argmax(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let Steps { genomes, images, probabilities, elites, classes, runs, active, .. } = self;
+        let (image_len, n_classes, stride) = (self.image_len, self.n_classes, self.stride as u32);
+        let scored = Scored { genomes, images, image_len, probabilities, n_classes, stride };
+        launcher.niche_argmax(elites, scored, classes, runs, active, chunk)
     }
 
     /// [`Backend::insert`](crate::backend::Backend::insert), and the counters on their way to the host.
-    pub fn insert(&mut self, _launcher: &Launcher) -> Result<()> {
+    pub fn insert(&mut self, launcher: &Launcher) -> Result<()> {
+        let Steps { counters, runs, elites, classes, active, n_active, .. } = self;
+        launcher.insert(counters, runs, elites, classes, active, *n_active)?;
         self.counters_read.copy_from(&self.counters, self.n_active)
     }
 }

@@ -7,40 +7,32 @@ use crate::error::{Error, Result};
 use crate::tuning;
 use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
 
-/// The CPPNs of the elites, and where they are.
-#[derive(Clone, Copy, Debug)]
-pub struct CppnElites<'a> {
-    /// `(n_runs, n_niches, 2)` slots.
-    pub genomes: &'a CppnSlots,
-    /// Which of its two slots holds a niche's elite, `(n_runs, n_niches)`.
-    pub current: &'a CudaSlice<u32>,
-    pub n_niches: u32,
-}
-
 impl Launcher {
     /// Makes the children of `chunk` from CPPNs: copies, varied by the operators in their order.
     ///
-    /// Writes the first `chunk.count` slots of `genomes` from the parents that `pairs`, `(chunk.count / 2)`, name among `elites`,
-    /// with the keys and generations of `runs`, `(n_runs)`, of which `active` takes part; operators skipped for want of capacity
-    /// are added to their counts. Returns before the device has finished.
+    /// Writes `children`, `(chunk.count)` slots, from the parents that `pairs`, `(chunk.count / 2)`, name among `elites`,
+    /// `(n_runs, n_niches, 2)` slots of which `current`, `(n_runs, n_niches)`, says one of two; with the keys and generations of
+    /// `runs`, `(n_runs)`, of which `active` takes part. Operators skipped for want of capacity are added to their runs' counts.
+    /// Returns before the device has finished.
     ///
     /// # Errors
     /// [`Error::Shape`] if a length does not match; [`Error::Launch`] if the driver refuses the launch.
     #[allow(clippy::too_many_arguments)] // each is a buffer of its own
     pub fn vary_cppn(
         &self,
-        genomes: &mut CppnSlots,
+        children: &mut CppnSlots,
         runs: &mut CudaSlice<RunState>,
-        elites: CppnElites,
+        elites: &CppnSlots,
+        current: &CudaSlice<u32>,
         pairs: &CudaSlice<Pair>,
         active: &CudaSlice<u32>,
         rules: &CppnRules,
         chunk: Chunk,
+        n_niches: u32,
     ) -> Result<()> {
-        let CppnElites { genomes: parents, current, n_niches } = elites;
         let n_elites = runs.len() * n_niches as usize;
-        genomes.check("genomes", chunk.count as usize, rules)?;
-        parents.check("elite genomes", 2 * n_elites, rules)?;
+        children.check("children", chunk.count as usize, rules)?;
+        elites.check("elites", 2 * n_elites, rules)?;
         check_len("current", current, n_elites)?;
         check_len("pairs", pairs, chunk.count as usize / 2)?;
         check_len("active", active, chunk.runs())?;
@@ -55,11 +47,11 @@ impl Launcher {
             shared_mem_bytes: tuning::VARY_CPPN_WARPS * bits,
         };
         let mut launch = self.stream.launch_builder(&self.kernels.vary_cppn_f32);
-        launch.arg(&mut genomes.sizes).arg(&mut genomes.activations).arg(&mut genomes.edges).arg(runs);
-        launch.arg(&parents.sizes).arg(&parents.activations).arg(&parents.edges).arg(current).arg(pairs).arg(active);
+        launch.arg(&mut children.sizes).arg(&mut children.activations).arg(&mut children.edges).arg(runs);
+        launch.arg(&elites.sizes).arg(&elites.activations).arg(&elites.edges).arg(current).arg(pairs).arg(active);
         launch.arg(rules).arg(&chunk).arg(&n_niches);
         // SAFETY: order and types are those of vary_cppn_f32 in kernels/genome/vary_cppn.cu; lengths were checked, select wrote
-        // niches below n_niches into pairs, and elites are of these rules; it writes genomes and the counts of runs alone.
+        // niches below n_niches into pairs, and elites are of these rules; it writes children and the counts of runs alone.
         unsafe { launch.launch(config) }.map_err(Error::launch("vary_cppn_f32"))?;
         Ok(())
     }
