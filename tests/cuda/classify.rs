@@ -110,7 +110,8 @@ fn classify_gives_the_bits_of_the_cpu_round_the_edges_of_every_shape() {
         (random_lenet(1000, 11, true), "random, 11 classes, mean"),
     ] {
         // Blocks of 2 and of 4, of 4 and of 16, of 4 and of 64 images.
-        for (&shape, batches) in SHAPES.iter().zip([&[0, 1, 2, 3, 4, 5, 9][..], &[1, 3, 15, 16, 17], &[1, 63, 64, 65]]) {
+        for (&shape, batches) in SHAPES.iter().zip([&[0, 1, 2, 3, 4, 5, 9][..], &[1, 3, 15, 16, 17], &[1, 63, 64, 65]])
+        {
             agree(launcher, &network, &images, &[shape], batches, case);
         }
     }
@@ -178,9 +179,8 @@ fn classify_gives_the_bits_of_the_cpu_where_numbers_are_extreme() {
 /// Convolutions and poolings of LeNet for one image, literally from spec 2.1: one number at a time.
 fn features(network: &Network, image: &[u8]) -> Vec<f32> {
     let Preprocess { scale, mean, .. } = &network.preprocess;
-    let pixels: Vec<f32> = (0..PIXELS)
-        .map(|at| (f32::from(image[at]) - mean.get(at).copied().unwrap_or(0.0)) * scale)
-        .collect();
+    let pixels: Vec<f32> =
+        (0..PIXELS).map(|at| (f32::from(image[at]) - mean.get(at).copied().unwrap_or(0.0)) * scale).collect();
     let convolved = |input: &[f32], (channels, size): (usize, usize), parameters: &Parameters| -> Vec<f32> {
         let out = size - 4;
         (0..parameters.bias.len() * out * out)
@@ -227,7 +227,11 @@ fn features_are_those_of_the_formulas_signs_of_zeros_included() {
     let mut zeros = flat(random_lenet(5000, 10, true));
     zeros.preprocess.mean = vec![100.5; PIXELS];
     zeros.parameters[0].bias.fill(0.0);
-    zeros.parameters[1].weight.iter_mut().enumerate().for_each(|(at, weight)| *weight = if at % 1000 < 500 { 0.0 } else { -0.0 });
+    zeros.parameters[1]
+        .weight
+        .iter_mut()
+        .enumerate()
+        .for_each(|(at, weight)| *weight = if at % 1000 < 500 { 0.0 } else { -0.0 });
     let images = images(1600, 16);
     let mut signs = [0, 0];
     for (network, case) in [(random_lenet(6000, 10, true), "random"), (zeros, "zeros")] {
@@ -240,7 +244,8 @@ fn features_are_those_of_the_formulas_signs_of_zeros_included() {
             lenet.thresholds = *thresholds;
             launcher.upload_part(&mut lenet.features, 0, &vec![harness::GUARD_F32; 16 * FEATURES]).unwrap();
             on_device(launcher, &mut lenet, &images[..15 * PIXELS], 15);
-            let got = harness::unguarded(launcher.download(&lenet.features).unwrap(), 15 * FEATURES, harness::GUARD_F32);
+            let got =
+                harness::unguarded(launcher.download(&lenet.features).unwrap(), 15 * FEATURES, harness::GUARD_F32);
             harness::assert_bits(&want[..15 * FEATURES], &got, &format!("{case}, {thresholds:?}"));
         }
     }
@@ -251,10 +256,13 @@ fn features_are_those_of_the_formulas_signs_of_zeros_included() {
 fn classify_refuses_buffers_that_are_too_short() {
     let Some(launcher) = harness::launcher() else { return };
     let mut lenet = Lenet::new(launcher, &Network::embedded_lenet(None).unwrap(), 4).unwrap();
-    let (images, few_images) = (launcher.zeros::<u8>(4 * PIXELS).unwrap(), launcher.zeros::<u8>(4 * PIXELS - 1).unwrap());
+    let (images, few_images) =
+        (launcher.zeros::<u8>(4 * PIXELS).unwrap(), launcher.zeros::<u8>(4 * PIXELS - 1).unwrap());
     let (mut rows, mut short) = (launcher.zeros::<f32>(10 * 4).unwrap(), launcher.zeros::<f32>(10 * 4 - 1).unwrap());
     assert!(launcher.classify(&mut rows, &mut lenet, &few_images, 4, 4).unwrap_err().to_string().contains("images"));
-    assert!(launcher.classify(&mut short, &mut lenet, &images, 4, 4).unwrap_err().to_string().contains("probabilities"));
+    assert!(
+        launcher.classify(&mut short, &mut lenet, &images, 4, 4).unwrap_err().to_string().contains("probabilities")
+    );
     assert!(launcher.classify(&mut rows, &mut lenet, &images, 4, 3).unwrap_err().to_string().contains("row"));
     let more = launcher.zeros::<u8>(5 * PIXELS).unwrap();
     let mut wide = launcher.zeros::<f32>(10 * 5).unwrap();

@@ -152,8 +152,10 @@ impl Launcher {
     /// captured graph.
     ///
     /// # Errors
-    /// [`Error::Launch`] if the driver refuses.
+    /// [`Error::Launch`] or [`Error::Driver`] if the driver refuses.
     pub(super) fn allow_lenet_memory(&self) -> Result<()> {
+        // cudarc makes the context this thread's own before other calls, but not before set_attribute.
+        self.stream.context().bind_to_thread().map_err(Error::driver("use the context"))?;
         let features = self.features_shapes().map(|shape| (shape.name, shape.kernel, shape.shared_bytes()));
         let probabilities = self.probabilities_shapes().map(|shape| (shape.name, shape.kernel, MAX_SHARED_BYTES));
         for (name, kernel, bytes) in features.into_iter().chain(probabilities) {
