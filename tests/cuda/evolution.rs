@@ -59,7 +59,11 @@ fn generations(backend: &mut impl Backend, n: u32) {
 /// Fails at what differs first, in words that fit a screen.
 #[track_caller]
 fn assert_same(want: &Archive, got: &Archive, case: &str) {
-    assert_eq!((want.generation, &want.classes, want.elites.len()), (got.generation, &got.classes, got.elites.len()), "{case}");
+    assert_eq!(
+        (want.generation, &want.classes, want.elites.len()),
+        (got.generation, &got.classes, got.elites.len()),
+        "{case}"
+    );
     for (niche, (want, got)) in want.elites.iter().zip(&got.elites).enumerate() {
         assert_eq!(want.born, got.born, "{case}: niche {niche}: birth");
         harness::assert_bits(&want.probabilities, &got.probabilities, &format!("{case}: niche {niche}"));
@@ -78,7 +82,11 @@ fn archive_hash_is_the_recorded_one_whatever_the_chunk() {
             generations(&mut backend, 1 + GENERATIONS);
             let counters = backend.counters().unwrap().remove(0);
             let archive = backend.archive(0).unwrap();
-            assert_eq!(counters.archive_hash, archive.hash(), "{preset:?} {flavour:?}, chunk {chunk}: hash of the device");
+            assert_eq!(
+                counters.archive_hash,
+                archive.hash(),
+                "{preset:?} {flavour:?}, chunk {chunk}: hash of the device"
+            );
             assert_eq!(
                 format!("{:016x}", counters.archive_hash),
                 format!("{hash:016x}"),
@@ -94,7 +102,8 @@ fn archive_and_counters_are_those_of_the_cpu_after_every_generation() {
         // Some classes, and for CPPNs a capacity that operators run into.
         config.classes = vec![0, 3, 4, 9];
         if let Some(rules) = &mut config.cppn {
-            *rules = cppn::Rules { max_nodes: 12, max_edges: 14, add_edge_rate: 0.9, split_edge_rate: 0.9, ..rules.clone() };
+            *rules =
+                cppn::Rules { max_nodes: 12, max_edges: 14, add_edge_rate: 0.9, split_edge_rate: 0.9, ..rules.clone() };
         }
         let seeds = [5, u64::MAX - 1];
         let Some(mut got) = cuda(&config, &seeds, 64) else { return };

@@ -55,7 +55,8 @@ pub fn launcher() -> Option<&'static Launcher> {
 #[track_caller]
 pub fn unguarded<T: DeviceRepr + Copy + Debug>(mut values: Vec<T>, len: usize, guard: T) -> Vec<T> {
     // SAFETY: what crosses to the device has no padding.
-    let bits = |value: &T| unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }.to_vec();
+    let bits =
+        |value: &T| unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }.to_vec();
     let touched = values.iter().skip(len).position(|value| bits(value) != bits(&guard));
     assert_eq!(touched.map(|at| at + len), None, "an element behind the {len} that were to be written has changed");
     assert!(values.len() > len, "no guards");

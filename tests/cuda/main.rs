@@ -7,7 +7,9 @@ mod left_out;
 
 mod evolution;
 mod harness;
+mod insert;
 mod memory;
+mod niche_argmax;
 mod program;
 mod real_device;
 mod refusals;

@@ -47,7 +47,9 @@ fn evolve_on_the_gpu_prints_the_hash_of_the_cpu() {
     for preset in ["mnist-direct", "mnist-cppn"] {
         let folder = tempfile::tempdir().unwrap();
         let mut hashes = Vec::new();
-        for (device, more) in [("cpu", &[][..]), ("cuda:0", &[]), ("cuda:0", &["--chunk", "8"]), ("auto", &["--no-pictures"])] {
+        for (device, more) in
+            [("cpu", &[][..]), ("cuda:0", &[]), ("cuda:0", &["--chunk", "8"]), ("auto", &["--no-pictures"])]
+        {
             let out = format!("run{}", hashes.len());
             let args = [&["evolve", preset, "--device", device, "--json", "--out", &out], &SHORT[..], more].concat();
             let Some(command) = pareidolia(&folder, &args) else { return };
@@ -92,12 +94,19 @@ fn series_on_the_gpu_are_the_runs_of_the_cpu() {
     let series = ["evolve", "--runs", "3", "--batch", "40", "--generations", "30", "--target", "0.5", "--no-pictures"];
     for device in ["cpu", "cuda:0"] {
         let out = device.replace(':', "");
-        let Some(command) = pareidolia(&folder, &[&series[..], &["--device", device, "--out", &out]].concat()) else { return };
+        let Some(command) = pareidolia(&folder, &[&series[..], &["--device", device, "--out", &out]].concat()) else {
+            return;
+        };
         run(command, 0);
     }
     let runs = ["cpu", "cuda0"].map(|out| {
         let summary = json(&std::fs::read_to_string(folder.path().join(out).join("summary.json")).unwrap());
-        summary["runs"].as_array().unwrap().iter().map(|run| (run["archive_hash"].clone(), run["generation"].clone())).collect::<Vec<_>>()
+        summary["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| (run["archive_hash"].clone(), run["generation"].clone()))
+            .collect::<Vec<_>>()
     });
     assert_eq!(runs[0], runs[1]);
 }

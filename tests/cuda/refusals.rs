@@ -41,11 +41,17 @@ fn gpu_that_cannot_be_used_is_refused_where_it_was_asked_for_and_warned_of_elsew
         let (stdout, stderr) = run(command, 1);
         let line = error_line(&stderr);
         assert!(line.starts_with("error: --device cuda:0: ") && line.contains(words), "{name}: {line}");
-        assert!(stdout.is_empty() && folder.path().read_dir().unwrap().next().is_none(), "{name}: something was left behind");
+        assert!(
+            stdout.is_empty() && folder.path().read_dir().unwrap().next().is_none(),
+            "{name}: something was left behind"
+        );
 
         let (_, stderr) = run(evolve(&folder, "auto", (name, value), &["--out", "run"]).unwrap(), 0);
         let manifest = std::fs::read_to_string(folder.path().join("run/run.json")).unwrap();
-        assert!(manifest.contains("\"device\": \"cpu\"") && manifest.contains("\"device_reason\": \"--device auto: "), "{manifest}");
+        assert!(
+            manifest.contains("\"device\": \"cpu\"") && manifest.contains("\"device_reason\": \"--device auto: "),
+            "{manifest}"
+        );
         assert!(stderr.contains(words), "{name}: {stderr}");
         // A GPU that is there, and good for nothing, is worth a warning.
         assert_eq!(stderr.contains("WARN"), name == "NO_IMAGE" || name == "COMPUTE_CAPABILITY", "{name}: {stderr}");
@@ -66,7 +72,9 @@ fn chunk_that_does_not_fit_is_refused_with_the_largest_that_does() {
     let folder = tempfile::tempdir().unwrap();
     let memory = ("MEMORY", "16777216");
     let large = ["--batch", "20000", "--generations", "1"];
-    let Some(command) = evolve(&folder, "cuda:0", memory, &[&large[..], &["--chunk", "20000"]].concat()) else { return };
+    let Some(command) = evolve(&folder, "cuda:0", memory, &[&large[..], &["--chunk", "20000"]].concat()) else {
+        return;
+    };
     let (_, stderr) = run(command, 1);
     let line = error_line(&stderr);
     let (_, rest) = line.split_once("use --chunk ").unwrap_or_else(|| panic!("{line}"));
@@ -74,7 +82,10 @@ fn chunk_that_does_not_fit_is_refused_with_the_largest_that_does() {
     let chunk = rest.split_whitespace().next().unwrap();
     run(evolve(&folder, "cuda:0", memory, &["--chunk", chunk, "--out", "run"]).unwrap(), 0);
     // Left to itself, it takes a chunk that fits.
-    run(evolve(&folder, "cuda:0", memory, &[&large[..2], &["--generations", "0", "--out", "other"]].concat()).unwrap(), 0);
+    run(
+        evolve(&folder, "cuda:0", memory, &[&large[..2], &["--generations", "0", "--out", "other"]].concat()).unwrap(),
+        0,
+    );
 
     let (_, stderr) = run(evolve(&folder, "cuda:0", ("MEMORY", "65536"), &[]).unwrap(), 1);
     let line = error_line(&stderr);
