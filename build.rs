@@ -1,19 +1,44 @@
-//! Records what was built, and of what, for `pareidolia info` and run.json: commit, compiler, target. Never fails.
+//! Records what was built, and of what, for `pareidolia info` and run.json: commit, compiler, target; that never fails. Compiles
+//! the kernels, where there is an nvcc: build/kernels.rs.
 
-use std::env;
-use std::path::Path;
-use std::process::Command;
+#[path = "build/kernels.rs"]
+mod kernels;
+#[path = "build/nvcc.rs"]
+mod nvcc;
+#[path = "build/resources.rs"]
+mod resources;
+#[path = "build/tuning.rs"]
+mod tuning;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+use std::{env, fs};
 
 /// What the program is made of.
-const SOURCES: [&str; 5] = ["build.rs", "Cargo.lock", "Cargo.toml", "src", "weights"];
+const SOURCES: [&str; 7] = ["build", "build.rs", "Cargo.lock", "Cargo.toml", "kernels", "src", "weights"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     println!("cargo::rustc-env=PAREIDOLIA_COMMIT={}", commit());
     let rustc = env::var("RUSTC").ok().and_then(|rustc| output(&rustc, &["--version"]));
     println!("cargo::rustc-env=PAREIDOLIA_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
     println!("cargo::rustc-env=PAREIDOLIA_TARGET={}", env::var("TARGET").as_deref().unwrap_or("unknown"));
     println!("cargo::rustc-env=PAREIDOLIA_FLAGS={}", flags());
+    if let Err(why) = kernels() {
+        eprintln!("error: {why}"); // Cargo shows all lines of it
+        exit(1);
+    }
+}
+
+/// What comes of kernels/: the constants of launch shapes, the fatbin.
+fn kernels() -> Result<(), String> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: Cargo sets it")?);
+    let header = "kernels/common/tuning.cuh";
+    let constants =
+        fs::read_to_string(header).map_err(|error| error.to_string()).and_then(|text| tuning::generate(&text));
+    kernels::write(&out.join("tuning.rs"), &constants.map_err(|why| format!("{header}: {why}"))?)?;
+    kernels::build(&out)
 }
 
 /// What the compiler was told of speed: the level of optimisation, and flags that the user gave.

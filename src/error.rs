@@ -37,6 +37,9 @@ pub enum Error {
     /// A buffer's length disagrees with the shape it is used with.
     #[error("{what} has {got} elements, wanted {want}")]
     Shape { what: &'static str, got: usize, want: usize },
+    /// The GPU failed in mid-run.
+    #[error("{source}; the last checkpoint stays; continue with: pareidolia evolve --resume {run}", run = run.display())]
+    DeviceLost { source: Box<Error>, run: PathBuf },
     /// The run was stopped by this signal after its state was saved.
     #[error("stopped by signal {signal}; continue with: pareidolia evolve --resume {run}", run = run.display())]
     Stopped { signal: i32, run: PathBuf },

@@ -1,9 +1,3 @@
-//! The constants of launch shapes: kernels/common/tuning.cuh.
+//! The constants of launch shapes, as build.rs reads them from kernels/common/tuning.cuh.
 
-/// Threads of a warp.
-pub const WARP_SIZE: u32 = 32;
-pub const SELECT_THREADS: u32 = 128;
-pub const DIRECT_THREADS: u32 = 128;
-pub const RENDER_DIRECT_THREADS: u32 = 256;
-pub const RENDER_DIRECT_PIXELS: u32 = 4;
-pub const ELEMENTARY_THREADS: u32 = 256;
+include!(concat!(env!("OUT_DIR"), "/tuning.rs"));

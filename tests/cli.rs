@@ -211,6 +211,30 @@ fn seed_random_is_recorded_and_differs() {
 }
 
 #[test]
+fn info_tells_what_the_kernels_take_or_how_to_get_them() {
+    let folder = folder();
+    let text = done(&folder, &["info", "--kernels"]);
+    let json: Value = serde_json::from_str(&done(&folder, &["info", "--kernels", "--json"])).unwrap();
+    let built = pareidolia::kernels::BUILT;
+    assert!(text.starts_with(&format!("{built}\n")), "{text}");
+    assert_eq!(json["built"], built);
+    assert!(done(&folder, &["info"]).contains(built));
+    match pareidolia::kernels::report() {
+        None => assert!(json["kernels"].is_null() && built.starts_with("no kernels: "), "{built}"),
+        Some(report) => {
+            assert!(built.contains(&format!("driver {}", json["minimum_driver"].as_str().unwrap())));
+            assert_eq!(json["kernels"].as_array().unwrap().len(), report.kernels.len());
+            for one in &report.kernels {
+                assert!(
+                    text.lines().any(|line| line.starts_with(&one.kernel) && line.contains(&one.architecture)),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn info_speaks_as_text_and_as_json() {
     let folder = folder();
     let text = done(&folder, &["info"]);

@@ -78,7 +78,7 @@ fn measure(config: &Config, network: &Arc<Network>) -> [(f64, f64); 2] {
         backend.generation().unwrap();
         if let Some(at) = GENERATIONS.iter().position(|&g| g == generation) {
             for counters in backend.counters().unwrap() {
-                let statistics = counters.statistics();
+                let statistics = counters.statistics;
                 medians[at].push(statistics.median as f32);
                 over_9999[at] += statistics.over_9999;
             }

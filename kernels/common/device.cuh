@@ -9,6 +9,8 @@
 // `a > b ? a : b`, never fmaxf; a float becomes an integer only inside a proven range.
 #pragma once
 
+#include "common/tuning.cuh"
+
 #include <stdint.h>
 
 #ifndef PAREIDOLIA_ON_HOST
@@ -18,5 +20,4 @@
     type* const name = reinterpret_cast<type*>(smem_dynamic)
 #endif
 
-constexpr int WARP_SIZE = 32;
 constexpr unsigned FULL_WARP = 0xffffffffu;

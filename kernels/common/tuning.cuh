@@ -2,6 +2,9 @@
 // `constexpr int NAME = VALUE;` becomes `pub const NAME: u32 = VALUE;`.
 #pragma once
 
+// Threads of a warp.
+constexpr int WARP_SIZE = 32;
+
 // select: threads of a block, a pair each.
 constexpr int SELECT_THREADS = 128;
 // randomise_direct, vary_direct: threads of a block, a block of random words each: four genes, of both children.

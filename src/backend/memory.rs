@@ -29,9 +29,18 @@ impl Part {
     }
 }
 
+/// Whose memory it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owner {
+    #[default]
+    Host,
+    Gpu,
+}
+
 /// All memory of a run: an upper bound, each buffer that grows counted at its capacity.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
+    pub owner: Owner,
     pub parts: Vec<Part>,
 }
 
@@ -59,17 +68,21 @@ impl Memory {
             return Ok(());
         }
         let room = bytes_text(usable);
+        let (memory, host_only) = match self.owner {
+            Owner::Host => ("memory", "--no-pictures, fewer --threads and "),
+            Owner::Gpu => ("the GPU's memory", ""),
+        };
         Err(Error::Refused(match self.largest_chunk(usable) {
             Some(fits) => format!(
-                "a chunk of {chunk} candidates may take {} of memory, {room} can be used; use --chunk {fits} or less, which \
+                "a chunk of {chunk} candidates may take {} of {memory}, {room} can be used; use --chunk {fits} or less, which \
                  changes no result, or --batch {fits} or less",
                 bytes_text(total)
             ),
             None => {
                 let most = self.parts.iter().max_by_key(|part| part.bytes(2)).expect("a run has parts");
                 format!(
-                    "even a chunk of 2 candidates may take {} of memory, {room} can be used; most is for {}, {}; --no-pictures, \
-                     fewer --threads and smaller genomes (cppn.max_nodes, cppn.max_edges) take less",
+                    "even a chunk of 2 candidates may take {} of {memory}, {room} can be used; most is for {}, {}; \
+                     {host_only}smaller genomes (cppn.max_nodes, cppn.max_edges) take less",
                     bytes_text(self.total(2)),
                     most.purpose,
                     bytes_text(most.bytes(2))
@@ -101,6 +114,7 @@ mod tests {
     #[test]
     fn largest_chunk_fits_and_the_next_one_does_not() {
         let memory = Memory {
+            owner: Owner::Host,
             parts: vec![
                 Part::fixed("a", 1000),
                 Part::per_candidate("b", 7),

@@ -3,6 +3,7 @@
 use super::{Source, Speed};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
+use crate::experiment::device::Asked;
 use crate::experiment::evolve::{self, Outcome};
 use crate::experiment::plan::PlanRequest;
 use crate::experiment::progress::ProgressMode;
@@ -11,7 +12,6 @@ use crate::output::series::RunSummary;
 use crate::output::{ClassResult, Manifest, Summary, confidence_text, hash_text};
 use clap::builder::StyledStr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use tracing::info;
 
@@ -85,7 +85,7 @@ pub struct RunOptions {
 
     /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
     #[arg(long, default_value = "auto", help_heading = "How it runs")]
-    device: Device,
+    device: Asked,
 
     /// Candidates worked on at once, an even number: less memory, the same result [default: the device's choice]
     #[arg(long, value_name = "N", value_parser = even, help_heading = "How it runs")]
@@ -138,34 +138,12 @@ pub struct Args {
     progress: ProgressMode,
 }
 
-/// A place to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Device {
-    Auto,
-    Cpu,
-    Cuda(u32),
-}
-
-impl FromStr for Device {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Device, String> {
-        match (text, text.strip_prefix("cuda:").map(str::parse)) {
-            ("auto", _) => Ok(Device::Auto),
-            ("cpu", _) => Ok(Device::Cpu),
-            (_, Some(Ok(n))) => Ok(Device::Cuda(n)),
-            _ => Err("wanted auto, cpu, or cuda:N with the number of a GPU".into()),
-        }
-    }
-}
-
 impl Args {
     /// Evolves.
     ///
     /// # Errors
     /// Whatever kept the run from being finished.
     pub fn run(self, quiet: bool) -> Result<()> {
-        self.run.check_device()?;
         let request = self.request(quiet)?;
         if self.dry_run {
             let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
@@ -198,10 +176,7 @@ impl Args {
             weights: run.source.weights.clone(),
             mean: run.source.mean.clone(),
             out,
-            device_reason: match run.device {
-                Device::Auto => "--device auto, and this version has no CUDA backend",
-                Device::Cpu | Device::Cuda(_) => "--device cpu",
-            },
+            device: run.device,
             stop: overrides,
             threads: run.speed.threads(),
             simd: run.speed.simd,
@@ -213,26 +188,16 @@ impl Args {
 }
 
 impl RunOptions {
-    /// Refuses a device that there is no backend for.
-    fn check_device(&self) -> Result<()> {
-        match self.device {
-            Device::Cuda(n) => Err(Error::Refused(format!(
-                "--device cuda:{n}: this version has no CUDA backend; --device cpu gives the same result"
-            ))),
-            Device::Auto | Device::Cpu => Ok(()),
-        }
-    }
-
     /// What `plan` is to plan, for a machine with so much `memory`.
     ///
     /// # Errors
     /// Whatever is wrong with the call.
     pub fn plan_request(&self, memory: Option<u64>) -> Result<PlanRequest> {
-        self.check_device()?;
         Ok(PlanRequest {
             config: self.resolve()?,
             runs: self.runs,
             network: Arc::new(self.source.network()?),
+            device: self.device,
             simd: self.speed.simd,
             chunk: self.chunk,
             pictures: !self.no_pictures,

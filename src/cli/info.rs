@@ -4,6 +4,7 @@ use crate::archive::ARITHMETIC_VERSION;
 use crate::error::Result;
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::genome::{Encoding, direct::Crossover};
+use crate::kernels::{self, Report, Resources};
 use crate::network::{Network, lenet};
 use crate::simd::Simd;
 use crate::{telemetry, version};
@@ -18,6 +19,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print what the compiled CUDA kernels take of a GPU instead
+    #[arg(long)]
+    kernels: bool,
 }
 
 #[derive(Serialize)]
@@ -35,6 +39,8 @@ struct Info {
     memory_bytes: Option<u64>,
     devices: Vec<String>,
     cuda: &'static str,
+    /// Whether this build has the CUDA kernels, for what, and how to get them.
+    kernels: &'static str,
     networks: Vec<NetworkInfo>,
     presets: Vec<Config>,
     /// `PAREIDOLIA_DATA`, if it is set.
@@ -58,6 +64,9 @@ impl Args {
     /// # Errors
     /// If standard output takes no more.
     pub fn run(self) -> Result<()> {
+        if self.kernels {
+            return super::print(&kernels_text(self.json)?);
+        }
         let info = Info::gather()?;
         super::print(&if self.json { super::json(&info)? } else { info.to_text() })
     }
@@ -97,6 +106,7 @@ impl Info {
             memory_bytes: telemetry::physical_memory(),
             devices: vec!["cpu".into()],
             cuda: "this version has no CUDA backend",
+            kernels: kernels::BUILT,
             networks: vec![NetworkInfo::embedded_lenet()?],
             presets,
             data_found: data.as_ref().is_some_and(|path| path.is_dir()),
@@ -121,6 +131,7 @@ impl Info {
             ("vectors", format!("{} (of {})", self.simd, self.simd_available.join(", "))),
             ("memory", memory),
             ("devices", format!("{}; {}", self.devices.join(", "), self.cuda)),
+            ("kernels", self.kernels.to_string()),
         ];
         for network in &self.networks {
             let NetworkInfo { name, weights, sha256, classes, test_accuracy } = network;
@@ -132,6 +143,45 @@ impl Info {
         lines.push(("data", data));
         lines.iter().map(|(what, text)| format!("{what:<11} {text}\n")).collect()
     }
+}
+
+/// What each kernel takes, as a table or as JSON.
+fn kernels_text(json: bool) -> Result<String> {
+    #[derive(Serialize)]
+    struct Answer {
+        built: &'static str,
+        minimum_driver: Option<&'static str>,
+        #[serde(flatten)]
+        report: Option<Report>,
+    }
+    let report = kernels::report();
+    if json {
+        let minimum_driver = report.as_ref().map(|_| kernels::DRIVER_RELEASE);
+        return super::json(&Answer { built: kernels::BUILT, minimum_driver, report });
+    }
+    Ok(format!("{}\n{}", kernels::BUILT, report.as_ref().map_or_else(String::new, kernels_table)))
+}
+
+fn kernels_table(report: &Report) -> String {
+    let mut text = format!(
+        "\n{:<27} {:<8} {:>9} {:>6} {:>6} {:>7} {:>8} {:>7} {:>9} {:>9}\n",
+        "kernel", "for", "registers", "spills", "stack", "shared", "constant", "threads", "blocks/SM", "occupancy"
+    );
+    for one in &report.kernels {
+        let Resources { kernel, architecture, registers, stack_bytes, shared_bytes, constant_bytes, .. } = one;
+        let spills = one.spill_store_bytes + one.spill_load_bytes;
+        let threads = one.max_threads.map_or("-".into(), |threads| threads.to_string());
+        let (blocks, occupancy) = one.occupancy().map_or(("-".into(), "-".into()), |(blocks, share)| {
+            (blocks.to_string(), format!("{:.0} %", 100.0 * share))
+        });
+        text += &format!(
+            "{kernel:<27} {architecture:<8} {registers:>9} {spills:>6} {stack_bytes:>6} {shared_bytes:>7} {constant_bytes:>8} \
+             {threads:>7} {blocks:>9} {occupancy:>9}\n"
+        );
+    }
+    text += "\nRegisters and stack are a thread's, shared memory (what a launch adds is not counted) and threads a block's; sizes are in \
+             bytes.\n";
+    text
 }
 
 /// A preset and its main numbers, in a line.

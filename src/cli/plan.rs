@@ -3,7 +3,7 @@
 use super::evolve::{RunOptions, keys_help};
 use crate::backend::memory::bytes_text;
 use crate::error::Result;
-use crate::experiment::plan::{Amount, Plan, plan};
+use crate::experiment::plan::{Amount, MemoryPlan, Plan, plan};
 
 /// Say what a run would take: memory, time, room on the disk
 ///
@@ -40,22 +40,29 @@ impl Args {
 
 /// A plan for people.
 fn text(plan: &Plan) -> String {
-    let Plan { preset, flavour, batch, n_niches, threads, simd, chunk, .. } = plan;
+    let Plan { preset, flavour, batch, n_niches, device, device_reason, threads, simd, chunk, .. } = plan;
     let mut text = format!("{preset} {flavour}, {n_niches} classes, batch {batch}; {threads} threads, {simd}\n");
+    text += &format!("device {device} ({device_reason})\n");
     let table = |amounts: &[Amount]| -> String {
         amounts.iter().map(|part| format!("  {:<42} {:>12}\n", part.what, bytes_text(part.bytes))).collect()
     };
-    let room = match (plan.memory.usable_bytes, plan.memory.machine_bytes) {
-        (Some(usable), Some(machine)) => {
-            format!("   of {} that can be used, nine tenths of {}", bytes_text(usable), bytes_text(machine))
-        }
-        _ => String::new(),
+    let mut memory = |what: &str, plan: &MemoryPlan, share: &str| {
+        let room = match (plan.usable_bytes, plan.machine_bytes) {
+            (Some(usable), Some(machine)) => {
+                format!("   of {} that can be used, {share} of {}", bytes_text(usable), bytes_text(machine))
+            }
+            _ => String::new(),
+        };
+        text += &format!("\n{what}\n{}", table(&plan.parts));
+        text += &format!("  {:<42} {:>12}{room}\n", "total", bytes_text(plan.total_bytes));
     };
-    text += &format!("\nmemory, at most\n{}", table(&plan.memory.parts));
-    text += &format!("  {:<42} {:>12}{room}\n", "total", bytes_text(plan.memory.total_bytes));
+    if let Some(device) = &plan.device_memory {
+        memory("memory of the GPU", device, "nine tenths of what is free");
+    }
+    memory("memory, at most", &plan.memory, "nine tenths");
 
     let speed = &plan.speed;
-    text += &format!("\nspeed, measured on this machine from the elites of generation {} on\n", speed.from_generation);
+    text += &format!("\nspeed, measured here from the elites of generation {} on\n", speed.from_generation);
     for rate in &speed.measured {
         text += &format!(
             "  {:<42} {:>12}   genomes a second, timed over {} of them\n",

@@ -2,12 +2,11 @@
 //! runs that differ in their seeds and share the threads.
 
 use super::config::{Config, NO_LIMIT};
-use super::plan;
+use super::device::{Chosen, DeviceMemory};
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
 use super::run::{Run, Shared};
 use crate::archive::ARITHMETIC_VERSION;
-use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
 use crate::backend::memory::bytes_text;
 use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
@@ -41,7 +40,7 @@ pub fn run(request: EvolveRequest) -> Result<Outcome> {
         .map_err(|source| Error::Refused(format!("cannot start {} threads: {source}", request.threads)))?;
     pool.install(|| {
         let mut evolution = Evolution::open(request)?;
-        evolution.evolve(&signals)?;
+        evolution.evolve(&signals).map_err(|error| evolution.lost(error))?;
         evolution.finish()
     })
 }
@@ -85,7 +84,7 @@ struct UnitOfProgress {
 /// Runs under way.
 struct Evolution {
     shared: Shared,
-    backend: CpuBackend,
+    backend: Box<dyn Backend>,
     /// In the order of [`Job::seeds`].
     runs: Vec<Run>,
     /// The folder of them all, if they are a series.
@@ -135,15 +134,16 @@ impl Evolution {
         let is_series = series.is_some() || request.runs > 1;
 
         let job = job(&config, seeds.clone(), &network)?;
-        let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
-        let chunk = options.chunk.min(job.candidates());
-        let memory = plan::memory(&job, options, rayon::current_num_threads(), request.pictures);
+        let chosen = Chosen::choose(request.device, &network)?;
+        let chunk = chosen.chunk(&job, request.chunk);
+        let memory = chosen.host_memory(&job, request.simd, chunk, request.pictures);
         let n_niches = job.classes.len();
         let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
         if let Some(usable) = usable {
             memory.check(chunk, usable)?;
         }
-        let backend = CpuBackend::new(job, options)?;
+        let device_memory = chosen.memory(&job);
+        let backend = chosen.backend(job, request.simd, chunk)?;
 
         // A lock and the metrics of each run.
         let runs = seeds.len() as u64;
@@ -182,7 +182,12 @@ impl Evolution {
             }],
         };
 
-        tracing::info!("device {} ({})", backend.describe(), request.device_reason);
+        tracing::info!("device {} ({})", backend.describe(), chosen.reason);
+        let planned_device_memory = device_memory.map(|DeviceMemory { memory, usable, .. }| {
+            let planned = memory.total(chunk);
+            tracing::info!("memory of the GPU {} of {}", bytes_text(planned), bytes_text(usable));
+            planned
+        });
         let usable = usable.map_or(String::new(), |usable| format!(" of {}", bytes_text(usable)));
         tracing::info!("memory at most {}{usable} (`plan` says what for)", bytes_text(planned_memory));
         let shared = Shared {
@@ -190,8 +195,9 @@ impl Evolution {
             mean,
             network,
             planned_memory,
-            device: "cpu".to_string(),
-            device_reason: request.device_reason.to_string(),
+            planned_device_memory,
+            device: chosen.name(),
+            device_reason: chosen.reason,
             n_niches,
             simd: request.simd,
             pictures: request.pictures,
@@ -203,7 +209,7 @@ impl Evolution {
         let mut evolution = Evolution { shared, backend, runs: runs.collect(), series, progress: request.progress };
         tracing::info!("run folder {}", evolution.path().display());
         for (index, run) in evolution.runs.iter_mut().enumerate() {
-            run.restore(index, &mut evolution.backend, &evolution.shared)?;
+            run.restore(index, &mut *evolution.backend, &evolution.shared)?;
         }
         Ok(evolution)
     }
@@ -253,6 +259,19 @@ impl Evolution {
                 progress.finish();
                 return Err(Error::Stopped { signal, run: self.path().to_path_buf() });
             }
+        }
+    }
+
+    /// What to say of `error`: where the device failed in mid-run, that what was saved stays.
+    fn lost(&self, error: Error) -> Error {
+        let path = self.path();
+        match error {
+            Error::Driver { .. } | Error::Launch { .. }
+                if self.series.is_some() || run_folder::has_checkpoint(path) =>
+            {
+                Error::DeviceLost { source: Box::new(error), run: path.to_path_buf() }
+            }
+            _ => error,
         }
     }
 

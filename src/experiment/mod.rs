@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod classify;
 pub mod config;
+pub mod device;
 pub mod evolve;
 pub mod plan;
 pub mod progress;

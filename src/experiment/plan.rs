@@ -1,12 +1,13 @@
 //! What a run would take, said before it runs: memory, time, room on the disk.
 
 use super::config::{Config, NO_LIMIT, name_of};
+use super::device::{Asked, Chosen, DeviceMemory};
 use super::evolve::{job, seeds};
+use crate::backend::Job;
+use crate::backend::cpu::Options;
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cpu::memory::{elite_bytes, memory as backend_memory};
-use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
-use crate::backend::memory::{Memory, Part, bytes_text};
-use crate::backend::{Backend, Job};
+use crate::backend::memory::{Memory, Owner, Part, bytes_text};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::output::{Metrics, archive_file, run_folder, series};
@@ -24,13 +25,14 @@ pub struct PlanRequest {
     /// How many runs, at least 1, of the seed of `config` and of those after it.
     pub runs: u32,
     pub network: Arc<Network>,
+    pub device: Asked,
     pub simd: Simd,
     /// Candidates worked on at once, even; `None` leaves it to the backend.
     pub chunk: Option<u32>,
     pub pictures: bool,
     /// The run's folder; `None` for the one that `evolve` would choose.
     pub out: Option<PathBuf>,
-    /// Memory of the machine that is planned for; `None` for this one's.
+    /// Memory of the machine that is planned for, of its GPU where the run is to be on one; `None` for what is here.
     pub memory: Option<u64>,
 }
 
@@ -42,9 +44,15 @@ pub struct Plan {
     pub runs: u32,
     pub batch: u32,
     pub n_niches: usize,
+    /// What it would run on, and why on that.
+    pub device: String,
+    pub device_reason: String,
     pub threads: usize,
     pub simd: String,
     pub memory: MemoryPlan,
+    /// Of the GPU, if it would run on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<MemoryPlan>,
     /// Candidates worked on at once.
     pub chunk: u32,
     pub chunks_per_generation: u32,
@@ -116,8 +124,6 @@ pub struct Output {
 
 /// Two rates that differ by less are as good as equal: so short a measurement tells no more.
 const SAME: f64 = 0.03;
-/// Chunks to try beside the plan's own.
-const TRIED: [u32; 8] = [64, 128, 256, 512, 1024, 2048, 4096, 8192];
 /// How long a chunk is timed, that of the plan and any other, and all there is for the whole measurement.
 const TIMED: Duration = Duration::from_millis(400);
 const TIMED_OTHER: Duration = Duration::from_millis(100);
@@ -135,19 +141,33 @@ const GROWN_BATCH: u32 = 200;
 pub fn plan(request: &PlanRequest) -> Result<Plan> {
     let config = &request.config;
     let job = job(config, seeds(config, request.runs)?, &request.network)?;
-    let options = Options { simd: request.simd, chunk: request.chunk.unwrap_or(DEFAULT_CHUNK) };
-    let chunk = options.chunk.min(job.candidates());
-    let threads = rayon::current_num_threads();
+    let chosen = Chosen::choose(request.device, &request.network)?;
+    let mut device = chosen.memory(&job);
+    let chunk = chosen.chunk(&job, request.chunk);
+    let memory = chosen.host_memory(&job, request.simd, chunk, request.pictures);
 
-    let memory = memory(&job, options, threads, request.pictures);
-    let machine = request.memory.or_else(telemetry::memory_limit);
+    let here = telemetry::memory_limit();
+    let machine = request.memory.filter(|_| device.is_none()).or(here);
     let usable = machine.map(telemetry::usable);
     if let Some(usable) = usable {
         memory.check(chunk, usable)?;
     }
-    let here = telemetry::memory_limit().map_or(u64::MAX, telemetry::usable);
-    let room = usable.map_or(here, |usable| usable.min(here));
-    let speed = measure(&job, options.simd, chunk, |chunk| memory.total(chunk) <= room)?;
+    let here = here.map(telemetry::usable);
+    let mut rooms = vec![(&memory, here), (&memory, usable)];
+    let room_here = device.as_ref().map(|device| device.usable);
+    if let (Some(device), Some(total)) = (&mut device, request.memory) {
+        (device.total, device.usable) = (total, telemetry::usable(total));
+    }
+    if let Some(DeviceMemory { memory, usable, .. }) = &device {
+        memory.check(chunk, *usable)?;
+        rooms.extend([(memory, room_here), (memory, Some(*usable))]);
+    }
+    let fits = |chunk| rooms.iter().all(|(memory, room)| room.is_none_or(|room| memory.total(chunk) <= room));
+    let speed = measure(&job, &chosen, request.simd, chunk, fits)?;
+    let largest_chunk = match &device {
+        Some(DeviceMemory { memory, usable, .. }) => memory.largest_chunk(*usable),
+        None => usable.and_then(|usable| memory.largest_chunk(usable)),
+    };
     let (generations, evaluations, seconds) = length(config, request.runs, speed.genomes_per_second);
     let output = output(request, &job, generations, evaluations)?;
     Ok(Plan {
@@ -156,21 +176,17 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
         runs: request.runs,
         batch: job.batch,
         n_niches: job.classes.len(),
-        threads,
-        simd: options.simd.to_string(),
-        memory: MemoryPlan {
-            parts: memory
-                .parts
-                .iter()
-                .map(|part| Amount { what: part.purpose.to_string(), bytes: part.bytes(chunk) })
-                .collect(),
-            total_bytes: memory.total(chunk),
-            machine_bytes: machine,
-            usable_bytes: usable,
-        },
+        device: chosen.name(),
+        device_reason: chosen.reason,
+        threads: rayon::current_num_threads(),
+        simd: request.simd.to_string(),
+        memory: MemoryPlan::new(&memory, chunk, machine, usable),
+        device_memory: device.map(|DeviceMemory { memory, total, usable }| {
+            MemoryPlan::new(&memory, chunk, Some(total), Some(usable)) //
+        }),
         chunk,
         chunks_per_generation: job.candidates().div_ceil(chunk),
-        largest_chunk: usable.and_then(|usable| memory.largest_chunk(usable)),
+        largest_chunk,
         speed,
         generations,
         evaluations,
@@ -179,9 +195,31 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     })
 }
 
-/// All memory of a process that makes the runs of `job` on `threads` threads: what its backend takes, its files and pictures,
-/// and the program itself. An upper bound, whichever of the parts are taken at the same time.
-pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Memory {
+impl MemoryPlan {
+    /// `memory` with a chunk of `chunk` candidates, on a machine of so much memory.
+    fn new(memory: &Memory, chunk: u32, machine: Option<u64>, usable: Option<u64>) -> MemoryPlan {
+        let parts = memory.parts.iter();
+        MemoryPlan {
+            parts: parts.map(|part| Amount { what: part.purpose.to_string(), bytes: part.bytes(chunk) }).collect(),
+            total_bytes: memory.total(chunk),
+            machine_bytes: machine,
+            usable_bytes: usable,
+        }
+    }
+}
+
+/// What the host does for a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Host {
+    /// All of it.
+    Backend(Options),
+    /// What a GPU leaves to it.
+    OfGpu,
+}
+
+/// All memory of a process that makes the runs of `job` on `threads` threads: what its backend takes of the host's, its files and
+/// pictures, and the program itself. An upper bound, whichever of the parts are taken at the same time.
+pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
     /// Where the system does not say how large the program is.
     const PROGRAM: u64 = 32 << 20;
     /// What argument parser, log, progress and the standard library allocate, and the main thread's stack.
@@ -193,8 +231,22 @@ pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Me
     const COPIES: u64 = 5;
     /// Its state and header as text, and the file's buffer.
     const TEXT: u64 = 64 << 10;
-    let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
-    let mut memory = backend_memory(job, options, &classifier, threads);
+    /// What a GPU's driver takes for its context, its code and its queues, estimated: its libraries alone are some 100 MiB.
+    const DRIVER: u64 = 512 << 20;
+    let mut memory = match host {
+        Host::Backend(options) => {
+            let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
+            backend_memory(job, options, &classifier, threads)
+        }
+        Host::OfGpu => {
+            let read = if job.network.path.is_some() { 3 } else { 1 };
+            let network = read * job.network.bytes() as u64;
+            Memory {
+                owner: Owner::Host,
+                parts: vec![Part::fixed("network, as read", network), Part::fixed("GPU's driver, estimated", DRIVER)],
+            }
+        }
+    };
     let archive = (job.classes.len() * elite_bytes(job)) as u64;
     memory.parts.push(Part::fixed("checkpoint being written or read", COPIES * archive + TEXT));
     if pictures {
@@ -207,26 +259,27 @@ pub fn memory(job: &Job, options: Options, threads: usize, pictures: bool) -> Me
 }
 
 /// Runs real generations with the chunk of the plan and with others that fit, ascending, as long as there is time.
-fn measure(job: &Job, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Result<Speed> {
+fn measure(job: &Job, chosen: &Chosen, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Result<Speed> {
     let began = Instant::now();
     let seeds = vec![job.seeds[0]];
-    let backend =
-        |chunk| CpuBackend::new(Job { seeds: seeds.clone(), batch: chunk, ..job.clone() }, Options { simd, chunk });
+    let backend = |chunk| chosen.backend(Job { seeds: seeds.clone(), batch: chunk, ..job.clone() }, simd, chunk);
 
     let small = chunk.min(GROWN_BATCH);
     let mut nursery = backend(small)?;
     let mut generation = 0;
     nursery.generation()?;
+    nursery.counters()?;
     while began.elapsed() < GROWN {
         generation += 1;
         nursery.generation()?;
+        nursery.counters()?; // waits for it
     }
     let mut last_rate = f64::from(small) * f64::from(generation + 1) / began.elapsed().as_secs_f64();
     let mut genomes_per_second = last_rate;
     let elites = nursery.archive(0)?;
     drop(nursery);
 
-    let mut chunks: Vec<u32> = TRIED.into_iter().chain([chunk]).collect();
+    let mut chunks: Vec<u32> = chosen.chunks().iter().copied().chain([chunk]).collect();
     chunks.sort_unstable();
     chunks.dedup();
     let mut measured = Vec::new();
@@ -238,7 +291,9 @@ fn measure(job: &Job, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Res
         }
         let mut backend = backend(tried)?;
         backend.restore(0, elites.clone(), 0)?;
+        // The first generation after the restored one touches the memory; a GPU records it.
         backend.generation()?;
+        backend.counters()?;
         let (mut generations, clock) = (0, Instant::now());
         while generations == 0 || clock.elapsed() < if tried == chunk { TIMED } else { TIMED_OTHER } {
             generations += 1;

@@ -1,6 +1,7 @@
 //! What the command line asks of an evolution run.
 
 use super::config::{Config, Setting};
+use super::device::Asked;
 use super::progress::ProgressMode;
 use crate::error::Result;
 use crate::simd::Simd;
@@ -19,8 +20,7 @@ pub struct EvolveRequest {
     /// File of the mean image to subtract; `None` for what the weights file says.
     pub mean: Option<PathBuf>,
     pub out: OutChoice,
-    /// Why it runs on the device it runs on, for run.json.
-    pub device_reason: &'static str,
+    pub device: Asked,
     /// What stops a run resumed with [`OutChoice::Resume`]. A run that [`OutChoice::ResumeOrStart`] finds goes on to the
     /// stop rules of `config`.
     pub stop: StopOverrides,

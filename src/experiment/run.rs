@@ -19,6 +19,8 @@ pub struct Shared {
     pub network: Arc<Network>,
     /// The most memory that the process may take, in bytes.
     pub planned_memory: u64,
+    /// The same of a GPU, if the steps run on one.
+    pub planned_device_memory: Option<u64>,
     /// What the steps run on, and why on that.
     pub device: String,
     pub device_reason: String,
@@ -236,6 +238,7 @@ impl Run {
             distinct_genomes: archive.distinct(),
             operators_skipped_at_capacity: counters.skipped,
             planned_memory_bytes: shared.planned_memory,
+            planned_device_memory_bytes: shared.planned_device_memory,
             peak_memory_bytes: None,
             archive_hash: counters.archive_hash,
             classes: ClassResult::table(&archive, &shared.network.classes),

@@ -63,6 +63,9 @@ pub struct Manifest {
     pub operators_skipped_at_capacity: u64,
     /// The most memory that the process could take, as printed at its start.
     pub planned_memory_bytes: u64,
+    /// What it took of the memory of a GPU, if it ran on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_device_memory_bytes: Option<u64>,
     /// The most that it took, where the system says so.
     pub peak_memory_bytes: Option<u64>,
     #[serde(with = "hex64")]

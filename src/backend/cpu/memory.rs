@@ -9,7 +9,7 @@ use super::select::Pair;
 use super::tile::TILES;
 use crate::archive::Elite;
 use crate::backend::Job;
-use crate::backend::memory::{Memory, Part};
+use crate::backend::memory::{Memory, Owner, Part};
 use crate::genome::Encoding;
 use crate::genome::cppn::{self, InputPlanes};
 
@@ -49,7 +49,7 @@ pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usi
         Part::fixed("archive", elites),
         Part::fixed("winners of a generation", elites + winners as u64),
     ]);
-    Memory { parts }
+    Memory { owner: Owner::Host, parts }
 }
 
 /// Bytes of an elite of `job`, its genome at capacity.

@@ -1,7 +1,7 @@
 //! The kernels, loaded once: a handle each, by the name that it has in its .cu file.
 
-use super::image;
 use crate::error::{Error, Result};
+use crate::kernels as built;
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, CudaFunction, DriverError};
 use cudarc::nvrtc::Ptx;
@@ -24,7 +24,7 @@ macro_rules! kernels {
             /// [`Error::NoDevice`] if this program has no kernels for the device, and what to do about it.
             pub fn load(context: &Arc<CudaContext>) -> Result<Kernels> {
                 // Without kernels the driver is given a placeholder, which only an emulated one takes.
-                let image = image::FATBIN.unwrap_or(PLACEHOLDER);
+                let image = built::FATBIN.unwrap_or(PLACEHOLDER);
                 let module = context.load_module(Ptx::from_binary(image.to_vec())).map_err(refusal)?;
                 Ok(Kernels {
                     $($name: module.load_function(stringify!($name)).map_err(Error::launch(stringify!($name)))?,)*
@@ -47,8 +47,8 @@ const PLACEHOLDER: &[u8] = b"pareidolia: no kernels\0";
 
 /// Why the driver does not take the kernels of this program.
 fn refusal(source: DriverError) -> Error {
-    if image::FATBIN.is_none() {
-        return Error::NoDevice { reason: image::BUILT.to_string() };
+    if built::FATBIN.is_none() {
+        return Error::NoDevice { reason: built::BUILT.to_string() };
     }
     match source.0 {
         CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
@@ -58,7 +58,7 @@ fn refusal(source: DriverError) -> Error {
             reason: format!(
                 "the kernels of this program are not for this GPU or its driver ({}); it has {}",
                 crate::error::driver_text(&source),
-                image::BUILT
+                built::BUILT
             ),
         },
         _ => Error::Driver { action: "load the kernels", source },

@@ -98,6 +98,15 @@ impl Launcher {
         self.stream.synchronize().map_err(Error::driver("finish the work"))
     }
 
+    /// Bytes of the device's memory that nobody has taken.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn free_memory(&self) -> Result<u64> {
+        let (free, _) = self.stream.context().mem_get_info().map_err(Error::driver("ask for free memory"))?;
+        Ok(free as u64)
+    }
+
     /// Bytes of all buffers that were made so far.
     pub fn allocated(&self) -> u64 {
         self.allocated.load(Relaxed)

@@ -24,15 +24,278 @@
 //! }
 //! ```
 
+pub mod device;
 pub mod elementary;
+pub mod elites;
 pub mod genomes;
-pub mod image;
 pub mod kernels;
 pub mod launcher;
+pub mod memory;
 pub mod params;
+pub mod pinned;
 pub mod randomise_direct;
 pub mod render_direct;
 pub mod select;
+mod steps;
 pub mod vary_direct;
 
+use super::{Backend, Counters, Job, chunks, no_answer};
+use crate::archive::Archive;
+use crate::error::{Error, Result};
+use crate::genome::Genome;
+use crate::network::Network;
+use cudarc::driver::CudaGraph;
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 pub use launcher::Launcher;
+use params::RunState;
+use std::ops::Range;
+use std::sync::Arc;
+use steps::Steps;
+
+/// Most candidates of a chunk unless the user says otherwise: enough to fill the largest GPU many times over.
+pub const DEFAULT_CHUNK: u32 = 65_536;
+
+/// Whether there are kernels for `network`.
+///
+/// # Errors
+/// [`Error::NoDevice`] if there are none, with the reason.
+pub fn check_network(_network: &Network) -> Result<()> {
+    Ok(())
+}
+
+/// The state of a job on a GPU.
+pub struct CudaBackend {
+    /// A generation after the first of the active runs, once there is one. It holds pointers of buffers: it is dropped before them.
+    graph: Option<CudaGraph>,
+    steps: Steps,
+    launcher: Arc<Launcher>,
+    /// The device, for people.
+    device: String,
+    job: Job,
+    chunk: u32,
+    /// Which runs take part, ascending.
+    active: Vec<usize>,
+    /// Whether each run has generation 0 behind it.
+    begun: Vec<bool>,
+    /// What each run's last generation came to, as far as the host has read it.
+    counters: Vec<Option<Counters>>,
+    /// Whether the active runs have made a generation since.
+    unread: bool,
+}
+
+impl CudaBackend {
+    /// Prepares `job` on the GPU of `launcher`, which people know as `device`: all its memory is taken here, that which
+    /// [`memory::memory()`] says.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if there are no kernels for the job's network; [`Error::Driver`] if there is no room.
+    pub fn new(job: Job, launcher: Arc<Launcher>, device: String, chunk: u32) -> Result<CudaBackend> {
+        let chunk = chunk.min(job.candidates());
+        let n_runs = job.seeds.len();
+        let steps = Steps::new(&launcher, &job, chunk)?;
+        let mut backend = CudaBackend {
+            graph: None,
+            steps,
+            launcher,
+            device,
+            chunk,
+            active: Vec::new(),
+            begun: vec![false; n_runs],
+            counters: vec![None; n_runs],
+            unread: false,
+            job,
+        };
+        backend.activate(&(0..n_runs).collect::<Vec<_>>())?;
+        Ok(backend)
+    }
+
+    /// A copy of the genome at place `at` of the chunk that was made last.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn genome(&self, at: usize) -> Result<Genome> {
+        self.steps.genomes.get(&self.launcher, at)
+    }
+
+    /// The images drawn last, `(chunk, height, width, channels)`.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn images(&self) -> Result<Vec<u8>> {
+        self.launcher.download(&self.steps.images)
+    }
+
+    /// What the network said last, `(n_classes, chunk)`.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn probabilities(&self) -> Result<Vec<f32>> {
+        self.launcher.download(&self.steps.probabilities)
+    }
+
+    /// Lets the device do a generation's steps, one after the other.
+    fn launch_steps(&mut self) -> Result<()> {
+        let is_first = self.is_first();
+        for chunk in chunks(self.places(), self.chunk) {
+            let chunk = self.steps.chunk(chunk);
+            if is_first {
+                self.steps.randomise(&self.launcher, chunk)?;
+            } else {
+                self.steps.select(&self.launcher, chunk)?;
+                self.steps.vary(&self.launcher, chunk)?;
+            }
+            self.steps.render(&self.launcher, chunk)?;
+            self.steps.classify(&self.launcher, chunk)?;
+            self.steps.niche_argmax(&self.launcher, chunk)?;
+        }
+        self.steps.insert(&self.launcher)
+    }
+
+    /// Records a generation after the first: all that the device will do for each, without the host.
+    fn capture(&mut self) -> Result<CudaGraph> {
+        let refused = "record a generation";
+        let stream = Arc::clone(self.launcher.stream());
+        stream
+            .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+            .map_err(Error::driver(refused))?;
+        let launched = self.launch_steps();
+        // Ended in any case: the stream would go on recording.
+        let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(Error::driver(refused));
+        launched?;
+        let graph = graph?.expect("a recorded generation has kernels");
+        graph.upload().map_err(Error::driver(refused))?;
+        Ok(graph)
+    }
+
+    /// Notes that the active runs have made a generation.
+    fn end_generation(&mut self) {
+        for &run in &self.active {
+            self.begun[run] = true;
+        }
+        self.unread = true;
+    }
+
+    /// Brings the counters up to date, once all work so far is done.
+    fn read_counters(&mut self) -> Result<()> {
+        if !self.unread {
+            return Ok(());
+        }
+        let read = self.steps.counters_read.get()?;
+        for (&run, counters) in self.active.iter().zip(read) {
+            if let Some(&class) = self.job.classes.get(counters.missing as usize) {
+                return Err(no_answer(class));
+            }
+            self.counters[run] = Some(Counters {
+                generation: counters.generation,
+                replaced: counters.replaced,
+                skipped: counters.skipped,
+                statistics: counters.statistics(),
+                archive_hash: counters.archive_hash,
+            });
+        }
+        self.unread = false;
+        Ok(())
+    }
+}
+
+impl Backend for CudaBackend {
+    fn describe(&self) -> String {
+        self.device.clone()
+    }
+
+    fn chunk(&self) -> u32 {
+        self.chunk
+    }
+
+    fn activate(&mut self, runs: &[usize]) -> Result<()> {
+        debug_assert!(runs.iter().all(|&run| self.begun[run] == self.begun[runs[0]]));
+        self.read_counters()?;
+        let numbers: Vec<u32> = runs.iter().map(|&run| run as u32).collect();
+        self.launcher.upload_part(&mut self.steps.active, 0, &numbers)?;
+        if runs.len() != self.active.len() {
+            self.graph = None;
+        }
+        self.steps.n_active = runs.len();
+        self.active = runs.to_vec();
+        Ok(())
+    }
+
+    fn places(&self) -> u32 {
+        self.active.len() as u32 * self.job.batch
+    }
+
+    fn is_first(&self) -> bool {
+        self.active.first().is_some_and(|&run| !self.begun[run])
+    }
+
+    fn randomise(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.steps.randomise(&self.launcher, self.steps.chunk(chunk))
+    }
+
+    fn select(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.steps.select(&self.launcher, self.steps.chunk(chunk))
+    }
+
+    fn vary(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.steps.vary(&self.launcher, self.steps.chunk(chunk))
+    }
+
+    fn render(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.steps.render(&self.launcher, self.steps.chunk(chunk))
+    }
+
+    fn classify(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.steps.classify(&self.launcher, self.steps.chunk(chunk))
+    }
+
+    fn niche_argmax(&mut self, chunk: Range<u32>) -> Result<()> {
+        self.steps.niche_argmax(&self.launcher, self.steps.chunk(chunk))
+    }
+
+    fn insert(&mut self) -> Result<()> {
+        self.steps.insert(&self.launcher)?;
+        self.end_generation();
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Vec<Counters>> {
+        self.read_counters()?;
+        let of = |&run: &usize| self.counters[run].clone().expect("a run has counters after a generation");
+        Ok(self.active.iter().map(of).collect())
+    }
+
+    fn archive(&mut self, run: usize) -> Result<Archive> {
+        self.read_counters()?;
+        let generation = self.counters[run].as_ref().map_or(0, |counters| counters.generation);
+        if !self.begun[run] {
+            return Ok(Archive { generation, classes: self.job.classes.clone(), elites: Vec::new() });
+        }
+        self.steps.elites.download(&self.launcher, &self.job, run, generation)
+    }
+
+    fn restore(&mut self, run: usize, archive: Archive, skipped: u64) -> Result<()> {
+        self.read_counters()?;
+        let state =
+            RunState { generation: archive.generation, is_first: 0, skipped, ..RunState::new(self.job.seeds[run]) };
+        self.launcher.upload_part(&mut self.steps.runs, run, &[state])?;
+        self.steps.elites.upload(&self.launcher, &self.job, run, &archive)?;
+        self.counters[run] = Some(Counters::of(&archive, 0, skipped));
+        self.begun[run] = true;
+        Ok(())
+    }
+
+    /// The steps of [`Backend::generation`], recorded once and replayed: the host sends nothing but the word to go.
+    fn generation(&mut self) -> Result<()> {
+        if self.is_first() {
+            self.launch_steps()?;
+        } else {
+            let graph = match self.graph.take() {
+                Some(graph) => graph,
+                None => self.capture()?,
+            };
+            self.graph.insert(graph).launch().map_err(Error::driver("start a generation"))?;
+        }
+        self.end_generation();
+        Ok(())
+    }
+}
