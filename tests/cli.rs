@@ -154,7 +154,7 @@ fn what_cannot_be_had_exits_with_1_and_one_line() {
     fs::create_dir(folder.path().join("full")).unwrap();
     fs::write(folder.path().join("full/mine.txt"), "do not touch").unwrap();
     for (args, want) in [
-        (&["evolve", "--device", "cuda:0"][..], "--device cuda:0: this version has no CUDA backend"),
+        (&["evolve", "--device", "cuda:4000"][..], "--device cuda:4000: "),
         (&["evolve", "--config", "none.toml"], "none.toml: cannot read"),
         (&["evolve", "--config", "broken.toml"], "broken.toml: line 1: not TOML"),
         (&["classify", "three.png", "--weights", "none.safetensors"], "none.safetensors: cannot "),

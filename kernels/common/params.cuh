@@ -80,6 +80,33 @@ struct CppnSize {
 };
 static_assert(sizeof(CppnSize) == 8, "twin: params.rs");
 
+// What compile_cppn makes of a genome and render_cppn draws: instructions that are run in their order, pass after pass. Values
+// 0..4 are the inputs, value 4 + i is the result of instruction i; those of instructions are 0 before the first pass.
+struct CppnProgram {
+    uint32_t n_instructions;
+    uint32_t n_terms;
+    uint32_t n_passes;
+    uint32_t outputs[3];  // the values that are the outputs; of a grey genome the first alone
+};
+static_assert(sizeof(CppnProgram) == 24, "twin: params.rs");
+
+// A node: the activation of the sum of its terms.
+struct CppnInstruction {
+    uint32_t first_term;
+    uint32_t n_terms;
+    uint32_t activation;
+    uint16_t first_pass;  // it is run in the passes first_pass ..= last_pass, which count from 1
+    uint16_t last_pass;
+};
+static_assert(sizeof(CppnInstruction) == 16, "twin: params.rs");
+
+// A weighted value.
+struct CppnTerm {
+    uint32_t value;
+    float weight;
+};
+static_assert(sizeof(CppnTerm) == 8, "twin: params.rs");
+
 // What the host learns of a generation of one run. Statistics as archive.rs has them.
 struct Counters {
     uint64_t archive_hash;

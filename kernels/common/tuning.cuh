@@ -14,3 +14,32 @@ constexpr int RENDER_DIRECT_THREADS = 256;
 constexpr int RENDER_DIRECT_PIXELS = 4;
 // elementary: threads of a block, a number each.
 constexpr int ELEMENTARY_THREADS = 256;
+// randomise_cppn, vary_cppn: warps of a block, a candidate each.
+constexpr int RANDOMISE_CPPN_WARPS = 4;
+constexpr int VARY_CPPN_WARPS = 4;
+// render_cppn: warps of a block; rows of 32 pixels that a warp has in registers at once; and bytes of a block's shared memory,
+// unless capacity asks for more. 28 x 28 pixels are 24.5 rows, and an SM of 228 KiB takes five such blocks.
+constexpr int RENDER_CPPN_WARPS = 5;
+constexpr int RENDER_CPPN_ROWS = 5;
+constexpr int RENDER_CPPN_SHARED = 45056;
+
+// lenet_features: threads of a block.
+constexpr int LENET_FEATURES_THREADS = 128;
+// Images of a block, and channels of conv2 that a thread makes.
+constexpr int LENET_FEATURES_IMAGES = 4;
+constexpr int LENET_FEATURES_CHANNELS = 13;
+// The same for few images: half as many a block, so that they reach more multiprocessors.
+constexpr int LENET_FEATURES_FEW_IMAGES = 2;
+constexpr int LENET_FEATURES_FEW_CHANNELS = 7;
+
+// lenet_probabilities: what a row of fc1's 500 weights is padded to; inputs of fc1 in a stage, and stages in shared memory.
+constexpr int LENET_PROBABILITIES_ROW = 512;
+constexpr int LENET_PROBABILITIES_STAGE_K = 8;
+constexpr int LENET_PROBABILITIES_STAGES = 4;
+// Images and threads of a block; with fewer images, some of which more blocks are made.
+constexpr int LENET_PROBABILITIES_IMAGES = 64;
+constexpr int LENET_PROBABILITIES_THREADS = 256;
+constexpr int LENET_PROBABILITIES_SOME_IMAGES = 16;
+constexpr int LENET_PROBABILITIES_SOME_THREADS = 256;
+constexpr int LENET_PROBABILITIES_FEW_IMAGES = 4;
+constexpr int LENET_PROBABILITIES_FEW_THREADS = 128;

@@ -1,6 +1,7 @@
 //! `pareidolia info`: what this program is and what it runs on.
 
 use crate::archive::ARITHMETIC_VERSION;
+use crate::backend::cuda::device::{self, Device};
 use crate::error::Result;
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::genome::{Encoding, direct::Crossover};
@@ -37,8 +38,11 @@ struct Info {
     simd: String,
     simd_available: Vec<String>,
     memory_bytes: Option<u64>,
+    /// What `--device` takes here.
     devices: Vec<String>,
-    cuda: &'static str,
+    gpus: Vec<Device>,
+    /// Why there is no GPU, if there is none.
+    no_gpu: Option<String>,
     /// Whether this build has the CUDA kernels, for what, and how to get them.
     kernels: &'static str,
     networks: Vec<NetworkInfo>,
@@ -93,6 +97,10 @@ impl Info {
             .iter()
             .flat_map(|&preset| Flavour::value_variants().iter().map(move |&flavour| Config::preset(preset, flavour)))
             .collect();
+        let (gpus, no_gpu) = match device::list() {
+            Ok(gpus) => (gpus, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
         Ok(Info {
             version: version::VERSION,
             commit: version::COMMIT,
@@ -104,8 +112,9 @@ impl Info {
             simd: Simd::detect().to_string(),
             simd_available: Simd::available().iter().map(Simd::to_string).collect(),
             memory_bytes: telemetry::physical_memory(),
-            devices: vec!["cpu".into()],
-            cuda: "this version has no CUDA backend",
+            devices: std::iter::once("cpu".to_string()).chain(gpus.iter().map(Device::id)).collect(),
+            gpus,
+            no_gpu,
             kernels: kernels::BUILT,
             networks: vec![NetworkInfo::embedded_lenet()?],
             presets,
@@ -130,9 +139,12 @@ impl Info {
             ("processor", format!("{}, {} threads", self.processor.clone().unwrap_or_else(unknown), self.threads)),
             ("vectors", format!("{} (of {})", self.simd, self.simd_available.join(", "))),
             ("memory", memory),
-            ("devices", format!("{}; {}", self.devices.join(", "), self.cuda)),
-            ("kernels", self.kernels.to_string()),
+            ("devices", self.devices.join(", ")),
         ];
+        let gpus =
+            self.gpus.iter().map(Device::to_string).chain(self.no_gpu.as_ref().map(|why| format!("none: {why}")));
+        lines.extend(gpus.map(|text| ("GPU", text)));
+        lines.extend([("kernels", self.kernels.to_string())]);
         for network in &self.networks {
             let NetworkInfo { name, weights, sha256, classes, test_accuracy } = network;
             let accuracy = test_accuracy.as_ref().map_or_else(unknown, String::clone);

@@ -22,6 +22,13 @@ pub struct Device {
     pub driver_cuda: (u32, u32),
 }
 
+impl Device {
+    /// What `--device` calls it.
+    pub fn id(&self) -> String {
+        format!("cuda:{}", self.number)
+    }
+}
+
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Device { number, name, compute_capability: (major, minor), memory_bytes, driver_cuda } = self;

@@ -1,6 +1,6 @@
 //! Genomes on the device, in slots of one size: those of a chunk, and those of the elites.
 
-use super::Launcher;
+use super::launcher::{Launcher, check_len};
 use super::params::{CppnEdge, CppnRules, CppnSize, node_stride};
 use crate::backend::Job;
 use crate::error::Result;
@@ -133,6 +133,25 @@ impl CppnSlots {
             activations: launcher.zeros(slots * node_stride(rules.max_nodes))?,
             edges: launcher.zeros(slots * rules.max_edges as usize)?,
         })
+    }
+
+    /// Checks that these, which `what` are, have at least `slots` slots.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::error::Error::Shape).
+    ///
+    /// # Panics
+    /// If they are of another capacity than `rules`, or of other outputs.
+    pub(super) fn check(&self, what: &'static str, slots: usize, rules: &CppnRules) -> Result<()> {
+        let CppnRules { max_nodes, max_edges, n_outputs, .. } = *rules;
+        assert_eq!(
+            (self.max_nodes, self.max_edges, self.n_outputs),
+            (max_nodes, max_edges, n_outputs as usize),
+            "{what}"
+        );
+        check_len(what, &self.sizes, slots)?;
+        check_len(what, &self.activations, slots * node_stride(max_nodes))?;
+        check_len(what, &self.edges, slots * max_edges as usize)
     }
 
     /// The genome in slot `at`.

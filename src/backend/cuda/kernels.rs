@@ -36,9 +36,13 @@ macro_rules! kernels {
 
 kernels! {
     randomise_direct_f32,
+    randomise_cppn_f32,
     select_u32,
     vary_direct_f32,
+    vary_cppn_f32,
     render_direct_u8,
+    compile_cppn_f32,
+    render_cppn_u8,
     elementary_f32,
 }
 

@@ -24,6 +24,7 @@
 //! }
 //! ```
 
+pub mod compile_cppn;
 pub mod device;
 pub mod elementary;
 pub mod elites;
@@ -33,10 +34,13 @@ pub mod launcher;
 pub mod memory;
 pub mod params;
 pub mod pinned;
+pub mod randomise_cppn;
 pub mod randomise_direct;
+pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
 mod steps;
+pub mod vary_cppn;
 pub mod vary_direct;
 
 use super::{Backend, Counters, Job, chunks, no_answer};

@@ -1,13 +1,16 @@
 //! The buffers of a job on the device, and the steps between them.
 
 use super::Launcher;
+use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
 use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
 use super::pinned::Pinned;
+use super::render_cppn::upload_planes;
 use crate::backend::Job;
 use crate::error::Result;
 use crate::genome::Encoding;
+use crate::genome::cppn::InputPlanes;
 use cudarc::driver::CudaSlice;
 use std::ops::Range;
 
@@ -21,7 +24,7 @@ pub struct Steps {
     pub n_active: usize,
     /// `(N)`
     classes: CudaSlice<u32>,
-    rules: Rules,
+    encoded: Encoded,
     pub elites: Elites,
     /// `(chunk / 2)`
     pairs: CudaSlice<Pair>,
@@ -36,16 +39,23 @@ pub struct Steps {
     pub counters_read: Pinned<params::Counters>,
 }
 
-/// How genomes vary, as kernels take it.
-enum Rules {
+/// How genomes vary, as kernels take it, and what drawing them takes.
+enum Encoded {
     Direct(DirectRules),
-    Cppn(CppnRules),
+    Cppn {
+        rules: CppnRules,
+        /// `(chunk)` slots
+        programs: CppnPrograms,
+        /// `(3, pixels)`
+        planes: CudaSlice<f32>,
+    },
 }
 
 impl Steps {
     /// All that `job` takes with chunks of `chunk` candidates.
     ///
     /// # Errors
+    /// [`Error::Refused`](crate::error::Error::Refused) if the device is too small for the job's CPPNs,
     /// [`Error::Driver`](crate::error::Error::Driver) if there is no room.
     pub fn new(launcher: &Launcher, job: &Job, chunk: u32) -> Result<Steps> {
         let (n_runs, n) = (job.seeds.len(), chunk as usize);
@@ -56,9 +66,16 @@ impl Steps {
             active: launcher.zeros(n_runs)?,
             n_active: 0,
             classes: launcher.upload(&job.classes)?,
-            rules: match &job.encoding {
-                Encoding::Direct(rules) => Rules::Direct(rules.into()),
-                Encoding::Cppn(rules) => Rules::Cppn(CppnRules::new(rules, job.canvas.channels)),
+            encoded: match &job.encoding {
+                Encoding::Direct(rules) => Encoded::Direct(rules.into()),
+                Encoding::Cppn(rules) => {
+                    let crossing = CppnRules::new(rules, job.canvas.channels);
+                    Encoded::Cppn {
+                        rules: crossing,
+                        programs: CppnPrograms::new(launcher, &crossing, n)?,
+                        planes: upload_planes(launcher, &InputPlanes::new(job.canvas, rules.normalise))?,
+                    }
+                }
             },
             elites: Elites::new(launcher, job)?,
             pairs: launcher.zeros(n / 2)?,
@@ -79,15 +96,18 @@ impl Steps {
     pub fn randomise(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
         match &mut self.genomes {
             Genomes::Direct(genomes) => launcher.randomise_direct(genomes, &self.runs, &self.active, chunk),
-            Genomes::Cppn(_) => todo!(),
+            Genomes::Cppn(genomes) => {
+                let Encoded::Cppn { rules, .. } = &self.encoded else { unreachable!("a job has one encoding") };
+                launcher.randomise_cppn(genomes, &self.runs, &self.active, rules, chunk)
+            }
         }
     }
 
     /// [`Backend::select`](crate::backend::Backend::select).
     pub fn select(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        let chance = match &self.rules {
-            Rules::Direct(rules) => rules.crossover_chance,
-            Rules::Cppn(_) => 0,
+        let chance = match &self.encoded {
+            Encoded::Direct(rules) => rules.crossover_chance,
+            Encoded::Cppn { .. } => 0,
         };
         let n_niches = self.classes.len() as u32;
         launcher.select(&mut self.pairs, &self.runs, &self.active, chance, chunk, n_niches)
@@ -95,11 +115,14 @@ impl Steps {
 
     /// [`Backend::vary`](crate::backend::Backend::vary).
     pub fn vary(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        let Steps { genomes, elites, rules, pairs, runs, active, classes, .. } = self;
+        let Steps { genomes, elites, encoded, pairs, runs, active, classes, .. } = self;
         let (current, n_niches) = (&elites.current, classes.len() as u32);
-        match (genomes, &elites.genomes, rules) {
-            (Genomes::Direct(children), Genomes::Direct(parents), Rules::Direct(rules)) => {
+        match (genomes, &elites.genomes, encoded) {
+            (Genomes::Direct(children), Genomes::Direct(parents), Encoded::Direct(rules)) => {
                 launcher.vary_direct(children, parents, current, pairs, runs, active, rules, chunk, n_niches)
+            }
+            (Genomes::Cppn(children), Genomes::Cppn(parents), Encoded::Cppn { rules, .. }) => {
+                launcher.vary_cppn(children, runs, parents, current, pairs, active, rules, chunk, n_niches)
             }
             _ => unreachable!("a job has one encoding"),
         }
@@ -107,9 +130,14 @@ impl Steps {
 
     /// [`Backend::render`](crate::backend::Backend::render).
     pub fn render(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        match &self.genomes {
-            Genomes::Direct(genomes) => launcher.render_direct(&mut self.images, genomes, chunk.count),
-            Genomes::Cppn(_) => todo!(),
+        let images = &mut self.images;
+        match (&self.genomes, &mut self.encoded) {
+            (Genomes::Direct(genomes), Encoded::Direct(_)) => launcher.render_direct(images, genomes, chunk.count),
+            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes }) => {
+                launcher.compile_cppn(programs, genomes, rules, chunk.count)?;
+                launcher.render_cppn(images, programs, planes, rules, chunk.count)
+            }
+            _ => unreachable!("a job has one encoding"),
         }
     }
 

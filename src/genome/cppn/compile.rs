@@ -235,7 +235,7 @@ impl Compiler {
         while at != NONE && self.emitted[at as usize].step != step {
             at = self.emitted[at as usize].previous;
         }
-        (at != NONE).then_some(N_INPUTS as u32 + at)
+        (at != NONE).then(|| N_INPUTS as u32 + at)
     }
 
     /// The step at which a value at `step` sees `source`.

@@ -75,6 +75,11 @@ impl InputPlanes {
         N_INPUTS * canvas.pixels().next_multiple_of(STRIP * MAX_LANES) * size_of::<f32>()
     }
 
+    /// Input `index` of every pixel, `(pixels)`, row by row.
+    pub fn plane(&self, index: usize) -> &[f32] {
+        &self.values[index * self.stride..][..self.n_pixels]
+    }
+
     /// Pixels of an image drawn from these planes.
     pub fn n_pixels(&self) -> usize {
         self.n_pixels
