@@ -63,7 +63,7 @@ impl Vectorised for OnHost<'_> {
 
 /// Fails at the first of `x` where the device has other bits than the host.
 fn compare(function: Elementary, n: u32, x: &[f32]) {
-    let launcher = harness::launcher();
+    let Some(launcher) = harness::launcher() else { return };
     let want = Simd::detect().run(OnHost { function, n, x });
     let on_device = launcher.upload(x).unwrap();
     let mut y = launcher.upload(&vec![harness::GUARD_F32; x.len() + harness::GUARDS]).unwrap();

@@ -9,7 +9,7 @@ use pareidolia::simd::Simd;
 
 /// Compares the genomes of `chunk` on both sides.
 fn compare(runs: &[Run], active: &[u32], chunk: Chunk, n_genes: usize) {
-    let launcher = harness::launcher();
+    let Some(launcher) = harness::launcher() else { return };
     let on_device = Runs::new(launcher, runs, active);
     let mut want = vec![0.0; chunk.count as usize * n_genes];
     for ((run, candidate), genes) in on_device.places(chunk).zip(want.chunks_exact_mut(n_genes)) {

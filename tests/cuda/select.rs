@@ -9,7 +9,7 @@ use pareidolia::genome::{Encoding, cppn};
 
 #[test]
 fn select_draws_the_pairs_of_the_cpu() {
-    let launcher = harness::launcher();
+    let Some(launcher) = harness::launcher() else { return };
     let rate = |crossover_rate| Encoding::Direct(Rules { crossover_rate, ..Rules::default() });
     let encodings = [
         rate(0.5),

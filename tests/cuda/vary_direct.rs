@@ -40,7 +40,7 @@ fn pairs(n: usize) -> Vec<Pair> {
 
 /// Compares the children of `chunk` on both sides.
 fn compare(rules: &Rules, runs: &[Run], active: &[u32], chunk: Chunk, n_genes: usize) {
-    let launcher = harness::launcher();
+    let Some(launcher) = harness::launcher() else { return };
     let simd = Simd::detect();
     let on_device = Runs::new(launcher, runs, active);
     let mut pairs = pairs(chunk.count as usize / 2);
