@@ -9,7 +9,6 @@ use pareidolia::backend::cuda::elementary::Elementary;
 use pareidolia::math;
 use pareidolia::rng::Philox;
 use pareidolia::simd::{Lanes, Simd, Vectorised};
-use std::collections::BTreeMap;
 use std::f32::consts::{LN_2, LOG2_E};
 
 const FUNCTIONS: [(Elementary, u32); 14] = [
@@ -83,7 +82,9 @@ fn compare(function: Elementary, n: u32, x: &[f32]) {
 /// their negatives.
 fn edges() -> Vec<f32> {
     let mut edges = vec![0.0, 1.0 / 3.0, 0.5f32.sqrt(), 2f32.sqrt(), 3.0, f32::MAX, f32::INFINITY, f32::NAN];
-    edges.extend([9.345, 17.33, 20.0, 87.336, 87.68, 88.0, 88.7228, 89.0, 103.972, 104.0, 126.0, 128.0, 129.0, 149.0, 151.0]);
+    edges.extend([
+        9.345, 17.33, 20.0, 87.336, 87.68, 88.0, 88.7228, 89.0, 103.972, 104.0, 126.0, 128.0, 129.0, 149.0, 151.0,
+    ]);
     edges.extend((1..255).map(|exponent| f32::from_bits(exponent << 23)));
     edges.extend((0..23).map(|bit| f32::from_bits(1 << bit)));
     edges.extend((1..=64).map(|k| (f64::from(k) * std::f64::consts::FRAC_PI_2) as f32));
@@ -142,33 +143,25 @@ fn between<'a>(line: &'a str, before: &str, after: &str) -> Option<&'a str> {
     Some(line.split_once(before)?.1.split_once(after)?.0)
 }
 
-/// The tables of a source whose definitions begin with `keyword`, as bits, by their names.
-fn tables(source: &str, keyword: &str, open: &str, close: &str) -> BTreeMap<String, Vec<u32>> {
-    let value = |text: &str| match text.trim() {
+/// The numbers of the table that `start` begins the definition of, as bits.
+fn table(source: &str, start: &str, open: &str, close: &str) -> Vec<u32> {
+    let definition = source.split_once(start).unwrap_or_else(|| panic!("{start:?} is not there")).1;
+    let values = between(definition.split_once('=').unwrap().1, open, close).unwrap();
+    let bits = |value: &str| match value {
         "LN_2" => LN_2.to_bits(),
         "LOG2_E" => LOG2_E.to_bits(),
         hex if hex.starts_with("0x") => u32::from_str_radix(&hex[2..].replace('_', ""), 16).unwrap(),
         number => number.trim_end_matches('f').parse::<f32>().unwrap().to_bits(),
     };
-    let table = |text: &str| {
-        let name = text.split([':', '[']).next()?.trim();
-        let values = between(text, open, close)?;
-        let body: Vec<u32> = values.split(',').filter(|v| !v.trim().is_empty()).map(value).collect();
-        Some((name.to_string(), body))
-    };
-    let definitions = source.split(keyword).skip(1).filter_map(|text| text.split(';').next().map(|_| text));
-    // A table's definition has its opening bracket before its end.
-    definitions.filter(|text| text.find(open).is_some_and(|at| !text[..at].contains("\n}"))).filter_map(table).collect()
+    values.split(',').map(|value| bits(value.trim())).collect()
 }
 
 #[test]
 fn elementary_tables_are_the_same_on_both_sides() {
-    let host = tables(MATH_RS, "const ", "= [", "]");
-    let mut device = tables(MATH_CUH, "constexpr float ", "= {", "}");
-    device.extend(tables(MATH_CUH, "constexpr uint32_t ", "= {", "}"));
-    for name in ["SIN", "EXP", "EXP2", "LOG2", "INVERSE"] {
-        assert!(host[name].len() > 3, "{name}");
-        assert_eq!(host[name], device[name], "{name}");
+    for (name, len) in [("SIN", 4), ("EXP", 5), ("EXP2", 6), ("LOG2", 9), ("INVERSE", 7)] {
+        let host = table(MATH_RS, &format!("const {name}: "), "[", "]");
+        assert_eq!(host.len(), len, "{name}");
+        assert_eq!(host, table(MATH_CUH, &format!(" {name}[{len}] "), "{", "}"), "{name}");
     }
 }
 

@@ -17,9 +17,7 @@ fn compare(runs: &[Run], active: &[u32], chunk: Chunk, n_genes: usize) {
     }
     let genes = launcher.upload(&vec![harness::GUARD_F32; want.len() + harness::GUARDS]).unwrap();
     let mut genomes = DirectSlots { n_genes, genes };
-    launcher
-        .randomise_direct(&mut genomes, &on_device.on_device, &on_device.active_on_device, chunk)
-        .unwrap();
+    launcher.randomise_direct(&mut genomes, &on_device.on_device, &on_device.active_on_device, chunk).unwrap();
     let got = harness::unguarded(launcher.download(&genomes.genes).unwrap(), want.len(), harness::GUARD_F32);
     harness::assert_bits(&want, &got, &format!("{n_genes} genes, runs {runs:?}, active {active:?}, {chunk:?}"));
 }

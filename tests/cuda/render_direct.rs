@@ -23,7 +23,8 @@ fn genes(n: usize) -> Vec<f32> {
 fn render_direct_draws_the_pixels_of_the_cpu() {
     let Some(launcher) = harness::launcher() else { return };
     // Round a thread's four pixels and a block's 1024; images of MNIST, and images whose length is no multiple of four.
-    let shapes = [(0, 784), (1, 1), (1, 3), (1, 4), (1, 5), (1, 1023), (1, 1024), (1, 1025), (3, 785), (5, 784), (1, 196_608)];
+    let shapes =
+        [(0, 784), (1, 1), (1, 3), (1, 4), (1, 5), (1, 1023), (1, 1024), (1, 1025), (3, 785), (5, 784), (1, 196_608)];
     for (count, n_genes) in shapes {
         let genes = genes(count * n_genes);
         let mut want = vec![0; genes.len()];

@@ -33,10 +33,8 @@ fn select_draws_the_pairs_of_the_cpu() {
                     let (philox, generation) = (on_device.philox(run), on_device.generation(run));
                     select::select(&mut want, encoding, n_niches, &philox, generation, candidate..candidate + 2);
                 }
-                let want: Vec<Pair> = want
-                    .iter()
-                    .map(|pair| Pair { parents: pair.parents, crossed: u32::from(pair.crossed) })
-                    .collect();
+                let want: Vec<Pair> =
+                    want.iter().map(|pair| Pair { parents: pair.parents, crossed: u32::from(pair.crossed) }).collect();
                 n_crossed += want.iter().filter(|pair| pair.crossed == 1).count();
                 let mut pairs = launcher.upload(&vec![guard; want.len() + harness::GUARDS]).unwrap();
                 let (states, active_runs) = (&on_device.on_device, &on_device.active_on_device);
