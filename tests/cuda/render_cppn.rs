@@ -79,7 +79,8 @@ fn render_cppn_draws_the_images_of_the_literal_reference() {
             let mut graphs = drifted(&rules, canvas.channels, n);
             // Longest paths are found by plain recursion in the reference.
             graphs.retain(|graph| graph.n_nodes() <= 50);
-            // What the CPU draws, of which `compare` makes sure, is what the reference draws (tests/cppn.rs); once more for these.
+            // What the CPU draws, of which `compare` makes sure, is what the reference draws (tests/cppn.rs); once more for
+            // these.
             for (graph, program) in graphs.iter().zip(compare(&rules, canvas, &graphs)) {
                 let n_steps = reference::n_steps(graph);
                 let outputs = 4..4 + graph.n_outputs;
