@@ -3,11 +3,21 @@
 
 #include "common/device.cuh"
 
-// Starts to copy 16 bytes to shared memory, past the registers; both addresses are multiples of 16. They are there for this
-// thread after copies_wait, for others after a barrier that follows it.
-static __device__ __forceinline__ void copy_16_bytes(float* shared, const float* global) {
+// Starts to copy a float to shared memory, past the registers. It is there for this thread after copies_wait, for others after
+// a barrier that follows it.
+static __device__ __forceinline__ void copy_float(float* shared, const float* global) {
 #ifdef PAREIDOLIA_ON_HOST
-    for (int i = 0; i < 4; ++i) { shared[i] = global[i]; }
+    *shared = *global;
+#else
+    const uint32_t address = uint32_t(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(address), "l"(global) : "memory");
+#endif
+}
+
+// As copy_float, four floats; both addresses are multiples of 16 bytes.
+static __device__ __forceinline__ void copy_float4(float* shared, const float* global) {
+#ifdef PAREIDOLIA_ON_HOST
+    *reinterpret_cast<float4*>(shared) = *reinterpret_cast<const float4*>(global);
 #else
     const uint32_t address = uint32_t(__cvta_generic_to_shared(shared));
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global) : "memory");

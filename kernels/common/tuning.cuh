@@ -23,23 +23,28 @@ constexpr int RENDER_CPPN_WARPS = 5;
 constexpr int RENDER_CPPN_ROWS = 5;
 constexpr int RENDER_CPPN_SHARED = 45056;
 
-// lenet_features: threads of a block.
+// lenet_features: threads of a block; its images, and channels of conv2 that a thread makes.
 constexpr int LENET_FEATURES_THREADS = 128;
-// Images of a block, and channels of conv2 that a thread makes.
 constexpr int LENET_FEATURES_IMAGES = 4;
 constexpr int LENET_FEATURES_CHANNELS = 13;
-// The same for few images: half as many a block, so that they reach more multiprocessors.
+// The same for batches of few images, and the largest of these: 6 images for each of an H100's 132 multiprocessors, where both
+// take as long by estimate.
 constexpr int LENET_FEATURES_FEW_IMAGES = 2;
 constexpr int LENET_FEATURES_FEW_CHANNELS = 7;
+constexpr int LENET_FEATURES_FEW_BATCH = 792;
 
-// lenet_probabilities: what a row of fc1's 500 weights is padded to; inputs of fc1 in a stage, and stages in shared memory.
+// lenet_probabilities: what a row of fc1's 500 outputs is padded to; inputs of fc1 in a stage, and stages in shared memory.
 constexpr int LENET_PROBABILITIES_ROW = 512;
 constexpr int LENET_PROBABILITIES_STAGE_K = 8;
 constexpr int LENET_PROBABILITIES_STAGES = 4;
-// Images and threads of a block; with fewer images, some of which more blocks are made.
+// Images and threads of a block.
 constexpr int LENET_PROBABILITIES_IMAGES = 64;
 constexpr int LENET_PROBABILITIES_THREADS = 256;
+// The same for batches of some images, and the largest of these: two blocks a multiprocessor.
 constexpr int LENET_PROBABILITIES_SOME_IMAGES = 16;
 constexpr int LENET_PROBABILITIES_SOME_THREADS = 256;
+constexpr int LENET_PROBABILITIES_SOME_BATCH = 4224;
+// And of few: one block a multiprocessor.
 constexpr int LENET_PROBABILITIES_FEW_IMAGES = 4;
 constexpr int LENET_PROBABILITIES_FEW_THREADS = 128;
+constexpr int LENET_PROBABILITIES_FEW_BATCH = 528;

@@ -1,3 +1,34 @@
+// lenet_features.cu: LeNet's convolutions and poolings: from 8-bit images to what fc1 takes.
+//
+//   out  features       (batch, 800) f32: channel, row, column of pool2
+//   in   images         (batch, 28, 28) u8
+//        mean           (28, 28) f32, 0 without a mean: pixel - 0 is pixel
+//        conv1_weights  (2, 5, 52) f32, then 20 biases: groups of 10 channels; kernel rows; (5, 10) columns by channels, padded
+//        conv2_weights  (20, GROUPS, 5, TAPS) f32: input channels; groups of TILE channels; kernel rows; (5, TILE) columns by
+//                       channels, padded to TAPS; channels past the 50th are 0
+//        conv2_bias     (GROUPS * TILE) f32
+//        scale          of pixels
+//   Pointers are multiples of 16 bytes. Dynamic shared memory: 71,664 bytes; `few` 42,992.
+//
+// Mapping   a block makes 4 images from pixels to features, all in shared memory and registers: 4 warps, each with a group of 13
+//           channels of conv2 (the last has 2 too many: 4 % of the work, for warps that all have as much to do), a lane a window
+//           of 2 x 4 positions of an image: per input channel and kernel row 16 inputs and 65 weights for 520 multiply-adds.
+//           conv1: 10 channels by 2 x 6 positions a thread, 3 rounds. Whole windows of the poolings lie in a thread. conv2's
+//           weights stream through two buffers of each warp, which waits for nobody but itself.
+//           `few`: 2 images a block and 7 channels a thread, for batches that would leave multiprocessors idle.
+// Banks     no conflicts: conv1's lanes read pairs of words at 24 row + 6 tile modulo 32, 16 different ones a half-warp; conv2's
+//           quads of words at 24 row + 4 half, 8 different ones an image; weights are one address a warp (`few`: two, 20 banks
+//           apart). pool1 is written in steps of 3 words.
+// Cost      1.888 M multiply-adds a genome, 1.952 M with the channels too many (`few` 2.08 M); 784 bytes in, 3,200 out; 28 kB
+//           of weights from the L2 cache (`few` 60 kB). sm_90a: 164 registers, so 3 blocks, 12 warps a multiprocessor. Of the
+//           549 instructions of conv2's inner loop 520 are FFMA, of conv1's 629 600; in all some 67,300 a warp, 87 % useful
+//           FFMA (`few` 39,500 for half the images, 75 %). A load from shared memory a 25 FFMA; at 128 bytes a cycle its data
+//           take 65 % of the pipe.
+// Predicted H100: 15.5 M genomes/s if every slot issued; with 85 % of them 13 M/s, 74 % of the card's 17.7 M/s for these layers.
+//           200 images, `few`: 100 blocks of 39,500 instructions a scheduler, at 3 of 4 slots 27 us.
+// Numbers   exact: preprocessing `(pixel - mean) * scale`, two roundings; each sum from the bias, k ascending in (input channel,
+//           kernel row, kernel column), fused; pooling `a > b ? a : b` in row-major order, which tells 0 from -0 and NaN.
+// Twin      backend::cpu::{preprocess, conv2d, max_pool}; tests/cuda/classify.rs.
 #include "common/device.cuh"
 #include "common/ptx.cuh"
 #include "common/tuning.cuh"
@@ -12,6 +43,7 @@ constexpr int POOLED1 = 12;                                // pool1: rows and co
 constexpr int PLANE1 = POOLED1 * POOLED1;
 constexpr int CHANNELS2 = 50;                              // of conv2
 constexpr int POOLED2 = 4;                                 // pool2: rows and columns
+constexpr int FEATURES = CHANNELS2 * POOLED2 * POOLED2;
 constexpr int THREADS = LENET_FEATURES_THREADS;
 constexpr int WARPS = THREADS / WARP_SIZE;
 
@@ -34,13 +66,12 @@ constexpr int TILES2 = POOLED2 * 2;
 
 template <int TILE>
 struct Conv2 {
-    static constexpr int GROUPS = TILE == LENET_FEATURES_CHANNELS ? 4 : 8;  // of channels
-    static constexpr int IMAGES = THREADS / (TILES2 * GROUPS);              // of a block
-    static constexpr int TAPS = round_up(KERNEL * TILE, 4);                 // weights of a kernel row, padded to whole vectors
-    static constexpr int SLICE = KERNEL * TAPS;                             // weights of an input channel for a group
-    static constexpr int WARP_SLICE = GROUPS / WARPS * SLICE;               // and for the groups of a warp
-    static_assert(GROUPS * TILE >= CHANNELS2 && (GROUPS - 1) * TILE < CHANNELS2, "groups cover the channels");
-    static_assert(GROUPS % WARPS == 0, "a group's weights belong to one warp");
+    static constexpr int GROUPS = (CHANNELS2 + TILE - 1) / TILE;  // of channels; the last has some that are dropped
+    static constexpr int IMAGES = THREADS / (TILES2 * GROUPS);    // of a block
+    static constexpr int TAPS = round_up(KERNEL * TILE, 4);       // weights of a kernel row, padded to whole vectors
+    static constexpr int SLICE = KERNEL * TAPS;                   // weights of an input channel for a group
+    static constexpr int WARP_SLICE = GROUPS / WARPS * SLICE;     // and for the groups of a warp
+    static_assert(GROUPS % WARPS == 0 && IMAGES * TILES2 * GROUPS == THREADS, "a group's weights belong to one warp");
 };
 
 // N values from `from`, a multiple of 16 bytes.
@@ -64,7 +95,7 @@ static __device__ __forceinline__ float pool(float a, float b, float c, float d)
     return d > best ? d : best;
 }
 
-// Preprocessing: smem_pixels (IMAGES, SIZE, SIZE), 16 pixels at a time. Images past the batch are black.
+// smem_pixels (IMAGES, SIZE, SIZE), 16 pixels at a time. Images past the batch are black.
 template <int IMAGES>
 static __device__ __forceinline__ void preprocess(float* smem_pixels, const uint8_t* images, const float* mean, float scale,
                                                   int first, int batch) {
@@ -161,7 +192,7 @@ static __device__ __forceinline__ void fetch_weights(float* smem_weights, const 
 #pragma unroll
     for (int start = 0; start < WARP_SLICE; start += 4 * WARP_SIZE) {
         const int at = start + 4 * lane;
-        if (at < WARP_SLICE) { copy_16_bytes(smem_weights + at, from + at); }
+        if (at < WARP_SLICE) { copy_float4(smem_weights + at, from + at); }
     }
 }
 
@@ -169,7 +200,7 @@ template <int TILE>
 static __device__ __forceinline__ void features(float* __restrict__ out, const uint8_t* __restrict__ images,
                                                 const float* __restrict__ mean, const float* __restrict__ conv1_weights,
                                                 const float* __restrict__ conv2_weights, const float* __restrict__ conv2_bias,
-                                                float scale, int batch, int stride) {
+                                                float scale, int batch) {
     using Shape = Conv2<TILE>;
     constexpr int IMAGES = Shape::IMAGES;
     DYNAMIC_SHARED(float, smem);
@@ -182,7 +213,7 @@ static __device__ __forceinline__ void features(float* __restrict__ out, const u
     const int first = blockIdx.x * IMAGES;
 
     fetch_weights<TILE>(smem_conv2, conv2_weights, 0, warp, lane);
-    for (int at = 4 * threadIdx.x; at < SHARED1; at += 4 * THREADS) { copy_16_bytes(smem_conv1 + at, conv1_weights + at); }
+    for (int at = 4 * threadIdx.x; at < SHARED1; at += 4 * THREADS) { copy_float4(smem_conv1 + at, conv1_weights + at); }
     copies_commit();
     preprocess<IMAGES>(smem_pixels, images, mean, scale, first, batch);
     copies_wait<0>();
@@ -239,16 +270,16 @@ static __device__ __forceinline__ void features(float* __restrict__ out, const u
         __syncwarp();  // all lanes have read these weights; those of channel1 + 2 go over them
     }
 
+    if (first + image >= batch) { return; }
+    float* feature = out + size_t(first + image) * FEATURES + row * POOLED2 + 2 * half;
 #pragma unroll
     for (int channel = 0; channel < TILE; ++channel) {
         const int channel2 = group * TILE + channel;
         if (channel2 < CHANNELS2) {
-            float* feature = out + size_t((channel2 * POOLED2 + row) * POOLED2 + 2 * half) * stride + first + image;
-#pragma unroll
-            for (int c = 0; c < TILE2_COLUMNS; c += 2) {
-                feature[c / 2 * stride] = pool(sums[channel][0][c], sums[channel][0][c + 1], sums[channel][1][c],
-                                               sums[channel][1][c + 1]);
-            }
+            float2 pooled;
+            pooled.x = pool(sums[channel][0][0], sums[channel][0][1], sums[channel][1][0], sums[channel][1][1]);
+            pooled.y = pool(sums[channel][0][2], sums[channel][0][3], sums[channel][1][2], sums[channel][1][3]);
+            *reinterpret_cast<float2*>(feature + channel2 * POOLED2 * POOLED2) = pooled;
         }
     }
 }
@@ -258,15 +289,15 @@ static __device__ __forceinline__ void features(float* __restrict__ out, const u
 extern "C" __global__ void __launch_bounds__(LENET_FEATURES_THREADS, 3)
 lenet_features_f32(float* __restrict__ features, const uint8_t* __restrict__ images, const float* __restrict__ mean,
                    const float* __restrict__ conv1_weights, const float* __restrict__ conv2_weights,
-                   const float* __restrict__ conv2_bias, float scale, int batch, int stride) {
+                   const float* __restrict__ conv2_bias, float scale, int batch) {
     lenet_features::features<LENET_FEATURES_CHANNELS>(features, images, mean, conv1_weights, conv2_weights, conv2_bias, scale,
-                                                      batch, stride);
+                                                      batch);
 }
 
 extern "C" __global__ void __launch_bounds__(LENET_FEATURES_THREADS, 3)
 lenet_features_few_f32(float* __restrict__ features, const uint8_t* __restrict__ images, const float* __restrict__ mean,
                        const float* __restrict__ conv1_weights, const float* __restrict__ conv2_weights,
-                       const float* __restrict__ conv2_bias, float scale, int batch, int stride) {
+                       const float* __restrict__ conv2_bias, float scale, int batch) {
     lenet_features::features<LENET_FEATURES_FEW_CHANNELS>(features, images, mean, conv1_weights, conv2_weights, conv2_bias,
-                                                          scale, batch, stride);
+                                                          scale, batch);
 }

@@ -1,3 +1,30 @@
+// lenet_probabilities.cu: the rest of LeNet: fc1, rectifier, fc2, softmax.
+//
+//   out  probabilities  (n_classes, stride) f32, class-major; the first `batch` of each row
+//   in   features       (batch, 800) f32, batch >= 1
+//        fc1_weights    (800, 512) f32: inputs by outputs, of which the last 12 are 0; fc1_bias (512)
+//        fc2_weights    (n_classes, 500) f32; fc2_bias (n_classes)
+//   fc1_weights and fc2_weights are multiples of 16 bytes. Dynamic shared memory: the larger of 4 STAGES * STAGE and
+//   4 PART (500 + n_classes) bytes.
+//
+// Mapping   a block makes 64 images with 256 threads, a thread a tile of 8 images by 16 outputs of fc1 in registers; features and
+//           weights stream through a ring of 4 stages of 8 inputs in shared memory, one barrier a stage. Then 32 images at a
+//           time: fc1's outputs go to shared memory, over the ring; a thread makes a class of an image; a thread softens an
+//           image. `some`: 16 images, tiles of 4 x 8; `few`: 4 images, tiles of 4 x 4 by 128 threads: for batches that would
+//           leave multiprocessors idle.
+// Banks     no conflicts: the lanes that read different quads of a row read neighbouring ones; the features of 4 images by 8
+//           inputs, which a warp brings in at once, go to 32 banks (PITCH); fc1's outputs leave as neighbouring quads.
+// Cost      405,000 multiply-adds a genome, 415,000 with the padding; 3,200 bytes in, 4 n_classes out; 25.6 kB of weights from
+//           the L2 cache (`some` 102 kB, `few` 410 kB). sm_90a: 212 registers, 1 block, 8 warps a multiprocessor (`some` 79: 3
+//           blocks, by shared memory; `few` 63: 3). Of the 1,132 instructions of a stage 1,024 are FFMA, 88 % useful ones (`some`
+//           256 of 327, `few` 128 of 193). A load from shared memory a 21 FFMA; at 128 bytes a cycle its data take 75 % of the
+//           pipe. fc2 and softmax: chains of 500 additions, some 5 % of the time.
+// Predicted H100: 69 M genomes/s if every slot issued; with 80 % of them 55 M/s, 67 % of the card's 82.6 M/s for these layers; the
+//           L2 cache gives 1.4 TB/s of its some 5.5. `some`: 1,600 images in 45 us. `few`: 200 images in 17 us, bound by the 64
+//           bytes a cycle that a multiprocessor gets from L2.
+// Numbers   exact: each sum from the bias, k ascending, fused; the rectifier `x > 0 ? x : 0`; softmax: exp(x - largest), the sum
+//           over the classes ascending from 0, one division a class. A NaN gives the one NaN 0x7fc00000.
+// Twin      backend::cpu::{dense, relu, softmax}; tests/cuda/classify.rs.
 #include "common/device.cuh"
 #include "common/math.cuh"
 #include "common/ptx.cuh"
@@ -24,7 +51,9 @@ struct Tiles {
     static constexpr int PARTS = TILE_IMAGES / 4;
     static constexpr int PART = IMAGES / PARTS;                     // images of one quad of each tile
     static constexpr int BAND = 4 * ROW / TILE_OUTPUTS;             // outputs of one quad of each tile
-    static constexpr int STAGE = STAGE_K * (ROW + IMAGES);          // floats
+    // Floats between two k's of the features in shared memory: 8 k's of 4 images, which a warp writes at once, are in 32 banks.
+    static constexpr int PITCH = IMAGES % 8 == 0 ? IMAGES + 4 : IMAGES;
+    static constexpr int STAGE = STAGE_K * (ROW + PITCH);           // floats
 };
 
 // N values in quads that lie `apart`; `from` is a multiple of 16 bytes.
@@ -40,22 +69,25 @@ static __device__ __forceinline__ void load(float (&to)[N], const float* from, i
     }
 }
 
-// Starts to copy the weights and features of stage `stage` to smem_stage: (STAGE_K, ROW), then (STAGE_K, IMAGES).
+// Starts to copy the weights and features of stage `stage` to smem_stage: (STAGE_K, ROW), then (STAGE_K, PITCH). Images past the
+// batch are its last.
 template <class T>
 static __device__ __forceinline__ void fetch(float* smem_stage, const float* weights, const float* features, int stage,
-                                             int stride) {
-    const float* from = weights + stage * (STAGE_K * ROW);
+                                             int first, int batch) {
+    const float* from = weights + stage * (STAGE_K * ROW) + 4 * threadIdx.x;
 #pragma unroll
     for (int at = 0; at < STAGE_K * ROW; at += 4 * T::THREADS) {
-        copy_16_bytes(smem_stage + at + 4 * threadIdx.x, from + at + 4 * threadIdx.x);
+        copy_float4(smem_stage + 4 * threadIdx.x + at, from + at);
     }
     float* smem_features = smem_stage + STAGE_K * ROW;
 #pragma unroll
-    for (int start = 0; start < STAGE_K * T::IMAGES; start += 4 * T::THREADS) {
-        const int at = start + 4 * threadIdx.x;
+    for (int start = 0; start < STAGE_K * T::IMAGES; start += T::THREADS) {
+        const int at = start + threadIdx.x;
         if (at < STAGE_K * T::IMAGES) {
-            const int k = stage * STAGE_K + at / T::IMAGES;
-            copy_16_bytes(smem_features + at, features + size_t(k) * stride + at % T::IMAGES);
+            const int k = at % STAGE_K;
+            const int image = at / STAGE_K;
+            const int place = first + image < batch ? first + image : batch - 1;
+            copy_float(smem_features + k * T::PITCH + image, features + size_t(place) * FEATURES + stage * STAGE_K + k);
         }
     }
 }
@@ -63,13 +95,13 @@ static __device__ __forceinline__ void fetch(float* smem_stage, const float* wei
 // fc1: sums[i][o], from their biases.
 template <class T>
 static __device__ __forceinline__ void dense(float (&sums)[T::TILE_IMAGES][T::TILE_OUTPUTS], float* smem,
-                                             const float* weights, const float* features, int stride) {
+                                             const float* weights, const float* features, int first, int batch) {
     constexpr int N = FEATURES / STAGE_K;
     const int across = threadIdx.x % T::ACROSS;
     const int down = threadIdx.x / T::ACROSS;
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) {
-        fetch<T>(smem + stage * T::STAGE, weights, features, stage, stride);
+        fetch<T>(smem + stage * T::STAGE, weights, features, stage, first, batch);
         copies_commit();
     }
 #pragma unroll 1
@@ -77,7 +109,8 @@ static __device__ __forceinline__ void dense(float (&sums)[T::TILE_IMAGES][T::TI
         copies_wait<STAGES - 2>();
         __syncthreads();  // this stage has arrived for all, and all have read the one before, which is filled anew
         if (stage + STAGES - 1 < N) {
-            fetch<T>(smem + (stage + STAGES - 1) % STAGES * T::STAGE, weights, features, stage + STAGES - 1, stride);
+            fetch<T>(smem + (stage + STAGES - 1) % STAGES * T::STAGE, weights, features, stage + STAGES - 1, first,
+                     batch);
         }
         copies_commit();
         const float* w_rows = smem + stage % STAGES * T::STAGE + 4 * down;
@@ -86,7 +119,7 @@ static __device__ __forceinline__ void dense(float (&sums)[T::TILE_IMAGES][T::TI
         for (int k = 0; k < STAGE_K; ++k) {
             float x[T::TILE_IMAGES];
             float w[T::TILE_OUTPUTS];
-            load(x, x_rows + k * T::IMAGES, T::PART);
+            load(x, x_rows + k * T::PITCH, T::PART);
             load(w, w_rows + k * ROW, T::BAND);
 #pragma unroll
             for (int i = 0; i < T::TILE_IMAGES; ++i) {
@@ -102,7 +135,7 @@ template <class T>
 static __device__ __forceinline__ void probabilities(float* __restrict__ out, const float* __restrict__ features,
                                                      const float* __restrict__ fc1_weights, const float* __restrict__ fc1_bias,
                                                      const float* __restrict__ fc2_weights, const float* __restrict__ fc2_bias,
-                                                     int n_classes, int batch, int features_stride, int out_stride) {
+                                                     int n_classes, int batch, int stride) {
     constexpr int PART = T::PART;
     DYNAMIC_SHARED(float, smem);
     const int first = blockIdx.x * T::IMAGES;
@@ -116,7 +149,7 @@ static __device__ __forceinline__ void probabilities(float* __restrict__ out, co
 #pragma unroll
         for (int i = 0; i < T::TILE_IMAGES; ++i) { sums[i][o] = bias; }
     }
-    dense<T>(sums, smem, fc1_weights, features + first, features_stride);
+    dense<T>(sums, smem, fc1_weights, features, first, batch);
 
     float* smem_hidden = smem;                   // (HIDDEN, PART)
     float* smem_logits = smem + HIDDEN * PART;   // (n_classes, PART)
@@ -165,7 +198,7 @@ static __device__ __forceinline__ void probabilities(float* __restrict__ out, co
             }
             for (int output = 0; output < n_classes; ++output) {
                 const float probability = logits[output * PART] / sum;
-                out[size_t(output) * out_stride + image] = math::canonical(probability == probability, probability);
+                out[size_t(output) * stride + image] = math::canonical(probability == probability, probability);
             }
         }
     }
@@ -177,31 +210,31 @@ extern "C" __global__ void __launch_bounds__(LENET_PROBABILITIES_THREADS, 1)
 lenet_probabilities_f32(float* __restrict__ probabilities, const float* __restrict__ features,
                         const float* __restrict__ fc1_weights, const float* __restrict__ fc1_bias,
                         const float* __restrict__ fc2_weights, const float* __restrict__ fc2_bias, int n_classes, int batch,
-                        int features_stride, int probabilities_stride) {
+                        int stride) {
     using Shape = lenet_probabilities::Tiles<LENET_PROBABILITIES_IMAGES, 8, 16>;
     static_assert(Shape::THREADS == LENET_PROBABILITIES_THREADS, "tuning.cuh");
     lenet_probabilities::probabilities<Shape>(probabilities, features, fc1_weights, fc1_bias, fc2_weights, fc2_bias, n_classes,
-                                              batch, features_stride, probabilities_stride);
+                                              batch, stride);
 }
 
 extern "C" __global__ void __launch_bounds__(LENET_PROBABILITIES_SOME_THREADS, 2)
 lenet_probabilities_some_f32(float* __restrict__ probabilities, const float* __restrict__ features,
                              const float* __restrict__ fc1_weights, const float* __restrict__ fc1_bias,
                              const float* __restrict__ fc2_weights, const float* __restrict__ fc2_bias, int n_classes, int batch,
-                             int features_stride, int probabilities_stride) {
+                             int stride) {
     using Shape = lenet_probabilities::Tiles<LENET_PROBABILITIES_SOME_IMAGES, 4, 8>;
     static_assert(Shape::THREADS == LENET_PROBABILITIES_SOME_THREADS, "tuning.cuh");
     lenet_probabilities::probabilities<Shape>(probabilities, features, fc1_weights, fc1_bias, fc2_weights, fc2_bias, n_classes,
-                                              batch, features_stride, probabilities_stride);
+                                              batch, stride);
 }
 
 extern "C" __global__ void __launch_bounds__(LENET_PROBABILITIES_FEW_THREADS, 2)
 lenet_probabilities_few_f32(float* __restrict__ probabilities, const float* __restrict__ features,
                             const float* __restrict__ fc1_weights, const float* __restrict__ fc1_bias,
                             const float* __restrict__ fc2_weights, const float* __restrict__ fc2_bias, int n_classes, int batch,
-                            int features_stride, int probabilities_stride) {
+                            int stride) {
     using Shape = lenet_probabilities::Tiles<LENET_PROBABILITIES_FEW_IMAGES, 4, 4>;
     static_assert(Shape::THREADS == LENET_PROBABILITIES_FEW_THREADS, "tuning.cuh");
     lenet_probabilities::probabilities<Shape>(probabilities, features, fc1_weights, fc1_bias, fc2_weights, fc2_bias, n_classes,
-                                              batch, features_stride, probabilities_stride);
+                                              batch, stride);
 }

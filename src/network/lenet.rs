@@ -39,6 +39,19 @@ pub fn layers(n_classes: usize) -> Vec<Layer> {
     ]
 }
 
+/// Whether `layers` are LeNet's, for some number of classes, whatever their names.
+pub fn is_lenet(layers: &[Layer]) -> bool {
+    let unnamed = |layer: &Layer| {
+        let mut layer = layer.clone();
+        if let Layer::Conv2d { name, .. } | Layer::Dense { name, .. } = &mut layer {
+            name.clear();
+        }
+        layer
+    };
+    let Some(&Layer::Dense { out_features: n_classes, .. }) = layers.iter().nth_back(1) else { return false };
+    layers.iter().map(unnamed).eq(self::layers(n_classes).iter().map(unnamed))
+}
+
 /// Our own trained weights, which the program carries: weights/README.md says how they were made.
 pub const WEIGHTS: &[u8] = include_bytes!("../../weights/lenet-mnist.safetensors");
 

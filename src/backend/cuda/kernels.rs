@@ -43,6 +43,11 @@ kernels! {
     render_direct_u8,
     compile_cppn_f32,
     render_cppn_u8,
+    lenet_features_f32,
+    lenet_features_few_f32,
+    lenet_probabilities_f32,
+    lenet_probabilities_some_f32,
+    lenet_probabilities_few_f32,
     elementary_f32,
 }
 

@@ -25,12 +25,14 @@
 //! ```
 
 pub mod compile_cppn;
+pub mod classify;
 pub mod device;
 pub mod elementary;
 pub mod elites;
 pub mod genomes;
 pub mod kernels;
 pub mod launcher;
+pub mod lenet;
 pub mod memory;
 pub mod params;
 pub mod pinned;
@@ -51,6 +53,7 @@ use crate::network::Network;
 use cudarc::driver::CudaGraph;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 pub use launcher::Launcher;
+use lenet::Lenet;
 use params::RunState;
 use std::ops::Range;
 use std::sync::Arc;
@@ -63,8 +66,8 @@ pub const DEFAULT_CHUNK: u32 = 65_536;
 ///
 /// # Errors
 /// [`Error::NoDevice`] if there are none, with the reason.
-pub fn check_network(_network: &Network) -> Result<()> {
-    Ok(())
+pub fn check_network(network: &Network) -> Result<()> {
+    Lenet::check(network)
 }
 
 /// The state of a job on a GPU.

@@ -4,6 +4,7 @@ use super::Launcher;
 use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
+use super::lenet::Lenet;
 use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
 use super::pinned::Pinned;
 use super::render_cppn::upload_planes;
@@ -32,8 +33,11 @@ pub struct Steps {
     pub genomes: Genomes,
     /// `(chunk, height, width, channels)`
     pub images: CudaSlice<u8>,
-    /// `(C, chunk)`
+    lenet: Lenet,
+    /// `(C, stride)`
     pub probabilities: CudaSlice<f32>,
+    /// Places of a chunk.
+    stride: usize,
     /// `(R)`, by position among the active runs; and where the host reads them.
     counters: CudaSlice<params::Counters>,
     pub counters_read: Pinned<params::Counters>,
@@ -81,6 +85,8 @@ impl Steps {
             pairs: launcher.zeros(n / 2)?,
             genomes: Genomes::new(launcher, job, n)?,
             images: launcher.zeros(n * job.canvas.len())?,
+            lenet: Lenet::new(launcher, &job.network, n)?,
+            stride: n,
             probabilities: launcher.zeros(n * job.network.classes.len())?,
             counters: launcher.zeros(n_runs)?,
             counters_read: Pinned::zeros(launcher, n_runs)?,
@@ -142,8 +148,9 @@ impl Steps {
     }
 
     /// [`Backend::classify`](crate::backend::Backend::classify).
-    pub fn classify(&mut self, _launcher: &Launcher, _chunk: Chunk) -> Result<()> {
-        todo!()
+    pub fn classify(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let Steps { probabilities, lenet, images, stride, .. } = self;
+        launcher.classify(probabilities, lenet, images, chunk.count as usize, *stride)
     }
 
     /// [`Backend::niche_argmax`](crate::backend::Backend::niche_argmax).
