@@ -151,7 +151,7 @@ compile_cppn_f32(CppnProgram* __restrict__ programs, CppnInstruction* __restrict
         }
     }
     if (lane == 0) {
-        CppnProgram program = {n_values - N_INPUTS, n_terms, settled ? 1 : n_steps, {0, 0, 0}};
+        CppnProgram program = {n_values - N_INPUTS, n_terms, settled ? 1 : n_steps, !settled, {0, 0, 0}};
 #pragma unroll
         for (uint32_t i = 0; i < 3; ++i) {
             if (i < rules.n_outputs) { program.outputs[i] = smem_values[N_INPUTS + i]; }

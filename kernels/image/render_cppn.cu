@@ -87,7 +87,7 @@ static __device__ __forceinline__ void draw(const Drawing& drawing, uint32_t war
             distance[k] = drawing.planes[2 * drawing.n_pixels + pixel];
             one[k] = 1.0f;
         }
-        if (drawing.program.n_passes > 1) {
+        if (drawing.program.from_zero) {
 #pragma unroll 1
             for (uint32_t i = 0; i < n_instructions * ROWS; ++i) { values[i * WARP_SIZE] = 0.0f; }
         }

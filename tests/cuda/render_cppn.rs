@@ -31,7 +31,7 @@ fn compare(rules: &Rules, canvas: Canvas, graphs: &[Graph]) -> Vec<CppnProgram> 
     let genomes: Vec<Option<Graph>> = graphs.iter().cloned().map(Some).collect();
     let genomes = slots::upload(launcher, &crossing, &genomes);
     let mut programs = CppnPrograms::new(launcher, &crossing, graphs.len() + 1).unwrap();
-    let guard = CppnProgram { n_instructions: 7, n_terms: 7, n_passes: 7, outputs: [7; 3] };
+    let guard = CppnProgram { n_instructions: 7, n_terms: 7, n_passes: 7, from_zero: 7, outputs: [7; 3] };
     launcher.upload_part(&mut programs.headers, graphs.len(), &[guard]).unwrap();
     let len = graphs.len() * canvas.len();
     let mut images = launcher.upload(&vec![0xa5_u8; len + harness::GUARDS]).unwrap();
@@ -86,6 +86,7 @@ fn render_cppn_draws_the_images_of_the_literal_reference() {
                 let outputs = 4..4 + graph.n_outputs;
                 let cut_off = outputs.clone().any(|output| reference::settle(graph, output) > n_steps);
                 assert_eq!(program.n_passes as usize, if cut_off { n_steps } else { 1 }, "{graph:?}");
+                assert_eq!(program.from_zero == 1, cut_off, "{graph:?}");
                 assert_eq!(program.n_instructions as usize, n_drawn_nodes(graph), "{graph:?}");
                 let want =
                     reference::render(graph, rules.max_weight, rules.normalise, canvas, canvas.height, canvas.width);
@@ -230,7 +231,10 @@ fn render_cppn_takes_more_shared_memory_where_capacity_asks_for_it() {
 fn genomes_too_large_for_shared_memory_are_refused_by_their_keys() {
     let Some(launcher) = harness::launcher() else { return };
     let rules = CppnRules::new(&Rules { max_nodes: 4096, max_edges: 8192, ..Rules::faithful() }, 1);
-    let Err(Error::Refused(reason)) = CppnPrograms::new(launcher, &rules, 1) else { panic!("it should not fit") };
+    let reason = match CppnPrograms::new(launcher, &rules, 1) {
+        Err(Error::Refused(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
     assert!(reason.contains("cppn.max_nodes = 4096") && reason.contains("cppn.max_edges = 8192"), "{reason}");
     assert!(!reason.contains('\n'), "{reason}");
 }

@@ -112,7 +112,8 @@ impl Launcher {
         stride: usize,
     ) -> Result<()> {
         let n_classes = lenet.n_classes;
-        let fits = |shape: &ProbabilitiesShape| batch > shape.beyond && shape.shared_bytes(n_classes) <= MAX_SHARED_BYTES;
+        let fits =
+            |shape: &ProbabilitiesShape| batch > shape.beyond && shape.shared_bytes(n_classes) <= MAX_SHARED_BYTES;
         let shape = self.probabilities_shapes().into_iter().find(fits).expect("Lenet::check knows the most classes");
         let config = LaunchConfig {
             grid_dim: ((batch as u32).div_ceil(shape.images), 1, 1),

@@ -101,6 +101,7 @@ impl Launcher {
                 bytes_text(most),
             )));
         }
+        self.stream.context().bind_to_thread().map_err(Error::driver("use the device"))?;
         let shared = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         kernel.set_attribute(shared, bytes as i32).map_err(Error::driver("ask for shared memory"))
     }
