@@ -6,11 +6,17 @@
 mod left_out;
 
 mod classify;
+mod elementary;
 mod evolution;
 mod harness;
 mod insert;
 mod memory;
 mod niche_argmax;
 mod program;
+mod randomise_direct;
 mod real_device;
 mod refusals;
+mod render_direct;
+mod runs;
+mod select;
+mod vary_direct;
