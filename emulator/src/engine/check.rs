@@ -8,10 +8,21 @@ pub fn begin_block() {}
 pub fn turn(_: &Thread, _: u32) {}
 pub fn barrier() {}
 pub fn warp_barrier(_: usize) {}
-pub fn take_findings() -> Vec<Finding> { Vec::new() }
+pub fn take_findings() -> Vec<Finding> {
+    Vec::new()
+}
 pub fn arena() -> Option<std::ops::Range<usize>> {
     let size = 1usize << 39;
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0) };
+    let base = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
     if base == libc::MAP_FAILED { None } else { Some(base as usize..base as usize + size) }
 }
 pub fn allocated(_: usize, _: usize) {}

@@ -24,8 +24,8 @@
 //! }
 //! ```
 
-pub mod compile_cppn;
 pub mod classify;
+pub mod compile_cppn;
 pub mod device;
 pub mod elementary;
 pub mod elites;
