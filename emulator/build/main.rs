@@ -47,7 +47,11 @@ fn compiler() -> Result<Compiler, String> {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") || env::var("HOST") != env::var("TARGET") {
         return Err("it is built on Linux for Linux".into());
     }
-    let tool = cc::Build::new().cpp(true).warnings(false).try_get_compiler().map_err(|error| format!("no C++ compiler: {error}"))?;
+    let tool = cc::Build::new()
+        .cpp(true)
+        .warnings(false)
+        .try_get_compiler()
+        .map_err(|error| format!("no C++ compiler: {error}"))?;
     let include = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("include");
     let compiler = Compiler { command: vec![tool.path().display().to_string()], include };
     match compiler.command().arg("--version").output() {
@@ -61,7 +65,13 @@ fn build(compiler: &Compiler, out: &Path, folder: &Path) -> io::Result<()> {
     let kernels = fs::canonicalize("../kernels")?;
     let sources = compile::files_below(&kernels, &["cu"])?;
     for (name, build) in [("kernels.so", Build::Fast), ("kernels-checked.so", Build::Checked)] {
-        compiler.library(&folder.join(name), &sources, std::slice::from_ref(&kernels), build, &out.join(name).with_extension("d"))?;
+        compiler.library(
+            &folder.join(name),
+            &sources,
+            std::slice::from_ref(&kernels),
+            build,
+            &out.join(name).with_extension("d"),
+        )?;
     }
     // The driver itself is linked after this script has run.
     let driver = folder.join("libcuda.so.1");
@@ -71,7 +81,12 @@ fn build(compiler: &Compiler, out: &Path, folder: &Path) -> io::Result<()> {
     let stand_in = out.join("libcuda.so.1");
     let shared = |name: &str, to: &Path, more: &[&std::ffi::OsStr]| -> io::Result<()> {
         let mut command = compiler.command();
-        command.args(["-shared", "-nostdlib", "-Wl,--no-as-needed", "-x", "c++", "/dev/null", "-x", "none"]).arg(format!("-Wl,-soname,{name}")).arg("-o").arg(to).args(more);
+        command
+            .args(["-shared", "-nostdlib", "-Wl,--no-as-needed", "-x", "c++", "/dev/null", "-x", "none"])
+            .arg(format!("-Wl,-soname,{name}"))
+            .arg("-o")
+            .arg(to)
+            .args(more);
         if command.status()?.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?} failed"))) }
     };
     shared("libcuda.so.1", &stand_in, &[])?;

@@ -31,7 +31,14 @@ impl Compiler {
     ///
     /// # Errors
     /// The compiler's words, or what the system says of a file.
-    pub fn library(&self, to: &Path, sources: &[PathBuf], includes: &[PathBuf], build: Build, work: &Path) -> io::Result<()> {
+    pub fn library(
+        &self,
+        to: &Path,
+        sources: &[PathBuf],
+        includes: &[PathBuf],
+        build: Build,
+        work: &Path,
+    ) -> io::Result<()> {
         fs::create_dir_all(work)?;
         let mut all = DefaultHasher::new();
         (self.command.as_slice(), build, std::env::var_os("CPATH")).hash(&mut all);
@@ -98,7 +105,16 @@ impl Compiler {
 
 /// What the arithmetic of the kernels asks for, and how fast and how closely watched they run.
 fn flags(build: Build, is_kernel: bool) -> Vec<&'static str> {
-    let mut flags = vec!["-x", "c++", "-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-exceptions", "-fno-rtti"];
+    let mut flags = vec![
+        "-x",
+        "c++",
+        "-std=c++17",
+        "-fPIC",
+        "-ffp-contract=off",
+        "-fno-math-errno",
+        "-fno-exceptions",
+        "-fno-rtti",
+    ];
     flags.extend(["-fno-strict-aliasing", "-fvisibility=hidden", "-g1", "-Wall", "-Wno-unknown-pragmas"]);
     // Variables of templates would otherwise be shared between libraries, patched and not.
     if cfg!(target_os = "linux") {
@@ -113,7 +129,12 @@ fn flags(build: Build, is_kernel: bool) -> Vec<&'static str> {
         Build::Fast => flags.push("-O3"),
         // Little is moved at -O1, so that what is checked is what is written.
         Build::Checked if is_kernel => {
-            flags.extend(["-O1", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fno-tree-loop-distribute-patterns"]);
+            flags.extend([
+                "-O1",
+                "-fsanitize=thread",
+                "--param=tsan-instrument-func-entry-exit=0",
+                "-fno-tree-loop-distribute-patterns",
+            ]);
             flags.push("-DEMULATOR_CHECKED");
         }
         Build::Checked => flags.extend(["-O2", "-DEMULATOR_CHECKED"]),
@@ -133,7 +154,8 @@ fn registry(source: &Path, text: &str) -> String {
 
 /// The kernels that a `.cu` file defines, and what their `__launch_bounds__` say.
 fn kernels(text: &str) -> Vec<(String, String)> {
-    let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
     for part in code.split("__global__").skip(1) {
         let mut rest = part;

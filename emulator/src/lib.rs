@@ -97,7 +97,8 @@ impl Emulator {
     /// What the checker has found since the last call.
     pub fn findings(self) -> Vec<String> {
         // SAFETY: the type is that of driver/mod.rs.
-        let take: unsafe extern "C" fn(*mut u8, usize) -> usize = unsafe { std::mem::transmute(self.symbol(c"pareidolia_emulator_findings")) };
+        let take: unsafe extern "C" fn(*mut u8, usize) -> usize =
+            unsafe { std::mem::transmute(self.symbol(c"pareidolia_emulator_findings")) };
         let mut text = vec![0; 1 << 16];
         // SAFETY: so many bytes are there.
         let n = unsafe { take(text.as_mut_ptr(), text.len()) };

@@ -28,7 +28,8 @@ fn kernels_give_what_they_compute() {
         for (n_rows, n) in [(1, 1), (3, 31), (5, 128), (40, 129), (700, 1000)] {
             let (values, want) = rows(n_rows, n);
             let values = stream.clone_htod(&values).unwrap();
-            let (mut best, mut index) = (stream.alloc_zeros::<f32>(n_rows).unwrap(), stream.alloc_zeros::<u32>(n_rows).unwrap());
+            let (mut best, mut index) =
+                (stream.alloc_zeros::<f32>(n_rows).unwrap(), stream.alloc_zeros::<u32>(n_rows).unwrap());
             let mut total = stream.alloc_zeros::<u32>(1).unwrap();
             let n_arg = n as i32;
             let mut launch = stream.launch_builder(&kernel);

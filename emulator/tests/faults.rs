@@ -27,7 +27,8 @@ fn row_best(patches: &[(&str, &str)], build: Build) -> Option<(Result<(), CUresu
     let mut launch = stream.launch_builder(&kernel);
     launch.arg(&mut best).arg(&mut index).arg(&mut total).arg(&values).arg(&300i32);
     // SAFETY: the arguments are the kernel's.
-    unsafe { launch.launch(LaunchConfig { grid_dim: (3, 1, 1), block_dim: (128, 1, 1), shared_mem_bytes: 0 }) }.unwrap();
+    unsafe { launch.launch(LaunchConfig { grid_dim: (3, 1, 1), block_dim: (128, 1, 1), shared_mem_bytes: 0 }) }
+        .unwrap();
     let answer = stream.synchronize().map_err(|error| error.0);
     // An error stays.
     assert_eq!(stream.synchronize().map_err(|error| error.0), answer);
@@ -39,7 +40,10 @@ fn row_best(patches: &[(&str, &str)], build: Build) -> Option<(Result<(), CUresu
 fn caught(patches: &[(&str, &str)], code: CUresult, words: &[&str]) {
     let _alone = alone();
     let Some((answer, findings)) = row_best(patches, Build::Checked) else { return };
-    assert!(findings.iter().any(|finding| words.iter().all(|word| finding.contains(word))), "{answer:?}, {findings:#?}");
+    assert!(
+        findings.iter().any(|finding| words.iter().all(|word| finding.contains(word))),
+        "{answer:?}, {findings:#?}"
+    );
     assert_eq!(answer, Err(code), "{findings:#?}");
 }
 
@@ -52,19 +56,32 @@ fn right_kernel_has_no_findings() {
 
 #[test]
 fn wrong_bound_is_caught() {
-    let words = ["row_best_f32", "load of 4 bytes at row_best.cu:38", "out of bounds", "past the end of an allocation of 3600 bytes"];
+    let words = [
+        "row_best_f32",
+        "load of 4 bytes at row_best.cu:38",
+        "out of bounds",
+        "past the end of an allocation of 3600 bytes",
+    ];
     caught(&[("i < n;", "i < n + 1;")], CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, &words);
 }
 
 #[test]
 fn wrong_stride_is_caught() {
-    caught(&[("size_t(blockIdx.x) * n;", "size_t(blockIdx.x + 1) * n;")], CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, &["block (2, 0, 0)", "out of bounds"]);
+    caught(
+        &[("size_t(blockIdx.x) * n;", "size_t(blockIdx.x + 1) * n;")],
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+        &["block (2, 0, 0)", "out of bounds"],
+    );
 }
 
 #[test]
 fn missing_barrier_is_caught() {
     let words = ["load of 8 bytes at row_best.cu:45", "written, without order, by thread 96", "smem_best, 32 bytes"];
-    caught(&[("__syncthreads();  // smem_best is whole before it is read", "")], CUresult::CUDA_ERROR_LAUNCH_FAILED, &words);
+    caught(
+        &[("__syncthreads();  // smem_best is whole before it is read", "")],
+        CUresult::CUDA_ERROR_LAUNCH_FAILED,
+        &words,
+    );
 }
 
 #[test]
@@ -82,7 +99,11 @@ fn race_of_an_atomic_and_a_store_is_caught() {
 #[test]
 fn shared_memory_overrun_is_caught() {
     let words = ["store of 4 bytes", "0 bytes past the end of smem_best, 32 bytes"];
-    caught(&[("smem_best[threadIdx.x / 32] = best;", "smem_best[threadIdx.x / 32 + 1] = best;")], CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, &words);
+    caught(
+        &[("smem_best[threadIdx.x / 32] = best;", "smem_best[threadIdx.x / 32 + 1] = best;")],
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+        &words,
+    );
 }
 
 #[test]
@@ -94,12 +115,17 @@ fn read_of_uninitialised_shared_memory_is_caught() {
 #[test]
 fn read_of_uninitialised_device_memory_is_caught() {
     let words = ["load of 4 bytes", "never written", "byte 0 of an allocation of 12 bytes"];
-    caught(&[("best_value[blockIdx.x] = best.value;", "best_value[blockIdx.x] += best.value;")], CUresult::CUDA_ERROR_LAUNCH_FAILED, &words);
+    caught(
+        &[("best_value[blockIdx.x] = best.value;", "best_value[blockIdx.x] += best.value;")],
+        CUresult::CUDA_ERROR_LAUNCH_FAILED,
+        &words,
+    );
 }
 
 #[test]
 fn barrier_that_some_threads_miss_is_caught() {
-    let patch = ("__syncthreads();  // smem_best is whole before it is read", "if (threadIdx.x < 96) { __syncthreads(); }");
+    let patch =
+        ("__syncthreads();  // smem_best is whole before it is read", "if (threadIdx.x < 96) { __syncthreads(); }");
     caught(&[patch], CUresult::CUDA_ERROR_LAUNCH_FAILED, &["__syncthreads (row_best.cu:", "32 have left the kernel"]);
 }
 
@@ -122,12 +148,17 @@ fn missing_syncwarp_is_caught() {
     let start = "if (threadIdx.x % 32 == 0) {";
     {
         let _alone = alone();
-        let right = [(start, &*format!("if (threadIdx.x % 32 == 0) {{ {} ", right.replacen("= best;", "= best; }", 1)))];
+        let right =
+            [(start, &*format!("if (threadIdx.x % 32 == 0) {{ {} ", right.replacen("= best;", "= best; }", 1)))];
         let Some(answer) = row_best(&right, Build::Checked) else { return };
         assert_eq!(answer, (Ok(()), vec![]));
     }
     let wrong = right.replacen("= best;", "= best; }", 1).replace("__syncwarp();", "");
-    caught(&[(start, &format!("if (threadIdx.x % 32 == 0) {{ {wrong} "))], CUresult::CUDA_ERROR_LAUNCH_FAILED, &["written, without order"]);
+    caught(
+        &[(start, &format!("if (threadIdx.x % 32 == 0) {{ {wrong} "))],
+        CUresult::CUDA_ERROR_LAUNCH_FAILED,
+        &["written, without order"],
+    );
 }
 
 #[test]
@@ -142,7 +173,8 @@ fn swapped_argument_is_caught() {
     let mut launch = stream.launch_builder(&kernel);
     launch.arg(&mut best).arg(&mut index).arg(&mut total).arg(&300u64).arg(&values);
     // SAFETY: only the emulator would run this.
-    unsafe { launch.launch(LaunchConfig { grid_dim: (3, 1, 1), block_dim: (128, 1, 1), shared_mem_bytes: 0 }) }.unwrap();
+    unsafe { launch.launch(LaunchConfig { grid_dim: (3, 1, 1), block_dim: (128, 1, 1), shared_mem_bytes: 0 }) }
+        .unwrap();
     assert_eq!(stream.synchronize().unwrap_err().0, CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
     let findings = emulator.findings();
     assert!(findings[0].contains("argument 3 is a pointer, 0x12c: no allocation"), "{findings:?}");
@@ -166,7 +198,8 @@ fn use_of_freed_memory_is_caught() {
     let mut launch = stream.launch_builder(&kernel);
     launch.arg(&mut best).arg(&mut index).arg(&mut total).arg(&freed).arg(&300i32);
     // SAFETY: only the emulator would run this.
-    unsafe { launch.launch(LaunchConfig { grid_dim: (3, 1, 1), block_dim: (128, 1, 1), shared_mem_bytes: 0 }) }.unwrap();
+    unsafe { launch.launch(LaunchConfig { grid_dim: (3, 1, 1), block_dim: (128, 1, 1), shared_mem_bytes: 0 }) }
+        .unwrap();
     assert_eq!(stream.synchronize().unwrap_err().0, CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
     assert!(emulator.findings()[0].contains("one that was freed"));
 }

@@ -4,7 +4,9 @@ mod common;
 
 use common::{device, emulator, fixture, kernel};
 use cudarc::driver::result::{self, memset_d8_async};
-use cudarc::driver::sys::{self, CUfunction_attribute, CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode, CUstreamCaptureStatus};
+use cudarc::driver::sys::{
+    self, CUfunction_attribute, CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode, CUstreamCaptureStatus,
+};
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, DriverError, LaunchConfig, PushKernelArg};
 use pareidolia_emulator::compile::Build;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,7 +25,10 @@ fn end(stream: &Arc<CudaStream>) -> Result<(), CUresult> {
 
 /// Inside a capture `fault` is refused with `code`, and the capture is lost; the device is not.
 #[track_caller]
-fn refused_in_capture(code: CUresult, fault: impl FnOnce(&Arc<CudaContext>, &Arc<CudaStream>) -> Result<(), DriverError>) {
+fn refused_in_capture(
+    code: CUresult,
+    fault: impl FnOnce(&Arc<CudaContext>, &Arc<CudaStream>) -> Result<(), DriverError>,
+) {
     let _alone = alone();
     if emulator().is_none() {
         return;
@@ -39,9 +44,13 @@ fn refused_in_capture(code: CUresult, fault: impl FnOnce(&Arc<CudaContext>, &Arc
 #[test]
 fn allocation_in_a_capture_is_refused() {
     // SAFETY: nothing is allocated.
-    refused_in_capture(CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, |_, stream| unsafe { stream.alloc::<u8>(16) }.map(drop));
+    refused_in_capture(CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, |_, stream| {
+        unsafe { stream.alloc::<u8>(16) }.map(drop)
+    });
     // SAFETY: as above.
-    refused_in_capture(CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, |_, _| unsafe { result::malloc_sync(16) }.map(drop));
+    refused_in_capture(CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, |_, _| {
+        unsafe { result::malloc_sync(16) }.map(drop)
+    });
 }
 
 #[test]
@@ -85,7 +94,8 @@ fn event_tracking_in_a_capture_is_refused() {
     let mut launch = stream.launch_builder(&kernel);
     launch.arg(&mut out).arg(&7u32);
     // SAFETY: the arguments are the kernel's.
-    let launched = unsafe { launch.launch(LaunchConfig { grid_dim: (1, 1, 1), block_dim: (32, 1, 1), shared_mem_bytes: 128 }) };
+    let launched =
+        unsafe { launch.launch(LaunchConfig { grid_dim: (1, 1, 1), block_dim: (32, 1, 1), shared_mem_bytes: 128 }) };
     assert_eq!(launched.map(drop).map_err(|error| error.0), Err(CUresult::CUDA_ERROR_STREAM_CAPTURE_ISOLATION));
     assert_eq!(end(&stream), Err(CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED));
 }
@@ -108,7 +118,10 @@ fn legacy_stream_beside_a_capture_is_refused() {
         result::stream::begin_capture(blocking, CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED).unwrap();
         let answer = memset_d8_async(address, 1, 16, std::ptr::null_mut());
         assert_eq!(answer.map_err(|error| error.0), Err(CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT));
-        assert_eq!(result::stream::end_capture(blocking).map(drop).map_err(|error| error.0), Err(CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED));
+        assert_eq!(
+            result::stream::end_capture(blocking).map(drop).map_err(|error| error.0),
+            Err(CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)
+        );
         // One that does not is left alone.
         result::stream::begin_capture(stream.cu_stream(), CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED).unwrap();
         memset_d8_async(address, 1, 16, std::ptr::null_mut()).unwrap();
@@ -130,7 +143,8 @@ fn graph_replays_with_the_arguments_of_its_capture() {
     let mut launch = stream.launch_builder(&kernel);
     launch.arg(&mut out).arg(&argument);
     // SAFETY: the arguments are the kernel's.
-    unsafe { launch.launch(LaunchConfig { grid_dim: (1, 1, 1), block_dim: (32, 1, 1), shared_mem_bytes: 128 }) }.unwrap();
+    unsafe { launch.launch(LaunchConfig { grid_dim: (1, 1, 1), block_dim: (32, 1, 1), shared_mem_bytes: 128 }) }
+        .unwrap();
     let graph = stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().expect("a graph");
     assert_eq!(stream.clone_dtoh(&out).unwrap(), [0; 32 * 11], "captured work is not done");
     // No thread has this number; the graph does not know.
@@ -175,7 +189,8 @@ fn launches_are_held_to_their_limits() {
         let mut launch = stream.launch_builder(&collectives);
         launch.arg(&mut out).arg(&7u32);
         // SAFETY: the arguments are the kernel's.
-        let launched = unsafe { launch.launch(LaunchConfig { grid_dim: grid, block_dim: block, shared_mem_bytes: shared }) };
+        let launched =
+            unsafe { launch.launch(LaunchConfig { grid_dim: grid, block_dim: block, shared_mem_bytes: shared }) };
         launched.map(drop).map_err(|error| error.0)
     };
     let invalid = Err(CUresult::CUDA_ERROR_INVALID_VALUE);
@@ -192,7 +207,13 @@ fn launches_are_held_to_their_limits() {
     // 4 * 8 + 4 bytes of its own.
     assert_eq!(row_best.get_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES).unwrap(), 36);
     assert_eq!(row_best.get_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK).unwrap(), 128);
-    assert!(context.load_module(cudarc::nvrtc::Ptx::from_src("any image")).unwrap().load_function("no_such_kernel").is_err());
+    assert!(
+        context
+            .load_module(cudarc::nvrtc::Ptx::from_src("any image"))
+            .unwrap()
+            .load_function("no_such_kernel")
+            .is_err()
+    );
     stream.synchronize().unwrap();
 }
 
@@ -209,14 +230,21 @@ fn memory_is_what_the_device_has() {
     let most = unsafe { stream.alloc::<u8>(total) }.unwrap();
     assert_eq!(context.mem_get_info().unwrap().0, 0);
     // SAFETY: as above.
-    assert_eq!(unsafe { stream.alloc::<u8>(1) }.map(drop).map_err(|error| error.0), Err(CUresult::CUDA_ERROR_OUT_OF_MEMORY));
+    assert_eq!(
+        unsafe { stream.alloc::<u8>(1) }.map(drop).map_err(|error| error.0),
+        Err(CUresult::CUDA_ERROR_OUT_OF_MEMORY)
+    );
     drop(most);
     assert_eq!(context.mem_get_info().unwrap().0, total);
     // SAFETY: the address is no allocation's.
     unsafe {
         let address = result::malloc_sync(16).unwrap();
         result::free_sync(address).unwrap();
-        assert_eq!(result::free_sync(address).map_err(|error| error.0), Err(CUresult::CUDA_ERROR_INVALID_VALUE), "freed twice");
+        assert_eq!(
+            result::free_sync(address).map_err(|error| error.0),
+            Err(CUresult::CUDA_ERROR_INVALID_VALUE),
+            "freed twice"
+        );
         assert!(result::memset_d8_sync(address, 0, 16).is_err());
     }
     let mut small = stream.alloc_zeros::<u8>(16).unwrap();
@@ -245,9 +273,17 @@ fn environment_says_what_is_emulated() {
     for (case, name, value) in cases {
         let program = std::env::current_exe().unwrap();
         let mut child = std::process::Command::new(program);
-        child.args(["--exact", "child", "--ignored", "--nocapture"]).env(CHILD, case).env(format!("PAREIDOLIA_EMULATOR_{name}"), value);
+        child
+            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .env(CHILD, case)
+            .env(format!("PAREIDOLIA_EMULATOR_{name}"), value);
         let output = child.output().unwrap();
-        assert!(output.status.success(), "{case}:\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{case}:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -278,7 +314,11 @@ fn child() {
         _ => {
             let kernel = kernel(&context, &fixture("collectives.cu"), &[], Build::Fast, "collectives_u32");
             let mut out = stream.alloc_zeros::<u32>(32 * 11).unwrap();
-            let code = if case == "lost" { CUresult::CUDA_ERROR_ECC_UNCORRECTABLE } else { CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE };
+            let code = if case == "lost" {
+                CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+            } else {
+                CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE
+            };
             for launches in 0..3 {
                 let mut launch = stream.launch_builder(&kernel);
                 launch.arg(&mut out).arg(&7u32);

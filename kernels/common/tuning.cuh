@@ -48,3 +48,10 @@ constexpr int LENET_PROBABILITIES_SOME_BATCH = 4224;
 constexpr int LENET_PROBABILITIES_FEW_IMAGES = 4;
 constexpr int LENET_PROBABILITIES_FEW_THREADS = 128;
 constexpr int LENET_PROBABILITIES_FEW_BATCH = 528;
+
+// niche_argmax: threads of a block, a niche of a run each.
+constexpr int NICHE_ARGMAX_THREADS = 256;
+// insert: threads of a block, a run each; at least two warps.
+constexpr int INSERT_THREADS = 256;
+// insert: niches of a run at most: what four bytes each leave of a block's shared memory.
+constexpr int INSERT_MAX_NICHES = 8192;

@@ -81,7 +81,8 @@ impl Driver {
 
     /// For what waits for a whole context.
     pub fn refuse_in_any_capture(&mut self, context: Handle) -> Result<()> {
-        let open: Vec<Handle> = self.captures.iter().filter(|(_, capture)| capture.context == context).map(|(&handle, _)| handle).collect();
+        let open: Vec<Handle> =
+            self.captures.iter().filter(|(_, capture)| capture.context == context).map(|(&handle, _)| handle).collect();
         if open.is_empty() {
             return Ok(());
         }
@@ -93,7 +94,8 @@ impl Driver {
     pub fn forbid_unsafe(&mut self) -> Result<()> {
         let own = std::thread::current().id();
         let forbids = |capture: &Capture| capture.mode == GLOBAL || capture.mode != RELAXED && capture.thread == own;
-        let open: Vec<Handle> = self.captures.iter().filter(|(_, capture)| forbids(capture)).map(|(&handle, _)| handle).collect();
+        let open: Vec<Handle> =
+            self.captures.iter().filter(|(_, capture)| forbids(capture)).map(|(&handle, _)| handle).collect();
         if open.is_empty() {
             return Ok(());
         }
@@ -104,7 +106,8 @@ impl Driver {
     /// For what goes through the legacy stream: it would wait for streams that capture, unless they were made not to.
     pub fn touch_legacy(&mut self, context: Handle) -> Result<()> {
         let waits = |stream: &super::Stream| stream.context == context && stream.blocking && stream.capture.is_some();
-        let open: Vec<Handle> = self.streams.values().filter(|stream| waits(stream)).filter_map(|stream| stream.capture).collect();
+        let open: Vec<Handle> =
+            self.streams.values().filter(|stream| waits(stream)).filter_map(|stream| stream.capture).collect();
         if open.is_empty() {
             return Ok(());
         }
@@ -184,7 +187,8 @@ pub unsafe extern "C" fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) ->
         }
         let handle = driver.handle();
         let thread = std::thread::current().id();
-        let capture = Capture { context, origin: stream, mode, thread, nodes: Vec::new(), invalid: false, forks: HashMap::new() };
+        let capture =
+            Capture { context, origin: stream, mode, thread, nodes: Vec::new(), invalid: false, forks: HashMap::new() };
         driver.captures.insert(handle, capture);
         driver.stream(stream)?.capture = Some(handle);
         Ok(())
@@ -205,7 +209,11 @@ pub unsafe extern "C" fn cuStreamEndCapture(stream: Handle, to: *mut Handle) -> 
             return Err(errors::STREAM_CAPTURE_WRONG_THREAD);
         }
         let capture = driver.captures.remove(&handle).ok_or(errors::ILLEGAL_STATE)?;
-        driver.streams.values_mut().filter(|stream| stream.capture == Some(handle)).for_each(|stream| stream.capture = None);
+        driver
+            .streams
+            .values_mut()
+            .filter(|stream| stream.capture == Some(handle))
+            .for_each(|stream| stream.capture = None);
         if capture.invalid {
             return Err(errors::STREAM_CAPTURE_INVALIDATED);
         }

@@ -59,7 +59,8 @@ pub unsafe extern "C" fn cuDeviceGetName(to: *mut c_char, length: c_int, device:
         driver.device(device)?;
         let name: &CStr = c"NVIDIA H100 (emulated)";
         let bytes = name.to_bytes_with_nul();
-        let length = usize::try_from(length).ok().filter(|&length| length > 0 && !to.is_null()).ok_or(errors::INVALID_VALUE)?;
+        let length =
+            usize::try_from(length).ok().filter(|&length| length > 0 && !to.is_null()).ok_or(errors::INVALID_VALUE)?;
         let n = bytes.len().min(length);
         // SAFETY: the caller gives so much room.
         unsafe {
@@ -242,7 +243,13 @@ pub unsafe extern "C" fn cuCtxCreate_v2(to: *mut Handle, _flags: u32, device: c_
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuCtxCreate_v3(to: *mut Handle, _affinity: *mut u8, _n: c_int, _flags: u32, device: c_int) -> Status {
+pub unsafe extern "C" fn cuCtxCreate_v3(
+    to: *mut Handle,
+    _affinity: *mut u8,
+    _n: c_int,
+    _flags: u32,
+    device: c_int,
+) -> Status {
     create(to, device)
 }
 

@@ -76,7 +76,9 @@ impl Driver {
     /// Does a piece of work. Memory is looked at again: it may have been freed since the call.
     pub fn execute(&mut self, _context: Handle, op: Op) -> Result<()> {
         match op {
-            Op::Launch { kernel, grid, block, dynamic_shared, arguments } => self.launch(&kernel, grid, block, dynamic_shared, &arguments)?,
+            Op::Launch { kernel, grid, block, dynamic_shared, arguments } => {
+                self.launch(&kernel, grid, block, dynamic_shared, &arguments)?
+            }
             Op::ToDevice { to, from } => {
                 self.there(to, from.len())?;
                 // SAFETY: the device's bytes are there; the host's are the caller's word.
@@ -123,7 +125,14 @@ impl Driver {
         if self.memory.holds(address, size) { Ok(()) } else { Err(errors::ILLEGAL_ADDRESS) }
     }
 
-    fn launch(&mut self, kernel: &Arc<Kernel>, grid: Dim3, block: Dim3, dynamic_shared: usize, arguments: &[u128]) -> Result<()> {
+    fn launch(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        grid: Dim3,
+        block: Dim3,
+        dynamic_shared: usize,
+        arguments: &[u128],
+    ) -> Result<()> {
         self.launches += 1;
         if let Some((after, code)) = self.config.lost
             && self.launches > after
@@ -142,7 +151,15 @@ impl Driver {
             check::enable(self.memory.allocations());
             self.check_pointers(kernel, &addresses)?;
         }
-        let launch = Launch { kernel, grid, block, dynamic_shared, arguments: &addresses, words: arguments, checked: kernel.image.checked };
+        let launch = Launch {
+            kernel,
+            grid,
+            block,
+            dynamic_shared,
+            arguments: &addresses,
+            words: arguments,
+            checked: kernel.image.checked,
+        };
         // SAFETY: the arguments were packed by the kernel's own list; the driver's lock lets one launch at a time run.
         let findings = unsafe { engine::run(&launch) };
         if !kernel.image.checked && check::is_enabled() {
@@ -168,7 +185,8 @@ impl Driver {
 
     fn report(&mut self, kernel: &Kernel, findings: Vec<Finding>) -> Result<()> {
         let Some(first) = findings.first() else { return Ok(()) };
-        let code: Code = if first.kind == FindingKind::Bounds { errors::ILLEGAL_ADDRESS } else { errors::LAUNCH_FAILED };
+        let code: Code =
+            if first.kind == FindingKind::Bounds { errors::ILLEGAL_ADDRESS } else { errors::LAUNCH_FAILED };
         for finding in findings {
             let text = format!("kernel {}: {}", kernel.name, finding.text);
             let text = match finding.address {

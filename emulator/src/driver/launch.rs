@@ -40,7 +40,12 @@ pub extern "C" fn pareidolia_emulator_build(build: c_int) {
 
 /// The folder that the driver was loaded from, or the one that it was built for.
 fn folder() -> PathBuf {
-    let mut info = libc::Dl_info { dli_fname: std::ptr::null(), dli_fbase: std::ptr::null_mut(), dli_sname: std::ptr::null(), dli_saddr: std::ptr::null_mut() };
+    let mut info = libc::Dl_info {
+        dli_fname: std::ptr::null(),
+        dli_fbase: std::ptr::null_mut(),
+        dli_sname: std::ptr::null(),
+        dli_saddr: std::ptr::null_mut(),
+    };
     // SAFETY: dladdr only looks the address up.
     let found = unsafe { libc::dladdr(cuModuleLoadData as *const c_void, &mut info) } != 0;
     if found && !info.dli_fname.is_null() {
@@ -84,7 +89,13 @@ pub unsafe extern "C" fn cuModuleLoadData(to: *mut Handle, image: *const c_void)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuModuleLoadDataEx(to: *mut Handle, image: *const c_void, _n: u32, _options: *mut c_int, _values: *mut *mut c_void) -> Status {
+pub unsafe extern "C" fn cuModuleLoadDataEx(
+    to: *mut Handle,
+    image: *const c_void,
+    _n: u32,
+    _options: *mut c_int,
+    _values: *mut *mut c_void,
+) -> Status {
     unsafe { cuModuleLoadData(to, image) }
 }
 
@@ -130,7 +141,12 @@ pub unsafe extern "C" fn cuModuleGetFunction(to: *mut Handle, module: Handle, na
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuModuleGetGlobal_v2(_to: *mut u64, _size: *mut usize, _module: Handle, _name: *const c_char) -> Status {
+pub unsafe extern "C" fn cuModuleGetGlobal_v2(
+    _to: *mut u64,
+    _size: *mut usize,
+    _module: Handle,
+    _name: *const c_char,
+) -> Status {
     errors::NOT_FOUND
 }
 
@@ -182,7 +198,13 @@ pub unsafe extern "C" fn cuFuncSetAttribute(function: Handle, attribute: c_int, 
                 function.max_dynamic_shared = value;
                 Ok(())
             }
-            PREFERRED_SHARED_MEMORY_CARVEOUT => if (-1..=100).contains(&value) { Ok(()) } else { Err(errors::INVALID_VALUE) },
+            PREFERRED_SHARED_MEMORY_CARVEOUT => {
+                if (-1..=100).contains(&value) {
+                    Ok(())
+                } else {
+                    Err(errors::INVALID_VALUE)
+                }
+            }
             _ => Err(errors::INVALID_VALUE),
         }
     })
@@ -270,7 +292,12 @@ fn blocks_of_sm(function: &Function, threads: usize, dynamic_shared: usize) -> u
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessor(to: *mut c_int, function: Handle, threads: c_int, shared: usize) -> Status {
+pub unsafe extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
+    to: *mut c_int,
+    function: Handle,
+    threads: c_int,
+    shared: usize,
+) -> Status {
     in_context(|driver, _| unsafe {
         let function = driver.function(function)?;
         give(to, blocks_of_sm(function, threads.max(0) as usize, shared) as c_int)
@@ -306,7 +333,10 @@ pub unsafe extern "C" fn cuOccupancyMaxPotentialBlockSize(
             let shared = shared_of.map_or(shared, |shared_of| unsafe { shared_of(threads) });
             blocks_of_sm(function, threads as usize, shared)
         };
-        let best = (1..=most / 32).map(|warps| warps * 32).max_by_key(|&threads| (occupied(threads) * threads as usize, threads)).unwrap_or(most);
+        let best = (1..=most / 32)
+            .map(|warps| warps * 32)
+            .max_by_key(|&threads| (occupied(threads) * threads as usize, threads))
+            .unwrap_or(most);
         unsafe {
             give(block, best)?;
             give(min_grid, (occupied(best) * super::device::MULTIPROCESSORS) as c_int)
@@ -328,7 +358,12 @@ pub unsafe extern "C" fn cuOccupancyMaxPotentialBlockSizeWithFlags(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuOccupancyAvailableDynamicSMemPerBlock(to: *mut usize, function: Handle, blocks: c_int, _threads: c_int) -> Status {
+pub unsafe extern "C" fn cuOccupancyAvailableDynamicSMemPerBlock(
+    to: *mut usize,
+    function: Handle,
+    blocks: c_int,
+    _threads: c_int,
+) -> Status {
     in_context(|driver, _| {
         let function = driver.function(function)?;
         let blocks = usize::try_from(blocks).ok().filter(|&blocks| blocks > 0).ok_or(errors::INVALID_VALUE)?;

@@ -31,7 +31,11 @@ impl Memory {
 
     /// The bytes that allocations of a device hold.
     fn used(&self, device: usize) -> usize {
-        self.allocations.values().filter(|allocation| allocation.device == device).map(|allocation| allocation.size.next_multiple_of(GAP)).sum()
+        self.allocations
+            .values()
+            .filter(|allocation| allocation.device == device)
+            .map(|allocation| allocation.size.next_multiple_of(GAP))
+            .sum()
     }
 
     fn allocate(&mut self, size: usize, context: Handle, device: usize, limit: usize) -> Result<usize> {
@@ -45,7 +49,8 @@ impl Memory {
             let arena = check::arena().ok_or(errors::OUT_OF_MEMORY)?;
             (self.next, self.end) = (arena.start + GAP, arena.end);
         }
-        let room = size.checked_next_multiple_of(GAP).and_then(|size| size.checked_add(GAP)).ok_or(errors::OUT_OF_MEMORY)?;
+        let room =
+            size.checked_next_multiple_of(GAP).and_then(|size| size.checked_add(GAP)).ok_or(errors::OUT_OF_MEMORY)?;
         if self.end - self.next < room {
             return Err(errors::OUT_OF_MEMORY);
         }
@@ -93,7 +98,9 @@ impl Memory {
     /// Whether all bytes are of one living allocation of the device.
     pub fn holds(&self, address: usize, size: usize) -> bool {
         let below = self.allocations.range(..=address).next_back();
-        below.is_some_and(|(&start, allocation)| address - start <= allocation.size && size <= allocation.size - (address - start))
+        below.is_some_and(|(&start, allocation)| {
+            address - start <= allocation.size && size <= allocation.size - (address - start)
+        })
     }
 
     /// Whether this is pinned memory of the host: copies with it wait for their turn.
@@ -110,7 +117,11 @@ impl Memory {
                 format!("byte {} of an allocation of {} bytes", address - start, allocation.size)
             }
             (Some((&start, allocation)), _) if address - start - allocation.size < GAP => {
-                format!("{} bytes past the end of an allocation of {} bytes", address - start - allocation.size, allocation.size)
+                format!(
+                    "{} bytes past the end of an allocation of {} bytes",
+                    address - start - allocation.size,
+                    allocation.size
+                )
             }
             (_, Some((&start, allocation))) if start - address <= GAP => {
                 format!("{} bytes before an allocation of {} bytes", start - address, allocation.size)
@@ -262,7 +273,9 @@ pub unsafe extern "C" fn cuMemHostGetDevicePointer_v2(_to: *mut u64, _from: *mut
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyHtoD_v2(to: u64, from: *const c_void, size: usize) -> Status {
-    in_context(|driver, context| driver.copy_now(context, Op::ToDevice { to: to as usize, from: Bytes::There(from as usize, size) }))
+    in_context(|driver, context| {
+        driver.copy_now(context, Op::ToDevice { to: to as usize, from: Bytes::There(from as usize, size) })
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -304,11 +317,20 @@ pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, size: 
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, size: usize, stream: Handle) -> Status {
-    in_context(|driver, context| driver.copy_later(context, stream, Op::OnDevice { to: to as usize, from: from as usize, size }))
+    in_context(|driver, context| {
+        driver.copy_later(context, stream, Op::OnDevice { to: to as usize, from: from as usize, size })
+    })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemcpyPeerAsync(to: u64, to_context: Handle, from: u64, from_context: Handle, size: usize, stream: Handle) -> Status {
+pub unsafe extern "C" fn cuMemcpyPeerAsync(
+    to: u64,
+    to_context: Handle,
+    from: u64,
+    from_context: Handle,
+    size: usize,
+    stream: Handle,
+) -> Status {
     if to_context != from_context {
         return errors::NOT_SUPPORTED;
     }
@@ -401,5 +423,7 @@ pub unsafe extern "C" fn cuMemPoolGetAttribute(pool: Handle, attribute: c_int, v
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemPoolTrimTo(pool: Handle, _keep: usize) -> Status {
-    super::call(|driver| if pool.wrapping_sub(POOL) < driver.devices.len() { Ok(()) } else { Err(errors::INVALID_VALUE) })
+    super::call(
+        |driver| if pool.wrapping_sub(POOL) < driver.devices.len() { Ok(()) } else { Err(errors::INVALID_VALUE) },
+    )
 }

@@ -178,7 +178,8 @@ impl Driver {
         self.contexts.remove(&handle);
         self.streams.retain(|_, stream| stream.context != handle);
         self.events.retain(|_, event| event.context != handle);
-        let modules: Vec<Handle> = self.modules.iter().filter(|(_, module)| module.context == handle).map(|(&module, _)| module).collect();
+        let modules: Vec<Handle> =
+            self.modules.iter().filter(|(_, module)| module.context == handle).map(|(&module, _)| module).collect();
         self.functions.retain(|_, function| !modules.contains(&function.module));
         self.modules.retain(|_, module| module.context != handle);
         self.graphs.retain(|_, graph| graph.context != handle);

@@ -85,7 +85,11 @@ pub unsafe extern "C" fn cuStreamAttachMemAsync(_stream: Handle, _address: u64, 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuLaunchHostFunc(stream: Handle, function: Option<unsafe extern "C" fn(*mut c_void)>, data: *mut c_void) -> Status {
+pub unsafe extern "C" fn cuLaunchHostFunc(
+    stream: Handle,
+    function: Option<unsafe extern "C" fn(*mut c_void)>,
+    data: *mut c_void,
+) -> Status {
     in_context(|driver, context| {
         let function = function.ok_or(errors::INVALID_VALUE)?;
         driver.enqueue(context, stream, Op::Host { function, data: data as usize })

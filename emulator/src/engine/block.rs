@@ -248,7 +248,12 @@ impl Worker {
             }
             *slot = &raw mut (*lane).thread;
             if (*this).checked {
-                check::turn(&raw const (*lane).thread, (*lane).number, (*lane).stack.clone(), &raw const (*lane).meeting);
+                check::turn(
+                    &raw const (*lane).thread,
+                    (*lane).number,
+                    (*lane).stack.clone(),
+                    &raw const (*lane).meeting,
+                );
             }
             if let Some(stack) = fresh {
                 (*lane).coroutine = Some(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
@@ -314,7 +319,10 @@ impl Worker {
         if self.exited > 0 {
             let gone = self.exited;
             let site = self.some_site();
-            self.find(FindingKind::Barrier, format!("{site} is reached by some threads only: {gone} have left the kernel"));
+            self.find(
+                FindingKind::Barrier,
+                format!("{site} is reached by some threads only: {gone} have left the kernel"),
+            );
         }
         let mut first: Option<&Site> = None;
         for (index, lane) in self.lanes[..self.n_threads as usize].iter().enumerate() {
@@ -327,7 +335,8 @@ impl Worker {
                 None => first = Some(site),
                 Some(first) if same_place(first, site) => {}
                 Some(first) => {
-                    let text = format!("threads of a block meet at different barriers: {} and {}", place(first), place(site));
+                    let text =
+                        format!("threads of a block meet at different barriers: {} and {}", place(first), place(site));
                     self.find(FindingKind::Barrier, text);
                     return;
                 }
@@ -338,7 +347,10 @@ impl Worker {
     fn some_site(&self) -> String {
         let waits = |lane: &&Box<Lane>| self.warps[lane.thread.warp as usize].at_barrier >> lane.thread.lane & 1 == 1;
         // SAFETY: as in check_barrier.
-        self.lanes[..self.n_threads as usize].iter().find(waits).map_or(String::new(), |lane| place(unsafe { &*lane.site }))
+        self.lanes[..self.n_threads as usize]
+            .iter()
+            .find(waits)
+            .map_or(String::new(), |lane| place(unsafe { &*lane.site }))
     }
 
     /// If all lanes that `lane` waits for have come, gives each what the others brought. `own` is the bit of a lane that runs.
@@ -365,9 +377,14 @@ impl Worker {
             // SAFETY: a thread that waits keeps its site on its stack.
             let sites = lanes.clone().map(|bit| unsafe { &*self.lanes[warp * 32 + bit].site });
             let first = sites.clone().next();
-            let other = first.and_then(|first| sites.clone().find(|site| !same_place(first, site)).map(|other| (place(first), place(other))));
+            let other = first.and_then(|first| {
+                sites.clone().find(|site| !same_place(first, site)).map(|other| (place(first), place(other)))
+            });
             if let Some((first, other)) = other {
-                self.find(FindingKind::Barrier, format!("lanes of a warp meet in different exchanges: {first} and {other}"));
+                self.find(
+                    FindingKind::Barrier,
+                    format!("lanes of a warp meet in different exchanges: {first} and {other}"),
+                );
             }
             if orders_memory {
                 check::warp_barrier(warp);
@@ -387,8 +404,15 @@ impl Worker {
                 places.entry(place(unsafe { &*lane.site })).or_insert_with(Vec::new).push(index);
             }
         }
-        let waits: Vec<String> = places.iter().map(|(place, threads)| format!("{} at {place}, thread {} first", threads.len(), threads[0])).collect();
-        let text = format!("a barrier or exchange that not all threads reach: {}; {} have left the kernel", waits.join("; "), self.exited);
+        let waits: Vec<String> = places
+            .iter()
+            .map(|(place, threads)| format!("{} at {place}, thread {} first", threads.len(), threads[0]))
+            .collect();
+        let text = format!(
+            "a barrier or exchange that not all threads reach: {}; {} have left the kernel",
+            waits.join("; "),
+            self.exited
+        );
         self.find(FindingKind::Barrier, text);
     }
 
@@ -413,13 +437,17 @@ impl Worker {
 
 fn same_place(a: &Site, b: &Site) -> bool {
     // SAFETY: sites hold string literals of the library.
-    a.line == b.line && unsafe { CStr::from_ptr(a.file) == CStr::from_ptr(b.file) && CStr::from_ptr(a.what) == CStr::from_ptr(b.what) }
+    a.line == b.line
+        && unsafe {
+            CStr::from_ptr(a.file) == CStr::from_ptr(b.file) && CStr::from_ptr(a.what) == CStr::from_ptr(b.what)
+        }
 }
 
 /// "__syncthreads (niche_argmax.cu:31)".
 fn place(site: &Site) -> String {
     // SAFETY: sites hold string literals of the library.
-    let (file, what) = unsafe { (CStr::from_ptr(site.file).to_string_lossy(), CStr::from_ptr(site.what).to_string_lossy()) };
+    let (file, what) =
+        unsafe { (CStr::from_ptr(site.file).to_string_lossy(), CStr::from_ptr(site.what).to_string_lossy()) };
     let file = file.rsplit('/').next().unwrap_or_default();
     format!("{what} ({file}:{})", site.line)
 }
@@ -448,7 +476,13 @@ unsafe extern "C" fn barrier(thread: *mut Thread, site: *const Site, kind: c_int
     }
 }
 
-unsafe extern "C" fn exchange(thread: *mut Thread, site: *const Site, orders_memory: c_int, mask: u32, value: u64) -> *const Meeting {
+unsafe extern "C" fn exchange(
+    thread: *mut Thread,
+    site: *const Site,
+    orders_memory: c_int,
+    mask: u32,
+    value: u64,
+) -> *const Meeting {
     // SAFETY: as in barrier.
     unsafe {
         let lane: *mut Lane = thread.cast();
@@ -458,7 +492,8 @@ unsafe extern "C" fn exchange(thread: *mut Thread, site: *const Site, orders_mem
         let met = {
             let worker = &mut *worker;
             if mask & own == 0 {
-                let text = format!("{}: the mask {mask:#010x} lacks the lane itself, {}", place(&*site), (*thread).lane);
+                let text =
+                    format!("{}: the mask {mask:#010x} lacks the lane itself, {}", place(&*site), (*thread).lane);
                 worker.find(FindingKind::Barrier, text);
                 worker.stopped = true;
             }

@@ -82,8 +82,16 @@ const NOWHERE: Region = Region {
 impl Region {
     /// `None` if the system has no such range of addresses.
     fn of(base: usize, size: usize) -> Option<Region> {
-        let (state, writes, reads, foreign) = (reserve(size)?, reserve(size * 8)?, reserve(size * 8)?, reserve(size * 4)?);
-        Some(Region { base, size, state: state as *mut u8, writes: writes as *mut u64, reads: reads as *mut u64, foreign: foreign as *mut u32 })
+        let (state, writes, reads, foreign) =
+            (reserve(size)?, reserve(size * 8)?, reserve(size * 8)?, reserve(size * 4)?);
+        Some(Region {
+            base,
+            size,
+            state: state as *mut u8,
+            writes: writes as *mut u64,
+            reads: reads as *mut u64,
+            foreign: foreign as *mut u32,
+        })
     }
 
     /// # Safety
@@ -98,7 +106,8 @@ impl Region {
 fn reserve(size: usize) -> Option<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), size.max(1), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let base =
+        unsafe { libc::mmap(std::ptr::null_mut(), size.max(1), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     (base != libc::MAP_FAILED).then_some(base as usize)
 }
 
@@ -196,7 +205,8 @@ pub fn enable(existing: impl Iterator<Item = (usize, usize)>) {
         return;
     }
     let arena = arena().expect("addresses for the device's memory");
-    checker().device = Region::of(arena.start, ARENA_BYTES).expect("addresses for what is known of the device's memory");
+    checker().device =
+        Region::of(arena.start, ARENA_BYTES).expect("addresses for what is known of the device's memory");
     for (address, size) in existing {
         written(address, size);
     }
@@ -250,8 +260,11 @@ pub fn begin(launch: &Launch) {
     let base = slot - image.slot_offset;
     if checker.shared.base != base {
         // A library's variables stay where they are for as long as the thread.
-        let known = checker.others.iter().position(|region| region.base == base).map(|at| checker.others.swap_remove(at));
-        let region = known.or_else(|| Region::of(base, image.thread_local_bytes)).expect("addresses for what is known of shared memory");
+        let known =
+            checker.others.iter().position(|region| region.base == base).map(|at| checker.others.swap_remove(at));
+        let region = known
+            .or_else(|| Region::of(base, image.thread_local_bytes))
+            .expect("addresses for what is known of shared memory");
         checker.others.push(std::mem::replace(&mut checker.shared, region));
     }
     checker.variables = image.shared.iter().map(|variable| variable.offset..variable.offset + variable.size).collect();
@@ -380,7 +393,15 @@ impl Checker {
 
     /// # Safety
     /// `address` lies in the region.
-    unsafe fn look_in(&mut self, region: &Region, floor: u32, address: usize, size: usize, kind: c_int, pc: usize) -> bool {
+    unsafe fn look_in(
+        &mut self,
+        region: &Region,
+        floor: u32,
+        address: usize,
+        size: usize,
+        kind: c_int,
+        pc: usize,
+    ) -> bool {
         let offset = address - region.base;
         let there = size.min(region.size - offset);
         // SAFETY: so many bytes of the region are there.
@@ -460,13 +481,33 @@ impl Checker {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn find(&mut self, kind: FindingKind, what: &'static str, other: Option<u64>, access: c_int, size: usize, address: usize, pc: usize) {
+    fn find(
+        &mut self,
+        kind: FindingKind,
+        what: &'static str,
+        other: Option<u64>,
+        access: c_int,
+        size: usize,
+        address: usize,
+        pc: usize,
+    ) {
         if self.findings.len() >= KEPT || self.findings.iter().any(|known| known.pc == pc && known.kind == kind) {
             return;
         }
         // SAFETY: the running thread.
         let (thread, block) = unsafe { ((*self.thread).thread_idx, (*self.thread).block_idx) };
-        self.findings.push(Raw { kind, what, other, access, size, address, pc, thread, block, block_first: self.block_first });
+        self.findings.push(Raw {
+            kind,
+            what,
+            other,
+            access,
+            size,
+            address,
+            pc,
+            thread,
+            block,
+            block_first: self.block_first,
+        });
     }
 }
 
@@ -530,7 +571,11 @@ impl Checker {
             let below = names.iter().rfind(|variable| variable.offset <= offset);
             if let Some(SharedVariable { name, size, offset: start, .. }) = below {
                 let at = offset - start;
-                return if at < *size { format!("byte {at} of {name}, {size} bytes") } else { format!("{} bytes past the end of {name}, {size} bytes", at - size) };
+                return if at < *size {
+                    format!("byte {at} of {name}, {size} bytes")
+                } else {
+                    format!("{} bytes past the end of {name}, {size} bytes", at - size)
+                };
             }
         }
         let dynamic = &self.dynamic;

@@ -85,13 +85,24 @@ fn load(path: &Path) -> Result<HashMap<String, Arc<Kernel>>, String> {
     // SAFETY: the types are those of include/runtime.cpp.
     let (attach, slot) = unsafe {
         (
-            std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const Engine) -> *const KernelEntry>(symbol(c"emulator_attach")?),
+            std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const Engine) -> *const KernelEntry>(symbol(
+                c"emulator_attach",
+            )?),
             std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> *mut *mut Thread>(symbol(c"emulator_slot")?),
         )
     };
     // Its own marker says that it is instrumented.
-    let checked = object::File::parse(bytes.as_slice()).is_ok_and(|file| file.symbols().any(|symbol| symbol.name() == Ok("__tsan_init")));
-    let image = Arc::new(Image { path: path.to_path_buf(), checked, shared: variables, slot, slot_offset, thread_local_bytes: thread_local_bytes(&bytes), span: span(slot as usize, &bytes) });
+    let checked = object::File::parse(bytes.as_slice())
+        .is_ok_and(|file| file.symbols().any(|symbol| symbol.name() == Ok("__tsan_init")));
+    let image = Arc::new(Image {
+        path: path.to_path_buf(),
+        checked,
+        shared: variables,
+        slot,
+        slot_offset,
+        thread_local_bytes: thread_local_bytes(&bytes),
+        span: span(slot as usize, &bytes),
+    });
     let mut kernels = HashMap::new();
     // SAFETY: the list ends with null; names are literals, and the arrays have `n_arguments` elements.
     unsafe {
@@ -101,9 +112,15 @@ fn load(path: &Path) -> Result<HashMap<String, Arc<Kernel>>, String> {
             let n = entry.n_arguments as usize;
             let sizes = std::slice::from_raw_parts(entry.argument_sizes, n);
             let kinds = std::slice::from_raw_parts(entry.argument_kinds, n);
-            let arguments = sizes.iter().zip(kinds).map(|(&size, &kind)| Argument { size: size as usize, is_pointer: kind != 0 });
+            let arguments =
+                sizes.iter().zip(kinds).map(|(&size, &kind)| Argument { size: size as usize, is_pointer: kind != 0 });
             let own = format!("{}{name}E", name.len());
-            let static_shared = image.shared.iter().filter(|variable| variable.symbol.contains(&own)).map(|variable| variable.size).sum();
+            let static_shared = image
+                .shared
+                .iter()
+                .filter(|variable| variable.symbol.contains(&own))
+                .map(|variable| variable.size)
+                .sum();
             let kernel = Kernel {
                 call: entry.call,
                 slot,
@@ -150,7 +167,11 @@ fn thread_local_bytes(bytes: &[u8]) -> usize {
     let Ok(header) = object::elf::FileHeader64::<object::Endianness>::parse(bytes) else { return 0 };
     let Ok(endian) = header.endian() else { return 0 };
     let segments = header.program_headers(endian, bytes).unwrap_or_default();
-    segments.iter().filter(|segment| segment.p_type(endian) == object::elf::PT_TLS).map(|segment| segment.p_memsz(endian) as usize).sum()
+    segments
+        .iter()
+        .filter(|segment| segment.p_type(endian) == object::elf::PT_TLS)
+        .map(|segment| segment.p_memsz(endian) as usize)
+        .sum()
 }
 
 /// The last identifier of a mangled name: `smem_best` of `_ZZ12niche_argmaxE9smem_best`.
@@ -164,13 +185,19 @@ fn plain_name(symbol: &str) -> String {
 
 /// The addresses at which the library whose code has `address` lies.
 fn span(address: usize, bytes: &[u8]) -> std::ops::Range<usize> {
-    let mut info = libc::Dl_info { dli_fname: std::ptr::null(), dli_fbase: std::ptr::null_mut(), dli_sname: std::ptr::null(), dli_saddr: std::ptr::null_mut() };
+    let mut info = libc::Dl_info {
+        dli_fname: std::ptr::null(),
+        dli_fbase: std::ptr::null_mut(),
+        dli_sname: std::ptr::null(),
+        dli_saddr: std::ptr::null_mut(),
+    };
     // SAFETY: dladdr only looks the address up.
     if unsafe { libc::dladdr(address as *const c_void, &mut info) } == 0 {
         return 0..0;
     }
     let base = info.dli_fbase as usize;
     use object::ObjectSegment;
-    let end = object::File::parse(bytes).map_or(0, |file| file.segments().map(|segment| segment.address() + segment.size()).max().unwrap_or(0));
+    let end = object::File::parse(bytes)
+        .map_or(0, |file| file.segments().map(|segment| segment.address() + segment.size()).max().unwrap_or(0));
     base..base + end as usize
 }

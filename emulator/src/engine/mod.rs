@@ -16,7 +16,8 @@ const ENOUGH: usize = 8;
 /// The most threads that run blocks: each keeps the stacks of a block.
 const MAX_THREADS: usize = 8;
 
-static POOL: LazyLock<rayon::ThreadPool> = LazyLock::new(|| pool(std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS)));
+static POOL: LazyLock<rayon::ThreadPool> =
+    LazyLock::new(|| pool(std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS)));
 /// The checker sees one thread at a time.
 static CHECKED_POOL: LazyLock<rayon::ThreadPool> = LazyLock::new(|| pool(1));
 
@@ -46,7 +47,8 @@ pub unsafe fn run(launch: &Launch) -> Vec<Finding> {
             for number in 0..n_blocks {
                 findings.extend(block(number));
                 findings.extend(check::take_findings());
-                if findings.len() >= ENOUGH || findings.iter().any(|finding| finding.kind == block::FindingKind::Bounds) {
+                if findings.len() >= ENOUGH || findings.iter().any(|finding| finding.kind == block::FindingKind::Bounds)
+                {
                     break;
                 }
             }

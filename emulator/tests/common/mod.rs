@@ -8,8 +8,8 @@ use pareidolia_emulator::compile::Build;
 use pareidolia_emulator::{Emulator, LeftOut};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 
 static EMULATOR: LazyLock<Result<Emulator, LeftOut>> = LazyLock::new(|| {
     // A device for each test: an error of one is not the next one's.
@@ -53,7 +53,13 @@ pub fn fixture(name: &str) -> PathBuf {
 }
 
 /// A kernel of a file, with parts of its text replaced.
-pub fn kernel(context: &Arc<CudaContext>, file: &Path, patches: &[(&str, &str)], build: Build, name: &str) -> CudaFunction {
+pub fn kernel(
+    context: &Arc<CudaContext>,
+    file: &Path,
+    patches: &[(&str, &str)],
+    build: Build,
+    name: &str,
+) -> CudaFunction {
     let mut text = std::fs::read_to_string(file).expect("a source");
     for (old, new) in patches {
         assert_eq!(text.matches(old).count(), 1, "{} has {old:?} once", file.display());

@@ -48,6 +48,9 @@ kernels! {
     lenet_probabilities_f32,
     lenet_probabilities_some_f32,
     lenet_probabilities_few_f32,
+    niche_argmax_direct_f32,
+    niche_argmax_cppn_f32,
+    insert_u64,
     elementary_f32,
 }
 

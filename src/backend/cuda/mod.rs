@@ -24,16 +24,18 @@
 //! }
 //! ```
 
-pub mod compile_cppn;
 pub mod classify;
+pub mod compile_cppn;
 pub mod device;
 pub mod elementary;
 pub mod elites;
 pub mod genomes;
+pub mod insert;
 pub mod kernels;
 pub mod launcher;
 pub mod lenet;
 pub mod memory;
+pub mod niche_argmax;
 pub mod params;
 pub mod pinned;
 pub mod randomise_cppn;

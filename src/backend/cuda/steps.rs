@@ -4,7 +4,9 @@ use super::Launcher;
 use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
+use super::insert::check_niches;
 use super::lenet::Lenet;
+use super::niche_argmax::Scored;
 use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
 use super::pinned::Pinned;
 use super::render_cppn::upload_planes;
@@ -18,6 +20,8 @@ use std::ops::Range;
 /// All buffers on the device, and the steps between them.
 pub struct Steps {
     batch: u32,
+    image_len: u32,
+    n_classes: u32,
     /// `(R)`
     pub runs: CudaSlice<RunState>,
     /// `(R)`, of which the first are in use.
@@ -62,10 +66,13 @@ impl Steps {
     /// [`Error::Refused`](crate::error::Error::Refused) if the device is too small for the job's CPPNs,
     /// [`Error::Driver`](crate::error::Error::Driver) if there is no room.
     pub fn new(launcher: &Launcher, job: &Job, chunk: u32) -> Result<Steps> {
+        check_niches(job.classes.len())?;
         let (n_runs, n) = (job.seeds.len(), chunk as usize);
         let states: Vec<RunState> = job.seeds.iter().map(|&seed| RunState::new(seed)).collect();
         Ok(Steps {
             batch: job.batch,
+            image_len: job.canvas.len() as u32,
+            n_classes: job.network.classes.len() as u32,
             runs: launcher.upload(&states)?,
             active: launcher.zeros(n_runs)?,
             n_active: 0,
@@ -154,12 +161,17 @@ impl Steps {
     }
 
     /// [`Backend::niche_argmax`](crate::backend::Backend::niche_argmax).
-    pub fn niche_argmax(&mut self, _launcher: &Launcher, _chunk: Chunk) -> Result<()> {
-        todo!()
+    pub fn niche_argmax(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let Steps { genomes, images, probabilities, elites, classes, runs, active, .. } = self;
+        let (image_len, n_classes, stride) = (self.image_len, self.n_classes, self.stride as u32);
+        let scored = Scored { genomes, images, image_len, probabilities, n_classes, stride };
+        launcher.niche_argmax(elites, scored, classes, runs, active, chunk)
     }
 
     /// [`Backend::insert`](crate::backend::Backend::insert), and the counters on their way to the host.
-    pub fn insert(&mut self, _launcher: &Launcher) -> Result<()> {
+    pub fn insert(&mut self, launcher: &Launcher) -> Result<()> {
+        let Steps { counters, runs, elites, classes, active, n_active, .. } = self;
+        launcher.insert(counters, runs, elites, classes, active, *n_active)?;
         self.counters_read.copy_from(&self.counters, self.n_active)
     }
 }

@@ -1,0 +1,22 @@
+//! The CUDA backend against the CPU's, bit for bit: each kernel by itself, and whole runs. Without a GPU: on the emulated driver
+//! (emulator/), whose kernels are those of kernels/, compiled by the host's C++ compiler. Where there is a real GPU, on it too:
+//! `real_device.rs`.
+
+#[path = "../common/left_out.rs"]
+mod left_out;
+
+mod classify;
+mod elementary;
+mod evolution;
+mod harness;
+mod insert;
+mod memory;
+mod niche_argmax;
+mod program;
+mod randomise_direct;
+mod real_device;
+mod refusals;
+mod render_direct;
+mod runs;
+mod select;
+mod vary_direct;

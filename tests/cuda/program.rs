@@ -1,0 +1,142 @@
+//! The program as a user runs it, on the emulated driver's GPU: `evolve`, `plan` and `info`.
+
+use crate::harness;
+use crate::left_out::left_out;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// The program with `args`, for which the emulated driver is installed; `None`, and said so, where it cannot be had.
+pub fn pareidolia(folder: &TempDir, args: &[&str]) -> Option<Command> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pareidolia"));
+    if !harness::is_real() {
+        match pareidolia_emulator::folder() {
+            Ok(driver) => command.env("LD_LIBRARY_PATH", driver),
+            Err(why) => {
+                left_out(&why.to_string());
+                return None;
+            }
+        };
+    }
+    command.args(args).current_dir(folder.path());
+    Some(command)
+}
+
+/// What `command` says, which must end with `code`: stdout and stderr.
+#[track_caller]
+pub fn run(mut command: Command, code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
+    (stdout, stderr)
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn manifest(run: &Path) -> Value {
+    json(&std::fs::read_to_string(run.join("run.json")).unwrap())
+}
+
+const SHORT: [&str; 6] = ["--batch", "30", "--generations", "6", "--threads", "2"];
+
+#[test]
+fn evolve_on_the_gpu_prints_the_hash_of_the_cpu() {
+    for preset in ["mnist-direct", "mnist-cppn"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hashes = Vec::new();
+        for (device, more) in
+            [("cpu", &[][..]), ("cuda:0", &[]), ("cuda:0", &["--chunk", "8"]), ("auto", &["--no-pictures"])]
+        {
+            let out = format!("run{}", hashes.len());
+            let args = [&["evolve", preset, "--device", device, "--json", "--out", &out], &SHORT[..], more].concat();
+            let Some(command) = pareidolia(&folder, &args) else { return };
+            let (stdout, stderr) = run(command, 0);
+            let run = json(&stdout);
+            assert_eq!(run, manifest(&folder.path().join(&out)));
+            let on_gpu = device != "cpu";
+            assert_eq!(run["device"].as_str().unwrap().starts_with("cuda:0, "), on_gpu, "{run}");
+            assert_eq!(run["planned_device_memory_bytes"].is_u64(), on_gpu, "{run}");
+            let reason = if device == "auto" { "--device auto: the first GPU" } else { &format!("--device {device}") };
+            assert_eq!(run["device_reason"], reason);
+            assert!(stderr.contains(&format!("({reason})")), "{stderr}");
+            assert_eq!(stderr.contains("memory of the GPU"), on_gpu, "{stderr}");
+            hashes.push(run["archive_hash"].as_str().unwrap().to_string());
+        }
+        assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{preset}: {hashes:?}");
+    }
+}
+
+#[test]
+fn run_of_the_gpu_is_resumed_on_the_cpu_and_the_other_way_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = [&["evolve", "--device", "cpu", "--out", "whole"], &SHORT[..4], &["--generations", "12"]].concat();
+    let Some(command) = pareidolia(&folder, &whole) else { return };
+    run(command, 0);
+    let first = [&["evolve", "--device", "cuda:0", "--out", "moved"], &SHORT[..4], &["--generations", "4"]].concat();
+    run(pareidolia(&folder, &first).unwrap(), 0);
+    for (device, generations) in [("cpu", "7"), ("cuda:0", "9"), ("cuda:0", "12")] {
+        let args = ["evolve", "--resume", "moved", "--device", device, "--generations", generations];
+        run(pareidolia(&folder, &args).unwrap(), 0);
+    }
+    let [whole, moved] = ["whole", "moved"].map(|run| manifest(&folder.path().join(run)));
+    for key in ["archive_hash", "generation", "evaluations", "operators_skipped_at_capacity", "classes", "median"] {
+        assert_eq!(whole[key], moved[key], "{key}");
+    }
+}
+
+#[test]
+fn series_on_the_gpu_are_the_runs_of_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    // A target that some runs reach before others.
+    let series = ["evolve", "--runs", "3", "--batch", "40", "--generations", "30", "--target", "0.5", "--no-pictures"];
+    for device in ["cpu", "cuda:0"] {
+        let out = device.replace(':', "");
+        let Some(command) = pareidolia(&folder, &[&series[..], &["--device", device, "--out", &out]].concat()) else {
+            return;
+        };
+        run(command, 0);
+    }
+    let runs = ["cpu", "cuda0"].map(|out| {
+        let summary = json(&std::fs::read_to_string(folder.path().join(out).join("summary.json")).unwrap());
+        summary["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| (run["archive_hash"].clone(), run["generation"].clone()))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[test]
+fn plan_for_the_gpu_says_what_evolve_takes_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["mnist-direct", "--batch", "20", "--chunk", "10", "--generations", "2", "--device", "cuda:0"];
+    let Some(command) = pareidolia(&folder, &[&["plan", "--json"], &args[..]].concat()) else { return };
+    let plan = json(&run(command, 0).0);
+    assert!(plan["device"].as_str().unwrap().starts_with("cuda:0, "), "{plan}");
+    let memory = &plan["device_memory"];
+    let parts: u64 = memory["parts"].as_array().unwrap().iter().map(|part| part["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(memory["total_bytes"], parts);
+    assert!(memory["usable_bytes"].as_u64() < memory["machine_bytes"].as_u64());
+    assert!(plan["largest_chunk"].as_u64() > Some(1000) && plan["speed"]["genomes_per_second"].as_f64() > Some(0.0));
+    run(pareidolia(&folder, &[&["evolve", "--out", "run"], &args[..]].concat()).unwrap(), 0);
+    assert_eq!(manifest(&folder.path().join("run"))["planned_device_memory_bytes"], parts);
+    let text = run(pareidolia(&folder, &[&["plan"], &args[..]].concat()).unwrap(), 0).0;
+    assert!(text.contains("memory of the GPU") && text.contains("device cuda:0, "), "{text}");
+}
+
+#[test]
+fn info_lists_the_gpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(command) = pareidolia(&folder, &["info", "--json"]) else { return };
+    let info = json(&run(command, 0).0);
+    assert_eq!((&info["devices"][0], &info["devices"][1]), (&"cpu".into(), &"cuda:0".into()));
+    let name = info["gpus"][0]["name"].as_str().unwrap();
+    assert!(info["gpus"][0]["memory_bytes"].as_u64() > Some(1 << 20) && info["no_gpu"].is_null(), "{info}");
+    let text = run(pareidolia(&folder, &["info"]).unwrap(), 0).0;
+    assert!(text.contains(&format!("cuda:0, {name}, compute capability ")), "{text}");
+}
