@@ -5,11 +5,18 @@
 #[path = "../common/left_out.rs"]
 mod left_out;
 
+mod classify;
+mod elementary;
 mod evolution;
 mod harness;
 mod insert;
 mod memory;
 mod niche_argmax;
 mod program;
+mod randomise_direct;
 mod real_device;
 mod refusals;
+mod render_direct;
+mod runs;
+mod select;
+mod vary_direct;

@@ -14,6 +14,24 @@ const MAX_SHARED_BYTES: usize = 99 * 1024;
 /// Classes for which there is room in shared memory, in blocks of few images.
 pub const MAX_CLASSES: usize = MAX_SHARED_BYTES / (4 * tuning::LENET_PROBABILITIES_FEW_IMAGES as usize) - HIDDEN;
 
+/// The largest batches for which kernels run in the shapes for few or some images. They decide how long it takes, never a bit.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    pub features_few: usize,
+    pub probabilities_few: usize,
+    pub probabilities_some: usize,
+}
+
+impl Default for Thresholds {
+    fn default() -> Thresholds {
+        Thresholds {
+            features_few: tuning::LENET_FEATURES_FEW_BATCH as usize,
+            probabilities_few: tuning::LENET_PROBABILITIES_FEW_BATCH as usize,
+            probabilities_some: tuning::LENET_PROBABILITIES_SOME_BATCH as usize,
+        }
+    }
+}
+
 /// A launch of lenet_features.
 struct FeaturesShape<'a> {
     name: &'static str,
@@ -30,8 +48,6 @@ struct ProbabilitiesShape<'a> {
     threads: u32,
     /// Images whose fc1 is in shared memory at a time.
     part: u32,
-    /// Batches that are too small for it.
-    beyond: usize,
 }
 
 impl FeaturesShape<'_> {
@@ -85,7 +101,7 @@ impl Launcher {
     /// The first kernel: `lenet.features`, `(batch, 800)`, of `images`. [`Launcher::classify`] has checked all lengths.
     fn lenet_features(&self, lenet: &mut Lenet, images: &CudaSlice<u8>, batch: usize) -> Result<()> {
         let [few, many] = self.features_shapes();
-        let is_few = batch <= tuning::LENET_FEATURES_FEW_BATCH as usize;
+        let is_few = batch <= lenet.thresholds.features_few;
         let (shape, conv2) = if is_few { (few, &lenet.conv2_few) } else { (many, &lenet.conv2) };
         let config = LaunchConfig {
             grid_dim: ((batch as u32).div_ceil(shape.images), 1, 1),
@@ -112,9 +128,11 @@ impl Launcher {
         stride: usize,
     ) -> Result<()> {
         let n_classes = lenet.n_classes;
-        let fits =
-            |shape: &ProbabilitiesShape| batch > shape.beyond && shape.shared_bytes(n_classes) <= MAX_SHARED_BYTES;
-        let shape = self.probabilities_shapes().into_iter().find(fits).expect("Lenet::check knows the most classes");
+        let Thresholds { probabilities_few, probabilities_some, .. } = lenet.thresholds;
+        let shapes = self.probabilities_shapes().into_iter().zip([probabilities_some, probabilities_few, 0]);
+        let mut fitting =
+            shapes.filter(|(shape, beyond)| batch > *beyond && shape.shared_bytes(n_classes) <= MAX_SHARED_BYTES);
+        let (shape, _) = fitting.next().expect("Lenet::check knows the most classes");
         let config = LaunchConfig {
             grid_dim: ((batch as u32).div_ceil(shape.images), 1, 1),
             block_dim: (shape.threads, 1, 1),
@@ -134,8 +152,10 @@ impl Launcher {
     /// captured graph.
     ///
     /// # Errors
-    /// [`Error::Launch`] if the driver refuses.
+    /// [`Error::Launch`] or [`Error::Driver`] if the driver refuses.
     pub(super) fn allow_lenet_memory(&self) -> Result<()> {
+        // cudarc makes the context this thread's own before other calls, but not before set_attribute.
+        self.stream.context().bind_to_thread().map_err(Error::driver("use the context"))?;
         let features = self.features_shapes().map(|shape| (shape.name, shape.kernel, shape.shared_bytes()));
         let probabilities = self.probabilities_shapes().map(|shape| (shape.name, shape.kernel, MAX_SHARED_BYTES));
         for (name, kernel, bytes) in features.into_iter().chain(probabilities) {
@@ -175,7 +195,6 @@ impl Launcher {
                 images: tuning::LENET_PROBABILITIES_IMAGES,
                 threads: tuning::LENET_PROBABILITIES_THREADS,
                 part: tuning::LENET_PROBABILITIES_IMAGES / 2,
-                beyond: tuning::LENET_PROBABILITIES_SOME_BATCH as usize,
             },
             ProbabilitiesShape {
                 name: "lenet_probabilities_some_f32",
@@ -183,7 +202,6 @@ impl Launcher {
                 images: tuning::LENET_PROBABILITIES_SOME_IMAGES,
                 threads: tuning::LENET_PROBABILITIES_SOME_THREADS,
                 part: tuning::LENET_PROBABILITIES_SOME_IMAGES,
-                beyond: tuning::LENET_PROBABILITIES_FEW_BATCH as usize,
             },
             ProbabilitiesShape {
                 name: "lenet_probabilities_few_f32",
@@ -191,7 +209,6 @@ impl Launcher {
                 images: tuning::LENET_PROBABILITIES_FEW_IMAGES,
                 threads: tuning::LENET_PROBABILITIES_FEW_THREADS,
                 part: tuning::LENET_PROBABILITIES_FEW_IMAGES,
-                beyond: 0,
             },
         ]
     }

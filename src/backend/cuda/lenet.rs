@@ -1,6 +1,7 @@
 //! LeNet on the device: its weights in the order in which the kernels of kernels/network/ read them.
 
 use super::Launcher;
+use super::classify::{MAX_CLASSES, Thresholds};
 use crate::error::{Error, Result};
 use crate::network::{ChannelOrder, Network, Parameters, lenet};
 use crate::tuning;
@@ -37,6 +38,7 @@ pub struct Lenet {
     pub fc2_bias: CudaSlice<f32>,
     /// What the first kernel makes and the second takes, `(chunk, 800)`.
     pub features: CudaSlice<f32>,
+    pub thresholds: Thresholds,
 }
 
 /// conv2 for threads that make some number of its channels.
@@ -75,6 +77,7 @@ impl Lenet {
             fc2_weights: launcher.upload(&fc2.weight)?,
             fc2_bias: launcher.upload(&fc2.bias)?,
             features: launcher.zeros(chunk * FEATURES)?,
+            thresholds: Thresholds::default(),
         })
     }
 
@@ -93,11 +96,11 @@ impl Lenet {
                 ),
             });
         }
-        if n_classes > super::classify::MAX_CLASSES {
+        if n_classes > MAX_CLASSES {
             return Err(Error::NoDevice {
                 reason: format!(
                     "a LeNet of {n_classes} classes runs on the CPU alone, with --device cpu: the kernels take {}",
-                    super::classify::MAX_CLASSES
+                    MAX_CLASSES
                 ),
             });
         }
