@@ -6,7 +6,6 @@
 mod left_out;
 
 mod classify;
-mod classify;
 mod elementary;
 mod evolution;
 mod grown;
