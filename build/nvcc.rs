@@ -58,11 +58,11 @@ impl Nvcc {
             return nvcc.recent_enough().map(Ok).map_err(|why| format!("NVCC: {why}"));
         }
         // PATH is not watched: it differs between a shell and an editor, and either would build the other's crate again.
-        let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_else(Vec::new);
+        let search_path = env::var_os("PATH").unwrap_or_default();
         let installed = [PathBuf::from("/usr/local/cuda"), Path::new(".nvcc").into()];
         let homes = home.into_iter().chain(path).map(PathBuf::from).map(|home| home.join("bin"));
         let mut why_not = "found no nvcc".to_string();
-        for folder in homes.chain(on_path).chain(installed.map(|home| home.join("bin"))) {
+        for folder in homes.chain(env::split_paths(&search_path)).chain(installed.map(|home| home.join("bin"))) {
             let path = folder.join("nvcc");
             match path.is_file().then(|| Nvcc::at(&path)).flatten().map(Nvcc::recent_enough) {
                 Some(Ok(nvcc)) => return Ok(Ok(nvcc)),

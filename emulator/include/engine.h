@@ -39,7 +39,8 @@ struct EmulatorEngine {
     unsigned (*active)(EmulatorThread*);
     // A rule is broken that no access shows, such as a shuffle from a lane that takes no part.
     void (*misuse)(EmulatorThread*, const EmulatorSite*);
-    // Checked build: a load (0), a store (1) or an atomic (2) is about to happen.
+    // Checked build: a load (0), a store (1) or an atomic (2) is about to happen; plus 4 where the address must
+    // be a multiple of the size.
     void (*access)(const void* address, size_t size, int kind, const void* pc);
 };
 

@@ -21,14 +21,12 @@ DOOR EmulatorThread** emulator_slot() { return &emulator_thread; }
 #ifdef EMULATOR_CHECKED
 #define ACCESS(address, size, kind) emulator_engine->access(const_cast<const void*>(address), size, kind, __builtin_return_address(0))
 #define READ_WRITE(size)                                                            \
-    extern "C" void __tsan_read##size(void* p) { ACCESS(p, size, 0); }              \
-    extern "C" void __tsan_write##size(void* p) { ACCESS(p, size, 1); }             \
+    extern "C" void __tsan_read##size(void* p) { ACCESS(p, size, 4); }              \
+    extern "C" void __tsan_write##size(void* p) { ACCESS(p, size, 5); }             \
+    extern "C" void __tsan_volatile_read##size(void* p) { ACCESS(p, size, 4); }     \
+    extern "C" void __tsan_volatile_write##size(void* p) { ACCESS(p, size, 5); }    \
     extern "C" void __tsan_unaligned_read##size(void* p) { ACCESS(p, size, 0); }    \
-    extern "C" void __tsan_unaligned_write##size(void* p) { ACCESS(p, size, 1); }   \
-    extern "C" void __tsan_volatile_read##size(void* p) { ACCESS(p, size, 0); }     \
-    extern "C" void __tsan_volatile_write##size(void* p) { ACCESS(p, size, 1); }    \
-    extern "C" void __tsan_read##size##_pc(void* p, void*) { ACCESS(p, size, 0); }  \
-    extern "C" void __tsan_write##size##_pc(void* p, void*) { ACCESS(p, size, 1); }
+    extern "C" void __tsan_unaligned_write##size(void* p) { ACCESS(p, size, 1); }
 READ_WRITE(1)
 READ_WRITE(2)
 READ_WRITE(4)

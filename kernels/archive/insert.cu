@@ -12,8 +12,9 @@
 //
 // Mapping   a block an active run; its threads stride over the niches. Fitness is sorted in shared memory; then one thread chains the
 //           hash while one of another warp adds the sorted values, in the one order that is written.
-// Cost      20 bytes a niche; the sort takes log2(n)^2 / 2 barriers, the hash some 90 cycles a niche, one after the other.
-//           PREDICTED_INSERT
+// Cost      32 bytes a niche. The sort takes log2(n)^2 / 2 barriers; the hash, two mixes that wait for one another, some 140 cycles
+//           a niche, which hide the sum. 36 registers, 2 KiB of shared memory and 4 bytes a niche.
+// Predicted 4 us for 10 niches, 75 us for 1000, whatever the number of runs up to one an SM.
 // Numbers   exact: integers, comparisons, and sums of f64 in ascending order, on one thread.
 // Twin      CpuBackend::insert, archive::{Archive::hash, Statistics::of}; compared in tests/cuda/insert.rs.
 #include "common/hash.cuh"

@@ -5,7 +5,7 @@
 //   in   active  (n_active) u32       numbers of the runs whose places these are
 //
 // Mapping   one thread a pair.
-// Cost      a block of Philox, some 70 instructions, and 12 bytes written a pair: nothing beside any other step.
+// Cost      a block of Philox, some 120 instructions in all, and 12 bytes written a pair: nothing beside any other step.
 // Predicted 2 us, the time of a launch.
 // Numbers   integers only: exact.
 // Twin      backend::cpu::select; compared in tests/cuda/select.rs.

@@ -1,6 +1,6 @@
 // mutation.cuh: polynomial mutation, which both encodings share (spec 4.2).
 //
-// Cost      some 65 instructions with eta 15, whose root is four square roots.
+// Cost      some 55 instructions with eta 15, whose root is four square roots (sm_90a, as compiled).
 // Numbers   exact.
 // Twin      src/genome/mutation.rs
 #pragma once

@@ -81,14 +81,15 @@ struct CppnSize {
 static_assert(sizeof(CppnSize) == 8, "twin: params.rs");
 
 // What compile_cppn makes of a genome and render_cppn draws: instructions that are run in their order, pass after pass. Values
-// 0..4 are the inputs, value 4 + i is the result of instruction i; those of instructions are 0 before the first pass.
+// 0..4 are the inputs, value 4 + i is the result of instruction i.
 struct CppnProgram {
     uint32_t n_instructions;
     uint32_t n_terms;
     uint32_t n_passes;
+    uint32_t from_zero;   // 1 if results are read before they are made: they are 0 then
     uint32_t outputs[3];  // the values that are the outputs; of a grey genome the first alone
 };
-static_assert(sizeof(CppnProgram) == 24, "twin: params.rs");
+static_assert(sizeof(CppnProgram) == 28, "twin: params.rs");
 
 // A node: the activation of the sum of its terms.
 struct CppnInstruction {

@@ -7,7 +7,9 @@
 //   in   active       (n_active) u32                            numbers of the runs whose places these are
 //
 // Mapping   one warp a candidate, RANDOMISE_CPPN_WARPS a block; one lane a node or edge, each of which has a random word.
-// Cost      RANDOMISE_COST
+// Cost      some 130 instructions of a warp, most of them Philox, and 45 bytes written a grey genome; once a run.
+//           42 registers, no shared memory: 11 blocks an SM.
+// Predicted 1.5 billion genomes/s on an H100.
 // Numbers   exact.
 // Twin      genome::cppn::Graph::random; compared in tests/cuda/randomise_cppn.rs.
 #include "common/cppn.cuh"

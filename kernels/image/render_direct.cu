@@ -10,19 +10,16 @@
 // Predicted 3920 bytes a genome of 784 genes at 3.35 TB/s: 850 million genomes/s.
 // Numbers   exact; 255 gene is at most 255, so the integer holds it.
 // Twin      genome::direct::render; compared in tests/cuda/render_direct.rs.
-#include "common/math.cuh"
+#include "common/colour.cuh"
 #include "common/tuning.cuh"
 
 namespace render_direct {
 
+using colour::pixel;
+
 struct alignas(16) Genes {
     float gene[RENDER_DIRECT_PIXELS];
 };
-
-// The pixel of a phenotype value in [-1, 1]: genome::pixel.
-static __device__ __forceinline__ uint32_t pixel(float value) {
-    return uint32_t(255.0f * absolute(value));
-}
 
 }  // namespace render_direct
 

@@ -6,11 +6,22 @@
 mod left_out;
 
 mod classify;
+mod elementary;
 mod evolution;
+mod grown;
 mod harness;
 mod insert;
 mod memory;
 mod niche_argmax;
 mod program;
+mod randomise_cppn;
+mod randomise_direct;
 mod real_device;
 mod refusals;
+mod render_cppn;
+mod render_direct;
+mod runs;
+mod select;
+mod slots;
+mod vary_cppn;
+mod vary_direct;

@@ -329,7 +329,8 @@ fn niche_argmax_finds_and_copies_the_winners_of_the_cpu() {
         (&[0, 2], chunk(10, 6, 12)),
         (&[1], chunk(40, 2, 22)),
     ];
-    let kinds = [Kind::Direct, Kind::Cppn { max_nodes: 21, max_edges: 30 }, Kind::Cppn { max_nodes: 300, max_edges: 290 }];
+    let kinds =
+        [Kind::Direct, Kind::Cppn { max_nodes: 21, max_edges: 30 }, Kind::Cppn { max_nodes: 300, max_edges: 290 }];
     let mut n_won = 0;
     for kind in kinds {
         for (active, chunk) in cases {
@@ -361,8 +362,14 @@ fn niche_argmax_refuses_buffers_that_are_too_short() {
     let host = Host::new(&shape, &mut words);
     let genomes = shape.upload(launcher, &shape.slots(&mut words, 6));
     let (images, probabilities) = (launcher.zeros(6 * 5).unwrap(), launcher.zeros(4 * 8).unwrap());
-    let scored =
-        Scored { genomes: &genomes, images: &images, image_len: 5, probabilities: &probabilities, n_classes: 4, stride: 8 };
+    let scored = Scored {
+        genomes: &genomes,
+        images: &images,
+        image_len: 5,
+        probabilities: &probabilities,
+        n_classes: 4,
+        stride: 8,
+    };
     let [classes, active] = [&[0, 2, 3][..], &[0, 1]].map(|values: &[u32]| launcher.upload(values).unwrap());
     let runs = launcher.upload(&states(2)).unwrap();
     let launch = |elites: &mut Elites, scored, count| {
@@ -377,7 +384,10 @@ fn niche_argmax_refuses_buffers_that_are_too_short() {
     refused("images", launch(&mut elites, scored, 8));
     refused("probabilities", launch(&mut elites, Scored { n_classes: 5, ..scored }, 6));
     refused("a row of probabilities", launch(&mut elites, Scored { stride: 5, ..scored }, 6));
-    refused("active", launcher.niche_argmax(&mut elites, scored, &classes, &runs, &active, Chunk { batch: 2, start: 0, count: 6 }));
+    refused(
+        "active",
+        launcher.niche_argmax(&mut elites, scored, &classes, &runs, &active, Chunk { batch: 2, start: 0, count: 6 }),
+    );
     elites.born = launcher.zeros(2 * 2 * 2 * 3 - 1).unwrap();
     refused("elites.born", launch(&mut elites, scored, 6));
     elites.winners = launcher.zeros(5).unwrap();

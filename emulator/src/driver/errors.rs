@@ -13,7 +13,6 @@ pub fn name(code: Code) -> Option<(&'static CStr, &'static CStr)> {
 pub const INVALID_VALUE: Code = 1;
 pub const OUT_OF_MEMORY: Code = 2;
 pub const NOT_INITIALIZED: Code = 3;
-pub const DEINITIALIZED: Code = 4;
 pub const NO_DEVICE: Code = 100;
 pub const INVALID_DEVICE: Code = 101;
 pub const INVALID_CONTEXT: Code = 201;

@@ -2,7 +2,7 @@
 
 use super::{Code, Driver, Handle, Result, errors};
 use crate::engine::abi::Dim3;
-use crate::engine::block::{FindingKind, Launch};
+use crate::engine::block::{Finding, FindingKind, Launch};
 use crate::engine::image::Kernel;
 use crate::engine::{self, check};
 use std::ffi::c_void;
@@ -147,10 +147,43 @@ impl Driver {
             // SAFETY: `pack` of launch.rs lays them out so.
             at = unsafe { at.add(slots(argument.size)) };
         }
-        let launch =
-            Launch { kernel, grid, block, dynamic_shared, arguments: &addresses, checked: kernel.image.checked };
+        if kernel.image.checked {
+            check::enable(self.memory.allocations());
+            self.check_pointers(kernel, &addresses)?;
+        }
+        let launch = Launch {
+            kernel,
+            grid,
+            block,
+            dynamic_shared,
+            arguments: &addresses,
+            words: arguments,
+            checked: kernel.image.checked,
+        };
         // SAFETY: the arguments were packed by the kernel's own list; the driver's lock lets one launch at a time run.
         let findings = unsafe { engine::run(&launch) };
+        if !kernel.image.checked && check::is_enabled() {
+            // Nobody saw what it wrote.
+            self.memory.allocations().for_each(|(address, size)| check::written(address, size));
+        }
+        self.report(kernel, findings)
+    }
+
+    /// A pointer is null, or points to memory that is there: an argument out of its place rarely is.
+    fn check_pointers(&mut self, kernel: &Kernel, addresses: &[*mut c_void]) -> Result<()> {
+        let mut findings = Vec::new();
+        for (index, _) in kernel.arguments.iter().enumerate().filter(|(_, argument)| argument.is_pointer) {
+            // SAFETY: the argument is there, and a pointer.
+            let pointer = unsafe { addresses[index].cast::<usize>().read() };
+            if pointer != 0 && !self.memory.holds(pointer, 0) {
+                let text = format!("argument {index} is a pointer, {pointer:#x}");
+                findings.push(Finding { kind: FindingKind::Bounds, text, address: Some(pointer) });
+            }
+        }
+        self.report(kernel, findings)
+    }
+
+    fn report(&mut self, kernel: &Kernel, findings: Vec<Finding>) -> Result<()> {
         let Some(first) = findings.first() else { return Ok(()) };
         let code: Code =
             if first.kind == FindingKind::Bounds { errors::ILLEGAL_ADDRESS } else { errors::LAUNCH_FAILED };

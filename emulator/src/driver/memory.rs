@@ -90,6 +90,11 @@ impl Memory {
         Ok(())
     }
 
+    /// Address and size of each allocation.
+    pub fn allocations(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.allocations.iter().map(|(&address, allocation)| (address, allocation.size))
+    }
+
     /// Whether all bytes are of one living allocation of the device.
     pub fn holds(&self, address: usize, size: usize) -> bool {
         let below = self.allocations.range(..=address).next_back();

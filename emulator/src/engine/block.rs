@@ -5,7 +5,7 @@
 use super::abi::{Dim3, Engine, Meeting, Site, Thread};
 use super::check;
 use super::image::Kernel;
-use corosensei::stack::DefaultStack;
+use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, Yielder};
 use std::ffi::{CStr, c_int, c_void};
 
@@ -24,6 +24,8 @@ pub struct Launch<'a> {
     pub dynamic_shared: usize,
     /// Pointers to the arguments, in order.
     pub arguments: &'a [*mut c_void],
+    /// The words that they lie in.
+    pub words: &'a [u128],
     /// Whether rules are enforced that a device would let pass.
     pub checked: bool,
 }
@@ -59,6 +61,7 @@ struct Lane {
     worker: *mut Worker,
     number: u32,
     coroutine: Option<Coroutine<(), (), (), DefaultStack>>,
+    stack: std::ops::Range<usize>,
     yielder: *const Yielder<(), ()>,
     finished: bool,
     /// Where the thread waits, if it does.
@@ -182,7 +185,10 @@ impl Worker {
         self.arguments = launch.arguments.as_ptr().cast_mut();
         self.dynamic_shared.resize(self.dynamic_shared.len().max(launch.dynamic_shared.div_ceil(16)), 0);
         let worker: *mut Worker = self;
-        let dynamic_shared = self.dynamic_shared.as_mut_ptr().cast();
+        let dynamic_shared: *mut u8 = self.dynamic_shared.as_mut_ptr().cast();
+        if launch.checked {
+            check::begin_block(dynamic_shared as usize, launch.dynamic_shared);
+        }
         let block_idx = launch.grid.at(number);
         for index in 0..self.n_threads {
             let thread = Thread {
@@ -202,6 +208,7 @@ impl Worker {
                     worker,
                     number: index,
                     coroutine: None,
+                    stack: 0..0,
                     yielder: std::ptr::null(),
                     finished: false,
                     site: std::ptr::null(),
@@ -233,12 +240,22 @@ impl Worker {
         // SAFETY: the lane is boxed, so it stays; while its coroutine runs, this function touches nothing of the worker.
         unsafe {
             let lane: *mut Lane = &mut *(&mut (*this).lanes)[index];
-            *slot = &raw mut (*lane).thread;
-            if (*this).checked {
-                check::turn(&(*lane).thread, (*lane).number);
-            }
+            let mut fresh = None;
             if (*lane).coroutine.is_none() {
                 let stack = DefaultStack::new(STACK_BYTES).expect("memory for the stack of a coroutine");
+                (*lane).stack = stack.limit().get()..stack.base().get();
+                fresh = Some(stack);
+            }
+            *slot = &raw mut (*lane).thread;
+            if (*this).checked {
+                check::turn(
+                    &raw const (*lane).thread,
+                    (*lane).number,
+                    (*lane).stack.clone(),
+                    &raw const (*lane).meeting,
+                );
+            }
+            if let Some(stack) = fresh {
                 (*lane).coroutine = Some(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
                     (*lane).yielder = yielder;
                     loop {

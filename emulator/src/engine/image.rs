@@ -28,6 +28,7 @@ pub struct Argument {
 
 /// What kernels of one library share.
 pub struct Image {
+    pub path: PathBuf,
     pub checked: bool,
     /// Its `__shared__` variables.
     pub shared: Vec<SharedVariable>,
@@ -35,6 +36,8 @@ pub struct Image {
     pub slot: unsafe extern "C" fn() -> *mut *mut Thread,
     /// Where the variable that `slot` points to lies among the thread-local ones.
     pub slot_offset: usize,
+    /// Of its thread-local variables, all together.
+    pub thread_local_bytes: usize,
     /// Where the file lies in memory: its constants are read from there.
     pub span: std::ops::Range<usize>,
 }
@@ -91,7 +94,15 @@ fn load(path: &Path) -> Result<HashMap<String, Arc<Kernel>>, String> {
     // Its own marker says that it is instrumented.
     let checked = object::File::parse(bytes.as_slice())
         .is_ok_and(|file| file.symbols().any(|symbol| symbol.name() == Ok("__tsan_init")));
-    let image = Arc::new(Image { checked, shared: variables, slot, slot_offset, span: span(slot as usize, &bytes) });
+    let image = Arc::new(Image {
+        path: path.to_path_buf(),
+        checked,
+        shared: variables,
+        slot,
+        slot_offset,
+        thread_local_bytes: thread_local_bytes(&bytes),
+        span: span(slot as usize, &bytes),
+    });
     let mut kernels = HashMap::new();
     // SAFETY: the list ends with null; names are literals, and the arrays have `n_arguments` elements.
     unsafe {
@@ -148,6 +159,19 @@ fn thread_locals(bytes: &[u8]) -> Result<(Vec<SharedVariable>, usize), String> {
     }
     variables.sort_by_key(|variable| variable.offset);
     Ok((variables, slot.ok_or("it has no emulator_thread")?))
+}
+
+/// The size of a thread's copy of the thread-local variables.
+fn thread_local_bytes(bytes: &[u8]) -> usize {
+    use object::read::elf::{FileHeader, ProgramHeader};
+    let Ok(header) = object::elf::FileHeader64::<object::Endianness>::parse(bytes) else { return 0 };
+    let Ok(endian) = header.endian() else { return 0 };
+    let segments = header.program_headers(endian, bytes).unwrap_or_default();
+    segments
+        .iter()
+        .filter(|segment| segment.p_type(endian) == object::elf::PT_TLS)
+        .map(|segment| segment.p_memsz(endian) as usize)
+        .sum()
 }
 
 /// The last identifier of a mangled name: `smem_best` of `_ZZ12niche_argmaxE9smem_best`.

@@ -45,7 +45,6 @@ pub unsafe fn run(launch: &Launch) -> Vec<Finding> {
             check::begin(launch);
             let mut findings = findings.lock().unwrap_or_else(|poison| poison.into_inner());
             for number in 0..n_blocks {
-                check::begin_block();
                 findings.extend(block(number));
                 findings.extend(check::take_findings());
                 if findings.len() >= ENOUGH || findings.iter().any(|finding| finding.kind == block::FindingKind::Bounds)

@@ -6,16 +6,19 @@ use cudarc::driver::{CudaContext, CudaFunction, CudaStream};
 use cudarc::nvrtc::Ptx;
 use pareidolia_emulator::compile::Build;
 use pareidolia_emulator::{Emulator, LeftOut};
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 static EMULATOR: LazyLock<Result<Emulator, LeftOut>> = LazyLock::new(|| {
     // A device for each test: an error of one is not the next one's.
     // SAFETY: the first use of this, before any thread of the driver.
     unsafe {
         std::env::set_var("PAREIDOLIA_EMULATOR_DEVICES", "64");
-        std::env::set_var("PAREIDOLIA_EMULATOR_QUIET", "1");
+        if std::env::var_os("PAREIDOLIA_EMULATOR_QUIET").is_none() {
+            std::env::set_var("PAREIDOLIA_EMULATOR_QUIET", "1");
+        }
     }
     pareidolia_emulator::load()
 });
@@ -41,6 +44,9 @@ pub fn device() -> (Arc<CudaContext>, Arc<CudaStream>) {
     (context, stream)
 }
 
+/// Tests compile the same kernel.
+static COMPILING: Mutex<()> = Mutex::new(());
+
 /// A file of tests/fixtures.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -59,14 +65,17 @@ pub fn kernel(
         assert_eq!(text.matches(old).count(), 1, "{} has {old:?} once", file.display());
         text = text.replace(old, new);
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let source = folder.path().join(file.file_name().expect("a name"));
+    let _one_at_a_time = COMPILING.lock().unwrap_or_else(|poison| poison.into_inner());
+    let mut hash = std::hash::DefaultHasher::new();
+    (&text, build).hash(&mut hash);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kernels-{:016x}", hash.finish()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let source = folder.join(file.file_name().expect("a name"));
     std::fs::write(&source, text).expect("a patched source");
-    // The driver keeps the library: its file may go, but not its name be used again.
-    let library = folder.path().join("kernels.so");
+    let library = folder.join("kernels.so");
     let kernels = std::fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels")).expect("the kernels");
     let compiler = pareidolia_emulator::compiler().expect("a compiler");
-    compiler.library(&library, &[source], &[kernels], build, folder.path()).expect("the source compiles");
+    compiler.library(&library, &[source], &[kernels], build, &folder).expect("the source compiles");
     let module = context.load_module(Ptx::from_src(pareidolia_emulator::image_of(&library))).expect("a module");
     module.load_function(name).expect("a kernel")
 }

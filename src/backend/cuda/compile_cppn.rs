@@ -30,8 +30,8 @@ impl CppnPrograms {
     /// `slots` slots of the capacity of `rules`. Allows the kernels what they need of shared memory.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the device has too little shared memory for genomes of this capacity; [`Error::Driver`] if there is
-    /// no room.
+    /// [`Error::Refused`] if the device has too little shared memory for genomes of this capacity; [`Error::Driver`] if there
+    /// is no room.
     pub fn new(launcher: &Launcher, rules: &CppnRules, slots: usize) -> Result<CppnPrograms> {
         launcher.allow_shared(&launcher.kernels.compile_cppn_f32, compile_shared(rules), rules)?;
         launcher.allow_shared(&launcher.kernels.render_cppn_u8, render_shared(rules), rules)?;
@@ -93,20 +93,21 @@ impl Launcher {
             self.stream.context().attribute(most).map_err(Error::driver("ask for the size of shared memory"))? as u64;
         if bytes > most {
             return Err(Error::Refused(format!(
-                "cppn.max_nodes = {} with cppn.max_edges = {} takes {} of a GPU's shared memory, this one has {}; make them smaller, \
-                 or use --device cpu",
+                "cppn.max_nodes = {} with cppn.max_edges = {} takes {} of a GPU's shared memory, this one has {}; make them \
+                 smaller, or use --device cpu",
                 rules.max_nodes,
                 rules.max_edges,
                 bytes_text(bytes),
                 bytes_text(most),
             )));
         }
+        self.stream.context().bind_to_thread().map_err(Error::driver("use the device"))?;
         let shared = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         kernel.set_attribute(shared, bytes as i32).map_err(Error::driver("ask for shared memory"))
     }
 
-    /// Compiles the first `count` of `genomes` into as many of `programs`, for [`Launcher::render_cppn`]. Returns before the device
-    /// has finished.
+    /// Compiles the first `count` of `genomes` into as many of `programs`, for [`Launcher::render_cppn`]. Returns before the
+    /// device has finished.
     ///
     /// # Errors
     /// [`Error::Shape`] if a length does not match; [`Error::Launch`] if the driver refuses the launch.

@@ -130,12 +130,14 @@ crossing! {
 crossing! {
     /// What is drawn of a CPPN: instructions that are run in their order, pass after pass. Values 0..4 are the inputs, value
     /// 4 + i is the result of instruction i.
-    CppnProgram, size 24 {
+    CppnProgram, size 28 {
         n_instructions: u32 = 0,
         n_terms: u32 = 4,
         n_passes: u32 = 8,
+        /// 1 if results are read before they are made: they are 0 then.
+        from_zero: u32 = 12,
         /// The values that are the outputs; of a grey genome the first alone.
-        outputs: [u32; 3] = 12,
+        outputs: [u32; 3] = 16,
     }
 }
 
@@ -317,8 +319,8 @@ mod tests {
         assert_eq!(words(&cppn), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, f(0.25), 14, 15, 16, 17, 18]);
         assert_eq!(words(&CppnEdge { source: 1, target: 2, gene: 0.5 }), [1 | 2 << 16, f(0.5)]);
         assert_eq!(words(&CppnSize { n_nodes: 1, n_edges: 2 }), [1, 2]);
-        let program = CppnProgram { n_instructions: 1, n_terms: 2, n_passes: 3, outputs: [4, 5, 6] };
-        assert_eq!(words(&program), [1, 2, 3, 4, 5, 6]);
+        let program = CppnProgram { n_instructions: 1, n_terms: 2, n_passes: 3, from_zero: 4, outputs: [5, 6, 7] };
+        assert_eq!(words(&program), [1, 2, 3, 4, 5, 6, 7]);
         let instruction = CppnInstruction { first_term: 1, n_terms: 2, activation: 3, first_pass: 4, last_pass: 5 };
         assert_eq!(words(&instruction), [1, 2, 3, 4 | 5 << 16]);
         assert_eq!(words(&CppnTerm { value: 1, weight: 0.5 }), [1, f(0.5)]);

@@ -35,8 +35,8 @@ impl Launcher {
         let mut launch = self.stream.launch_builder(&self.kernels.randomise_cppn_f32);
         launch.arg(&mut genomes.sizes).arg(&mut genomes.activations).arg(&mut genomes.edges);
         launch.arg(runs).arg(active).arg(rules).arg(&chunk);
-        // SAFETY: order and types are those of randomise_cppn_f32 in kernels/genome/randomise_cppn.cu; lengths were checked, and
-        // the capacity of valid rules holds a random genome; it writes genomes alone.
+        // SAFETY: order and types are those of randomise_cppn_f32 in kernels/genome/randomise_cppn.cu; lengths were checked,
+        // and the capacity of valid rules holds a random genome; it writes genomes alone.
         unsafe { launch.launch(config) }.map_err(Error::launch("randomise_cppn_f32"))?;
         Ok(())
     }

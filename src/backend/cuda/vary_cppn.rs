@@ -11,9 +11,9 @@ impl Launcher {
     /// Makes the children of `chunk` from CPPNs: copies, varied by the operators in their order.
     ///
     /// Writes `children`, `(chunk.count)` slots, from the parents that `pairs`, `(chunk.count / 2)`, name among `elites`,
-    /// `(n_runs, n_niches, 2)` slots of which `current`, `(n_runs, n_niches)`, says one of two; with the keys and generations of
-    /// `runs`, `(n_runs)`, of which `active` takes part. Operators skipped for want of capacity are added to their runs' counts.
-    /// Returns before the device has finished.
+    /// `(n_runs, n_niches, 2)` slots of which `current`, `(n_runs, n_niches)`, says one of two; with the keys and generations
+    /// of `runs`, `(n_runs)`, of which `active` takes part. Operators skipped for want of capacity are added to their runs'
+    /// counts. Returns before the device has finished.
     ///
     /// # Errors
     /// [`Error::Shape`] if a length does not match; [`Error::Launch`] if the driver refuses the launch.
