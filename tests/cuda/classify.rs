@@ -153,7 +153,8 @@ fn classify_gives_the_bits_of_the_cpu_where_numbers_are_extreme() {
     let images = images(1200, 12);
     let base = || random_lenet(4000, 10, false);
     let times = |factor: f32| move |_: usize, x: f32| x * factor;
-    let infinite = |every: usize| move |at: usize, x: f32| if at % every == 0 { x.signum() * f32::INFINITY } else { x };
+    let infinite =
+        |every: usize| move |at: usize, x: f32| if at.is_multiple_of(every) { x.signum() * f32::INFINITY } else { x };
     let cases = [
         (changed(base(), 0, times(1e-38)), "denormal after conv1"),
         (changed(base(), 1, times(1e-40)), "denormal weights of conv2"),
