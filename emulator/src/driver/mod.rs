@@ -16,6 +16,7 @@ use execute::Op;
 use memory::Memory;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 
 pub use errors::Code;
@@ -40,6 +41,7 @@ struct Config {
     compute_capability: (i32, i32),
     memory: usize,
     no_image: bool,
+    kernels: Option<PathBuf>,
     lost: Option<(u64, Code)>,
     checked: bool,
     quiet: bool,
@@ -63,6 +65,7 @@ impl Config {
             compute_capability: capability.unwrap_or((9, 0)),
             memory: number("MEMORY").unwrap_or(8 << 30) as usize,
             no_image: text("NO_IMAGE").is_some_and(|text| text != "0"),
+            kernels: text("KERNELS").map(PathBuf::from),
             lost,
             checked: text("CHECKED").is_some_and(|text| text != "0"),
             quiet: text("QUIET").is_some_and(|text| text != "0"),
