@@ -10,7 +10,7 @@ mod launch;
 mod memory;
 mod stream;
 
-use crate::engine::image::Kernel;
+use crate::engine::image::{Kernel, Kernels};
 use capture::{Capture, Graph};
 use execute::Op;
 use memory::Memory;
@@ -128,7 +128,7 @@ struct Event {
 
 struct Module {
     context: Handle,
-    kernels: Arc<HashMap<String, Arc<Kernel>>>,
+    kernels: Kernels,
 }
 
 #[derive(Clone)]
