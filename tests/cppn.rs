@@ -530,7 +530,7 @@ fn a_program_computes_nothing_that_no_output_needs() {
     for candidate in 0..300 {
         let graph = drifted(&Rules::faithful(), 3, candidate, candidate % 60);
         let mut compiler = Compiler::default();
-        let Program { instructions, terms, outputs } = compiler.compile(Simd::detect(), &graph, 10.0);
+        let Program { instructions, terms, outputs, .. } = compiler.compile(Simd::detect(), &graph, 10.0);
         let mut needed = vec![false; 4 + instructions.len()];
         outputs.iter().for_each(|&output| needed[output as usize] = true);
         let mut end = terms.len();

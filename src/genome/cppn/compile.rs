@@ -20,6 +20,8 @@ pub struct Program {
     pub terms: Vec<Term>,
     /// One an output: the slot of its value at step T.
     pub outputs: Vec<u32>,
+    /// No sum is larger than this times the largest value, which is that of an input or 1.
+    pub most_weight: f32,
 }
 
 /// One value: the activation of the sum of the instruction's terms, `p = fma(weight, slot, p)` from +0.0 on.
@@ -109,6 +111,7 @@ impl Compiler {
         if settled > n_steps {
             self.emit_steps(graph, n_steps);
         }
+        self.program.most_weight = max_weight * self.program.terms.len() as f32;
         simd.run(Weigh { terms: &mut self.program.terms, max_weight });
         &self.program
     }
@@ -133,7 +136,7 @@ impl Compiler {
     /// Genomes are small and no two alike: what costs time is a branch that goes now this way and now that.
     /// So there is none but for the number of a node's edges: what may turn out to be for nothing is written, and written over.
     fn emit_settled(&mut self, graph: &Graph) -> u32 {
-        let Compiler { nodes, older, order, program: Program { instructions, terms, outputs }, .. } = self;
+        let Compiler { nodes, older, order, program: Program { instructions, terms, outputs, .. }, .. } = self;
         let n_computed = graph.n_nodes() - N_INPUTS;
         order.resize(graph.n_nodes(), 0);
         instructions.resize(n_computed, Instruction { activation: Activation::Sine, n_terms: 0 });
