@@ -225,20 +225,17 @@ impl ChannelBlock<'_> {
         let sums = self.sums::<L, COLUMNS>(input, at);
         let Shape { height, width, .. } = self.geometry.output;
         // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
-        for channel in 0..OUTPUTS {
+        for (channel, sums) in sums.iter().enumerate() {
             if channel < self.channels {
                 if POOL {
                     let place = (channel * (height / 2) + at.row / 2) * (width / 2) + at.column / 2;
-                    pool::<L, COLUMNS>(
-                        &mut output[place * L::N..][..COLUMNS / 2 * L::N],
-                        &sums[channel],
-                        at.row % 2 == 0,
-                    );
+                    let pooled = &mut output[place * L::N..][..COLUMNS / 2 * L::N];
+                    pool::<L, COLUMNS>(pooled, sums, at.row.is_multiple_of(2));
                 } else {
                     let place = (channel * height + at.row) * width + at.column;
                     let values = &mut output[place * L::N..][..COLUMNS * L::N];
                     for column in 0..COLUMNS {
-                        sums[channel][column].store(&mut values[column * L::N..]);
+                        sums[column].store(&mut values[column * L::N..]);
                     }
                 }
             }
@@ -256,8 +253,8 @@ impl ChannelBlock<'_> {
         let n_taps = column_last - column_first;
 
         let mut sums = [[L::splat(0.0); COLUMNS]; OUTPUTS];
-        for output in 0..OUTPUTS {
-            sums[output] = [L::splat(self.bias[output]); COLUMNS];
+        for (sums, &bias) in sums.iter_mut().zip(self.bias) {
+            *sums = [L::splat(bias); COLUMNS];
         }
         if n_taps > 0 {
             let left = column * stride + column_first - padding;
