@@ -145,9 +145,9 @@ impl Compiler {
         let (nodes, older, order) = (&mut nodes[..], &older[..], &mut order[..]);
         let (all_instructions, all_terms) = (&mut instructions[..], &mut terms[..]);
         let mut n_ready = 0;
-        for node in N_INPUTS..graph.n_nodes() {
-            order[n_ready] = node as u16;
-            n_ready += usize::from(nodes[node].n_unread == 0);
+        for (index, node) in nodes.iter().enumerate().skip(N_INPUTS) {
+            order[n_ready] = index as u16;
+            n_ready += usize::from(node.n_unread == 0);
         }
         nodes[..N_INPUTS].iter_mut().for_each(|input| input.n_unread += 1); // inputs have no turn
         nodes[N_INPUTS..graph.first_hidden()].iter_mut().for_each(|output| output.height = 1);
