@@ -39,17 +39,23 @@ const LOG2: [f32; 9] =
 #[inline(always)]
 pub fn sin<L: Lanes>(x: L) -> L {
     let a = x.abs();
-    // r = a - k pi. The first of the three is exact: a and k PI agree in their leading bits.
+    let (r, k) = reduce_near(a);
+    let near = a.le(L::splat(SIN_NEAR));
+    if L::any(L::mask_not(near)) {
+        return sin_far(x, near, r, k);
+    }
+    sin_reduced(x, r, k)
+}
+
+/// `(r, k)` with `a = r + k pi` and |r| <= pi/2, for 0 <= a <= [`SIN_NEAR`]; of `k` only the low bit holds.
+#[inline(always)]
+fn reduce_near<L: Lanes>(a: L) -> (L, L::Bits) {
+    // The first of the three is exact: a and k PI agree in their leading bits.
     let rounded = a.mul_add(L::splat(FRAC_1_PI), L::splat(ROUND));
     let k = rounded.sub(L::splat(ROUND));
     let r = k.mul_add(L::splat(-PI), a);
     let r = k.mul_add(L::splat(-PI_MID), r);
-    let r = k.mul_add(L::splat(-PI_LOW), r);
-    let near = a.le(L::splat(SIN_NEAR));
-    if L::any(L::mask_not(near)) {
-        return sin_far(x, near, r, rounded.to_bits());
-    }
-    sin_reduced(x, r, rounded.to_bits())
+    (k.mul_add(L::splat(-PI_LOW), r), rounded.to_bits())
 }
 
 /// The largest |x| whose multiple of pi is small enough for three fused operations.
@@ -227,21 +233,7 @@ pub fn pow_neg<L: Lanes>(base: L, n: u32) -> L {
 /// Worst error: 2.5 ulp.
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(p: L) -> L {
-    // From |p| = 17.4 on the result is 1. Up to 20 the low part of ln(2) stays far below the last bit of 1 - e.
-    let x = L::from_bits(L::bits_or(p.to_bits(), L::bits_splat(SIGN)));
-    let c = x.max(L::splat(-20.0));
-    // e = s (1 + q), s = 2^n: so 1 - e = (1 - s) - s q keeps its digits where p is small. The exponent bias, and
-    // beyond it one bit more, which becomes the sign: it is -s that is wanted.
-    const OFFSET: f32 = 127.0 + 256.0;
-    let rounded = c.mul_add(L::splat(LOG2_E), L::splat(ROUND + OFFSET));
-    let n = rounded.sub(L::splat(ROUND + OFFSET));
-    let r = n.mul_add(L::splat(-LN_2), c);
-    let q = r.mul(r).mul_add(polynomial(r, &EXP), r);
-    let minus_s = L::from_bits(L::bits_shl::<23>(rounded.to_bits()));
-    let numerator = minus_s.mul_add(q, L::splat(1.0).add(minus_s));
-    let y = numerator.div(L::splat(2.0).sub(numerator));
-    let sign = L::bits_and(p.to_bits(), L::bits_splat(SIGN));
-    canonical(p.eq(p), L::from_bits(L::bits_or(y.to_bits(), sign)))
+    canonical(p.eq(p), bounded::sigmoid(p))
 }
 
 /// The CPPN's Gaussian, `exp(-(p * p))`, but 0 where that is less than 2^-126.5: processors take their time over
@@ -250,10 +242,7 @@ pub fn sigmoid<L: Lanes>(p: L) -> L {
 /// Worst error: 0.9 * 2^-24; the rounding of p * p makes that some 65 ulp where the result is small.
 #[inline(always)]
 pub fn gaussian<L: Lanes>(p: L) -> L {
-    // At -88 n is -127, and an exponent field of n + 127 = 0 is the number 0.
-    let x = p.mul(p).neg();
-    let (y, n) = exp_reduced(x.max(L::splat(-88.0)), 127.0);
-    canonical(x.eq(x), y.mul(L::from_bits(L::bits_shl::<23>(n))))
+    canonical(p.eq(p), bounded::gaussian(p))
 }
 
 /// The CPPN's linear function: p clipped to [-3, 3], times the f32 nearest 1/3.
@@ -262,8 +251,57 @@ pub fn gaussian<L: Lanes>(p: L) -> L {
 /// Worst error: 0.67 ulp.
 #[inline(always)]
 pub fn clipped_linear<L: Lanes>(p: L) -> L {
-    let clipped = p.max(L::splat(-3.0)).min(L::splat(3.0));
-    canonical(p.eq(p), clipped.mul(L::splat(1.0 / 3.0)))
+    canonical(p.eq(p), bounded::clipped_linear(p))
+}
+
+/// The functions of a CPPN of numbers up to [`bounded::MOST`], as its sums are: the same bits, with no care for
+/// NaN and the far range of the sine.
+pub mod bounded {
+    use super::*;
+
+    /// The largest |p|.
+    pub const MOST: f32 = SIN_NEAR;
+
+    /// [`super::sin`]
+    #[inline(always)]
+    pub fn sin<L: Lanes>(p: L) -> L {
+        let (r, k) = reduce_near(p.abs());
+        sin_reduced(p, r, k)
+    }
+
+    /// [`super::sigmoid`], for any number.
+    #[inline(always)]
+    pub fn sigmoid<L: Lanes>(p: L) -> L {
+        // From |p| = 17.4 on the result is 1. Up to 20 the low part of ln(2) stays far below the last bit of 1 - e.
+        let x = L::from_bits(L::bits_or(p.to_bits(), L::bits_splat(SIGN)));
+        let c = x.max(L::splat(-20.0));
+        // e = s (1 + q), s = 2^n: so 1 - e = (1 - s) - s q keeps its digits where p is small. The exponent bias, and
+        // beyond it one bit more, which becomes the sign: it is -s that is wanted.
+        const OFFSET: f32 = 127.0 + 256.0;
+        let rounded = c.mul_add(L::splat(LOG2_E), L::splat(ROUND + OFFSET));
+        let n = rounded.sub(L::splat(ROUND + OFFSET));
+        let r = n.mul_add(L::splat(-LN_2), c);
+        let q = r.mul(r).mul_add(polynomial(r, &EXP), r);
+        let minus_s = L::from_bits(L::bits_shl::<23>(rounded.to_bits()));
+        let numerator = minus_s.mul_add(q, L::splat(1.0).add(minus_s));
+        let y = numerator.div(L::splat(2.0).sub(numerator));
+        let sign = L::bits_and(p.to_bits(), L::bits_splat(SIGN));
+        L::from_bits(L::bits_or(y.to_bits(), sign))
+    }
+
+    /// [`super::gaussian`], for any number.
+    #[inline(always)]
+    pub fn gaussian<L: Lanes>(p: L) -> L {
+        // At -88 n is -127, and an exponent field of n + 127 = 0 is the number 0.
+        let (y, n) = exp_reduced(p.mul(p).neg().max(L::splat(-88.0)), 127.0);
+        y.mul(L::from_bits(L::bits_shl::<23>(n)))
+    }
+
+    /// [`super::clipped_linear`], for any number.
+    #[inline(always)]
+    pub fn clipped_linear<L: Lanes>(p: L) -> L {
+        p.max(L::splat(-3.0)).min(L::splat(3.0)).mul(L::splat(1.0 / 3.0))
+    }
 }
 
 /// `valid ? y : NaN`, the one NaN.

@@ -212,10 +212,10 @@ fn activations_take_the_operations_that_the_model_counts() {
         OPERATIONS.get()
     };
     for (activation, function) in [
-        (Activation::Sine, math::sin as fn(Counting) -> Counting),
-        (Activation::Sigmoid, math::sigmoid),
-        (Activation::Gaussian, math::gaussian),
-        (Activation::Linear, math::clipped_linear),
+        (Activation::Sine, math::bounded::sin as fn(Counting) -> Counting),
+        (Activation::Sigmoid, math::bounded::sigmoid),
+        (Activation::Gaussian, math::bounded::gaussian),
+        (Activation::Linear, math::bounded::clipped_linear),
     ] {
         assert_eq!(count(function), operations_of(activation), "{activation:?}");
     }

@@ -386,7 +386,7 @@ fn capacity_is_reached_and_never_passed() {
 #[track_caller]
 fn draw(graph: &Graph, rules: &Rules, planes: &InputPlanes) -> Vec<u8> {
     let mut compiler = Compiler::default();
-    let program = compiler.compile(graph, rules.max_weight);
+    let program = compiler.compile(Simd::detect(), graph, rules.max_weight);
     let mut images = Simd::available().into_iter().map(|simd| {
         let mut image = vec![0xa5; planes.n_pixels() * graph.n_outputs];
         Renderer::default().render(simd, planes, program, &mut image);
@@ -506,7 +506,7 @@ fn drawings_agree_with_the_synchronous_reference() {
                 n_drawn += 1;
                 n_cut_off += usize::from(is_cut_off(&graph));
                 let mut compiler = Compiler::default();
-                let program = compiler.compile(&graph, rules.max_weight);
+                let program = compiler.compile(Simd::detect(), &graph, rules.max_weight);
                 n_repeated += usize::from(program.instructions.len() > graph.n_nodes() - 4);
             }
         }
@@ -530,7 +530,7 @@ fn a_program_computes_nothing_that_no_output_needs() {
     for candidate in 0..300 {
         let graph = drifted(&Rules::faithful(), 3, candidate, candidate % 60);
         let mut compiler = Compiler::default();
-        let Program { instructions, terms, outputs } = compiler.compile(&graph, 10.0);
+        let Program { instructions, terms, outputs, .. } = compiler.compile(Simd::detect(), &graph, 10.0);
         let mut needed = vec![false; 4 + instructions.len()];
         outputs.iter().for_each(|&output| needed[output as usize] = true);
         let mut end = terms.len();
@@ -577,8 +577,8 @@ fn a_renderer_carries_nothing_from_one_genome_to_the_next() {
     let planes = InputPlanes::new(Canvas::MNIST, rules.normalise);
     for candidate in 0..200 {
         let graph = drifted(&rules, 1, candidate, (candidate * 37) % 90);
-        let program = compiler.compile(&graph, rules.max_weight);
-        assert_eq!(program, Compiler::default().compile(&graph, rules.max_weight));
+        let program = compiler.compile(Simd::detect(), &graph, rules.max_weight);
+        assert_eq!(program, Compiler::default().compile(Simd::Plain, &graph, rules.max_weight));
         let mut image = vec![0; 784];
         renderer.render(Simd::detect(), &planes, program, &mut image);
         assert_eq!(image, draw(&graph, &rules, &planes));

@@ -68,6 +68,14 @@ functions! {
     ClippedLinear: |x| math::clipped_linear(x), if x > 3.0 { 1.0 } else if x < -3.0 { -1.0 } else { x / 3.0 };
 }
 
+functions! {
+    bound 1.0;
+    SinBounded: |x| math::bounded::sin(x), x.sin();
+    SigmoidBounded: |x| math::bounded::sigmoid(x), (x / 2.0).tanh();
+    GaussianBounded: |x| math::bounded::gaussian(x), (-x * x).exp();
+    ClippedLinearBounded: |x| math::bounded::clipped_linear(x), x.clamp(-3.0, 3.0) / 3.0;
+}
+
 /// What the Gaussian says it is, of our own exponential.
 fn gaussian_by_exp(p: f32) -> f32 {
     let y = math::scalar::exp(-(p * p));
@@ -264,6 +272,30 @@ fn scalar_forms_have_the_bits_of_the_lanes() {
         same("log2", math::scalar::log2(x), lanes::<Log2>(x));
         same("root", math::scalar::root(x, 11), lanes::<Root11>(x));
         same("pow_neg", math::scalar::pow_neg(x, 11), lanes::<PowNeg11>(x));
+    }
+}
+
+#[test]
+fn bounded_forms_have_the_bits_of_the_others() {
+    let sample = (0..1 << 22).map(|i: u32| f32::from_bits(i * 1021));
+    let mut inputs: Vec<f32> = edges().into_iter().chain(sample).filter(|x| x.abs() <= math::bounded::MOST).collect();
+    inputs.resize(inputs.len().next_multiple_of(16), 0.0);
+    assert!(inputs.len() > 1 << 21);
+    for simd in Simd::available() {
+        same_bits::<Sin, SinBounded>(simd, &inputs);
+        same_bits::<Sigmoid, SigmoidBounded>(simd, &inputs);
+        same_bits::<Gaussian, GaussianBounded>(simd, &inputs);
+        same_bits::<ClippedLinear, ClippedLinearBounded>(simd, &inputs);
+    }
+}
+
+#[track_caller]
+fn same_bits<F: Function, G: Function>(simd: Simd, inputs: &[f32]) {
+    let (mut want, mut got) = (vec![0.0; inputs.len()], vec![0.0; inputs.len()]);
+    simd.run(Apply::<F> { function: PhantomData, src: inputs, dst: &mut want });
+    simd.run(Apply::<G> { function: PhantomData, src: inputs, dst: &mut got });
+    for ((x, want), got) in inputs.iter().zip(want).zip(got) {
+        assert_eq!(got.to_bits(), want.to_bits(), "{simd} at {x:e}");
     }
 }
 

@@ -141,7 +141,7 @@ fn longest_programs_are_compiled_and_drawn_within_what_was_planned() {
             let mut length = 0;
             let (_, _, peak) = counted(|| {
                 let (mut compiler, mut renderer) = (Compiler::default(), Renderer::default());
-                let program = compiler.compile(&graph, rules.max_weight);
+                let program = compiler.compile(simd, &graph, rules.max_weight);
                 length = program.instructions.len();
                 renderer.render(simd, &planes, program, &mut image);
             });

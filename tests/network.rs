@@ -190,7 +190,19 @@ fn every_layer_equals_its_formula_at_every_width() {
                 dense("d", 11),
             ],
         ),
-        // A convolution and the pooling of its rows behind a dense layer.
+        // Convolutions that pool in registers: groups, channels that fill no block, pairs that fill no register block, strides.
+        (
+            shape(3, 8, 12),
+            rgb.clone(),
+            vec![conv2d("a", 6, 3, 1, 0, 3), pool(2, 2), conv2d("b", 7, 2, 1, 0, 1), pool(2, 2), dense("c", 5)],
+        ),
+        (shape(1, 13, 9), GREY, vec![conv2d("a", 11, 3, 2, 0, 1), pool(2, 2)]),
+        // And such as cannot: a border, odd sizes, windows that overlap.
+        (shape(1, 6, 6), GREY, vec![conv2d("a", 6, 3, 1, 1, 1), pool(2, 2)]),
+        (shape(1, 7, 8), GREY, vec![conv2d("a", 6, 3, 1, 0, 1), pool(2, 2)]),
+        (shape(1, 8, 7), GREY, vec![conv2d("a", 6, 3, 1, 0, 1), pool(2, 2)]),
+        (shape(1, 8, 8), GREY, vec![conv2d("a", 6, 3, 1, 0, 1), pool(2, 1)]),
+        // A convolution and a pooling behind a dense layer.
         (
             shape(1, 5, 5),
             GREY,

@@ -140,8 +140,8 @@ proptest! {
         }
         graph.validate(&rules, n_outputs).unwrap(); // a cycle would have no end
         let mut compiler = Compiler::default();
-        compiler.compile(&Graph::random(3, &philox, 4), 1.0); // leaves nothing behind
-        let program = compiler.compile(&graph, rules.max_weight);
+        compiler.compile(Simd::Plain, &Graph::random(3, &philox, 4), 1.0); // leaves nothing behind
+        let program = compiler.compile(Simd::detect(), &graph, rules.max_weight);
         let mut terms = program.terms.iter();
         for (i, instruction) in program.instructions.iter().enumerate() {
             for term in terms.by_ref().take(instruction.n_terms as usize) {

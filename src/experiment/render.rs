@@ -54,7 +54,7 @@ impl<'a> Drawing<'a> {
         let source = match (&elite.genome, &about.encoding) {
             (Genome::Direct(_), Encoding::Direct(_)) => Source::Direct(&elite.image),
             (Genome::Cppn(graph), Encoding::Cppn(rules)) => {
-                Source::Cppn { program: Compiler::default().compile(graph, rules.max_weight).clone(), rules }
+                Source::Cppn { program: Compiler::default().compile(simd, graph, rules.max_weight).clone(), rules }
             }
             _ => panic!("a genome of another encoding than its run"),
         };
@@ -137,7 +137,7 @@ mod tests {
         }
         let mut image = vec![0; canvas.len()];
         let mut compiler = Compiler::default();
-        let program = compiler.compile(&graph, rules.max_weight);
+        let program = compiler.compile(Simd::Plain, &graph, rules.max_weight);
         let planes = InputPlanes::new(canvas, rules.normalise);
         Renderer::default().render(Simd::Plain, &planes, program, &mut image);
         elite(image, Genome::Cppn(graph))

@@ -38,8 +38,6 @@ pub struct Classifier {
 pub struct Scratch {
     pub spatial: [Aligned; 2],
     pub dense: [Aligned; 2],
-    /// What is only ever there in part, between a convolution and the pooling of its rows.
-    pub band: Aligned,
 }
 
 /// Images that one thread takes at once.
@@ -156,9 +154,9 @@ impl Classifier {
     }
 
     fn new_scratch(&self) -> Scratch {
-        let [spatial, dense, band] = self.scratch_lens();
+        let [spatial, dense] = self.scratch_lens();
         let pair = |len| [Aligned::zeros(len), Aligned::zeros(len)];
-        Scratch { spatial: pair(spatial), dense: pair(dense), band: Aligned::zeros(band) }
+        Scratch { spatial: pair(spatial), dense: pair(dense) }
     }
 
     /// Most bytes of the packed weights: those of both mappings.
@@ -184,16 +182,16 @@ impl Classifier {
 
     /// Bytes of working memory that a thread takes; kept for the next call.
     pub fn scratch_bytes(&self) -> usize {
-        let [spatial, dense, band] = self.scratch_lens().map(Aligned::bytes);
-        2 * (spatial + dense) + band
+        let [spatial, dense] = self.scratch_lens().map(Aligned::bytes);
+        2 * (spatial + dense)
     }
 
-    /// Values of a spatial and of a dense activation, whichever mapping needs more, and of the band.
-    fn scratch_lens(&self) -> [usize; 3] {
+    /// Values of a spatial and of a dense activation, whichever mapping needs more.
+    fn scratch_lens(&self) -> [usize; 2] {
         let width = self.simd.width();
-        let (spatial, dense, band) = TileNetwork::activation_lens(&self.network);
+        let (spatial, dense) = TileNetwork::activation_lens(&self.network);
         let (image_spatial, image_dense) = ImageNetwork::activation_lens(&self.network, width);
-        [(spatial * width).max(image_spatial), (TILES * dense * width).max(IMAGES * image_dense), band * width]
+        [(spatial * width).max(image_spatial), (TILES * dense * width).max(IMAGES * image_dense)]
     }
 }
 

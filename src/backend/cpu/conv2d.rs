@@ -11,9 +11,6 @@
 //! Numbers   one accumulator per output, from the bias, k ascending in (input channel, kernel row, kernel column), fused;
 //!           terms of the padding are left out. Exact: the same bits at every width and tile.
 
-use std::ops::Range;
-
-use super::max_pool::max_pool_plane;
 use crate::network::{Parameters, Shape};
 use crate::simd::Lanes;
 
@@ -41,6 +38,13 @@ impl Geometry {
     /// Output channels of a group.
     pub fn outputs_per_group(&self) -> usize {
         self.output.channels / self.groups
+    }
+
+    /// Whether a pooling with such windows halves the output exactly, and the output has no border of padding: what
+    /// [`conv2d_max_pool`] can do.
+    pub fn halves(&self, pool_kernel: usize, pool_stride: usize) -> bool {
+        let Shape { height, width, .. } = self.output;
+        (pool_kernel, pool_stride, self.padding) == (2, 2, 0) && height.is_multiple_of(2) && width.is_multiple_of(2)
     }
 
     /// Products in one output value, padding's included.
@@ -111,58 +115,40 @@ pub fn taps(geometry: &Geometry, at: usize, size: usize) -> (usize, usize) {
 /// Convolves every tile of `input`: see the top of this file.
 #[inline(always)]
 pub fn conv2d<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d) {
-    let geometry = &layer.geometry;
-    let (input_len, output_len) = (geometry.input.len() * L::N, geometry.output.len() * L::N);
-    assert_eq!(input.len() % input_len, 0);
-    assert_eq!(input.len() / input_len * output_len, output.len());
-    let plane = geometry.output.height * geometry.output.width * L::N;
-    for (output, input) in output.chunks_exact_mut(output_len).zip(input.chunks_exact(input_len)) {
-        for block in layer.blocks() {
-            let output = &mut output[block.first_channel * plane..][..block.channels * plane];
-            block.rows::<L>(output, input, 0..geometry.output.height);
-        }
-    }
+    blocks::<L, false>(output, input, layer, layer.geometry.output);
 }
 
-/// Convolves every tile of `input` and pools the result, of which no more than `band` ever exists: some rows of a block of
-/// channels, which stay in the first-level cache. As [`conv2d`] and then [`max_pool`](super::max_pool::max_pool) with windows
-/// of `kernel` x `kernel` side by side, which give `pooled`.
-///
-/// `band` holds [`band_len`] values.
+/// Convolves every tile of `input` and pools the result in registers, so that it never exists in memory. As [`conv2d`] and then
+/// [`max_pool`](super::max_pool::max_pool) with windows of 2 x 2 side by side, where the layer [halves](Geometry::halves).
 #[inline(always)]
-pub fn conv2d_max_pool<L: Lanes>(
-    output: &mut [f32],
-    input: &[f32],
-    band: &mut [f32],
-    layer: &PackedConv2d,
-    pooled: Shape,
-    kernel: usize,
-) {
+pub fn conv2d_max_pool<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d) {
     let geometry = &layer.geometry;
-    let (height, width) = (geometry.output.height, geometry.output.width);
-    let (input_len, output_len) = (geometry.input.len() * L::N, pooled.len() * L::N);
+    assert!(geometry.halves(2, 2));
+    let Shape { channels, height, width } = geometry.output;
+    blocks::<L, true>(output, input, layer, Shape { channels, height: height / 2, width: width / 2 });
+}
+
+/// Every block of channels of every tile; an image's output is of the shape `output_shape`, pooled if `POOL`.
+#[inline(always)]
+fn blocks<L: Lanes, const POOL: bool>(output: &mut [f32], input: &[f32], layer: &PackedConv2d, output_shape: Shape) {
+    let geometry = &layer.geometry;
+    let (input_len, output_len) = (geometry.input.len() * L::N, output_shape.len() * L::N);
     assert_eq!(input.len() % input_len, 0);
     assert_eq!(input.len() / input_len * output_len, output.len());
-    let pooled_row = pooled.width * L::N;
+    let input_group = input_len / geometry.groups;
+    let plane = output_shape.height * output_shape.width * L::N;
     for (output, input) in output.chunks_exact_mut(output_len).zip(input.chunks_exact(input_len)) {
         for block in layer.blocks() {
-            for row in 0..pooled.height {
-                let rows = row * kernel..((row + 1) * kernel).min(height);
-                let plane = rows.len() * width * L::N;
-                let band = &mut band[..block.channels * plane];
-                block.rows::<L>(band, input, rows.clone());
-                for (channel, values) in (block.first_channel..).zip(band.chunks_exact(plane)) {
-                    let output = &mut output[(channel * pooled.height + row) * pooled_row..][..pooled_row];
-                    max_pool_plane::<L>(output, values, (rows.len(), width), pooled.width, kernel, kernel);
-                }
+            let input = &input[block.group * input_group..][..input_group];
+            let output = &mut output[block.first_channel * plane..][..block.channels * plane];
+            // Constants let the compiler unroll the taps of LeNet's kernel, and leave others one check of bounds a tap.
+            match (geometry.kernel, geometry.stride) {
+                (5, 1) => block.rows::<L, POOL>(output, input, 5, 1),
+                (kernel, 1) => block.rows::<L, POOL>(output, input, kernel, 1),
+                (kernel, stride) => block.rows::<L, POOL>(output, input, kernel, stride),
             }
         }
     }
-}
-
-/// Values that the band of [`conv2d_max_pool`] takes, for each lane.
-pub fn band_len(output_width: usize, kernel: usize) -> usize {
-    OUTPUTS * kernel * output_width
 }
 
 /// Output channels that share a register block.
@@ -198,114 +184,122 @@ impl PackedConv2d {
 }
 
 impl ChannelBlock<'_> {
-    /// The output rows `rows` of the block, `(channels, rows, out_width, L::N)`, from the tile `input`.
+    /// The block's channels, `(channels, height, width, L::N)`, pooled if `POOL`, from those of `input` that it sees. `kernel`
+    /// and `stride` are the layer's.
     #[inline(always)]
-    fn rows<L: Lanes>(self, output: &mut [f32], input: &[f32], rows: Range<usize>) {
-        // A constant stride leaves the inner loop one check of bounds instead of one a column.
-        match self.geometry.stride {
-            1 => self.rows_with_stride::<L>(output, input, rows, 1),
-            stride => self.rows_with_stride::<L>(output, input, rows, stride),
-        }
-    }
-
-    #[inline(always)]
-    fn rows_with_stride<L: Lanes>(self, output: &mut [f32], input: &[f32], rows: Range<usize>, stride: usize) {
-        let ChannelBlock { geometry, weights, bias, .. } = self;
-        let input_group = geometry.channels_per_group() * geometry.input.height * geometry.input.width * L::N;
-        let input = &input[self.group * input_group..][..input_group];
+    fn rows<L: Lanes, const POOL: bool>(self, output: &mut [f32], input: &[f32], kernel: usize, stride: usize) {
+        let Geometry { input: from, output: to, padding, .. } = *self.geometry;
         // Columns whose taps are all inside the image: these go in blocks, the others one by one.
-        let inner_first = geometry.padding.div_ceil(geometry.stride).min(geometry.output.width);
-        let inner_last = match (geometry.input.width + geometry.padding).checked_sub(geometry.kernel) {
-            Some(last) => (last / geometry.stride + 1).min(geometry.output.width),
+        let inner_first = padding.div_ceil(stride).min(to.width);
+        let inner_last = match (from.width + padding).checked_sub(kernel) {
+            Some(last) => (last / stride + 1).min(to.width),
             None => 0,
         };
         // Of 16 registers AVX2 can spare 10 for accumulators; the others have 32.
         let most_columns = if L::N == 8 { 2 } else { 4 };
-        let first_row = rows.start;
-        let plane = rows.len() * geometry.output.width * L::N;
-        for row in rows {
+        for row in 0..to.height {
             let mut column = 0;
-            while column < geometry.output.width {
+            while column < to.width {
                 let inner = if column >= inner_first { inner_last.saturating_sub(column) } else { 0 };
                 let columns = inner.clamp(1, most_columns);
-                let at = Block { row, column, stride, first_row, plane };
+                let at = Place { row, column, kernel, stride };
                 match columns {
-                    4 => register_block::<L, 4>(output, input, weights, bias, geometry, at),
-                    3 => register_block::<L, 3>(output, input, weights, bias, geometry, at),
-                    2 => register_block::<L, 2>(output, input, weights, bias, geometry, at),
-                    _ => register_block::<L, 1>(output, input, weights, bias, geometry, at),
+                    4 => self.register_block::<L, 4, POOL>(output, input, at),
+                    3 => self.register_block::<L, 3, POOL>(output, input, at),
+                    2 => self.register_block::<L, 2, POOL>(output, input, at),
+                    _ => self.register_block::<L, 1, POOL>(output, input, at),
                 }
                 column += columns;
             }
         }
     }
-}
 
-/// Where a register block starts, and the stride of the convolution; the output's first row, and how far its channels lie
-/// apart.
-#[derive(Clone, Copy)]
-struct Block {
-    row: usize,
-    column: usize,
-    stride: usize,
-    first_row: usize,
-    plane: usize,
-}
-
-/// Columns `at.column..at.column + COLUMNS` of the output row `at.row`, of at most OUTPUTS channels. With more than one
-/// column, all taps of each are inside the image.
-#[inline(always)]
-fn register_block<L: Lanes, const COLUMNS: usize>(
-    output: &mut [f32],
-    input: &[f32],
-    weights: &[[f32; OUTPUTS]],
-    bias: &[f32; OUTPUTS],
-    geometry: &Geometry,
-    at: Block,
-) {
-    let (kernel, padding, stride) = (geometry.kernel, geometry.padding, at.stride);
-    let (height, width) = (geometry.input.height, geometry.input.width);
-    let (row_first, row_last) = taps(geometry, at.row, height);
-    let (column_first, column_last) = taps(geometry, at.column, width);
-    let n_taps = column_last - column_first;
-
-    let mut sums = [[L::splat(0.0); COLUMNS]; OUTPUTS];
-    for output in 0..OUTPUTS {
-        sums[output] = [L::splat(bias[output]); COLUMNS];
-    }
-    if n_taps > 0 {
-        let left = at.column * stride + column_first - padding;
-        let span = (n_taps + (COLUMNS - 1) * stride) * L::N;
-        for channel in 0..geometry.channels_per_group() {
-            for tap_row in row_first..row_last {
-                let top = at.row * stride + tap_row - padding;
-                let values = &input[((channel * height + top) * width + left) * L::N..][..span];
-                let weights = &weights[(channel * kernel + tap_row) * kernel + column_first..][..n_taps];
-                for (tap, weights) in weights.iter().enumerate() {
-                    let mut x = [L::splat(0.0); COLUMNS];
-                    let values = &values[tap * L::N..][..((COLUMNS - 1) * stride + 1) * L::N];
+    /// `COLUMNS` neighbouring outputs of each channel. With more than one, all taps of each are inside the image's width.
+    #[inline(always)]
+    fn register_block<L: Lanes, const COLUMNS: usize, const POOL: bool>(
+        self,
+        output: &mut [f32],
+        input: &[f32],
+        at: Place,
+    ) {
+        let sums = self.sums::<L, COLUMNS>(input, at);
+        let Shape { height, width, .. } = self.geometry.output;
+        // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
+        for (channel, sums) in sums.iter().enumerate() {
+            if channel < self.channels {
+                if POOL {
+                    let place = (channel * (height / 2) + at.row / 2) * (width / 2) + at.column / 2;
+                    let pooled = &mut output[place * L::N..][..COLUMNS / 2 * L::N];
+                    pool::<L, COLUMNS>(pooled, sums, at.row.is_multiple_of(2));
+                } else {
+                    let place = (channel * height + at.row) * width + at.column;
+                    let values = &mut output[place * L::N..][..COLUMNS * L::N];
                     for column in 0..COLUMNS {
-                        x[column] = L::load(&values[column * stride * L::N..]);
-                    }
-                    for output in 0..OUTPUTS {
-                        let weight = L::splat(weights[output]);
-                        for column in 0..COLUMNS {
-                            sums[output][column] = x[column].mul_add(weight, sums[output][column]);
-                        }
+                        sums[column].store(&mut values[column * L::N..]);
                     }
                 }
             }
         }
     }
-    let Block { plane, first_row, .. } = at;
-    // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
-    for channel in 0..OUTPUTS {
-        if channel * plane < output.len() {
-            let place = ((at.row - first_row) * geometry.output.width + at.column) * L::N;
-            let values = &mut output[channel * plane + place..][..COLUMNS * L::N];
-            for column in 0..COLUMNS {
-                sums[channel][column].store(&mut values[column * L::N..]);
+
+    /// The accumulators of a register block.
+    #[inline(always)]
+    fn sums<L: Lanes, const COLUMNS: usize>(self, input: &[f32], at: Place) -> [[L; COLUMNS]; OUTPUTS] {
+        let Place { row, column, kernel, stride } = at;
+        let (geometry, padding) = (self.geometry, self.geometry.padding);
+        let Shape { height, width, .. } = geometry.input;
+        let (row_first, row_last) = taps(geometry, row, height);
+        let (column_first, column_last) = if COLUMNS > 1 { (0, kernel) } else { taps(geometry, column, width) };
+        let n_taps = column_last - column_first;
+
+        let mut sums = [[L::splat(0.0); COLUMNS]; OUTPUTS];
+        for (sums, &bias) in sums.iter_mut().zip(self.bias) {
+            *sums = [L::splat(bias); COLUMNS];
+        }
+        if n_taps > 0 {
+            let left = column * stride + column_first - padding;
+            let span = (n_taps + (COLUMNS - 1) * stride) * L::N;
+            let channels = self.weights.chunks_exact(kernel * kernel).zip(input.chunks_exact(height * width * L::N));
+            for (weights, values) in channels {
+                for tap_row in row_first..row_last {
+                    let top = row * stride + tap_row - padding;
+                    let values = &values[(top * width + left) * L::N..][..span];
+                    let weights = &weights[tap_row * kernel + column_first..][..n_taps];
+                    for (tap, weights) in weights.iter().enumerate() {
+                        let values = &values[tap * L::N..][..((COLUMNS - 1) * stride + 1) * L::N];
+                        let mut x = [L::splat(0.0); COLUMNS];
+                        for column in 0..COLUMNS {
+                            x[column] = L::load(&values[column * stride * L::N..]);
+                        }
+                        for output in 0..OUTPUTS {
+                            let weight = L::splat(weights[output]);
+                            for column in 0..COLUMNS {
+                                sums[output][column] = x[column].mul_add(weight, sums[output][column]);
+                            }
+                        }
+                    }
+                }
             }
         }
+        sums
+    }
+}
+
+/// Where a register block starts in the output, and the layer's kernel and stride: constants, where they were.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+/// Pools pairs of `values`, which are of a window's first row or of its second: then `pooled` holds what the first made of them.
+#[inline(always)]
+fn pool<L: Lanes, const COLUMNS: usize>(pooled: &mut [f32], values: &[L; COLUMNS], is_first: bool) {
+    for (pair, pooled) in pooled.chunks_exact_mut(L::N).enumerate() {
+        let (left, right) = (values[2 * pair], values[2 * pair + 1]);
+        let best = if is_first { left } else { left.max(L::load(pooled)) };
+        right.max(best).store(pooled);
     }
 }

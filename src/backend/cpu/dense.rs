@@ -6,7 +6,7 @@
 //!      weights  (out_features, in_features) f32, packed; bias (out_features)
 //! ```
 //!
-//! Mapping   a register block is OUTPUTS features x two tiles: each weight that comes from memory serves both.
+//! Mapping   a register block is OUTPUTS features, or half of them, x two tiles: each weight that comes from memory serves both.
 //! Numbers   one accumulator per output, from the bias, k ascending, fused. Exact: the same bits at every width and tile.
 
 use rayon::prelude::*;
@@ -82,43 +82,49 @@ pub fn dense<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedDense) {
     let (input_len, output_len) = (layer.in_features * L::N, layer.out_features * L::N);
     assert_eq!(input.len() % input_len, 0);
     assert_eq!(input.len() / input_len * output_len, output.len());
-    // Of 16 registers AVX2 can spare 10 for accumulators: one tile.
-    let tiles = if L::N == 8 { 1 } else { 2 };
-    for (output, input) in output.chunks_mut(tiles * output_len).zip(input.chunks(tiles * input_len)) {
-        if input.len() == 2 * input_len {
-            dense_tiles::<L, 2>(output, input, layer);
-        } else {
-            dense_tiles::<L, 1>(output, input, layer);
+    for (output, input) in output.chunks_mut(2 * output_len).zip(input.chunks(2 * input_len)) {
+        match (input.len() / input_len, L::N) {
+            // Of 16 registers AVX2 can spare 10 for accumulators. Half of a block finds the other's weights in the cache.
+            (2, 8) => dense_tiles::<L, 2, { OUTPUTS / 2 }>(output, input, layer),
+            (2, _) => dense_tiles::<L, 2, OUTPUTS>(output, input, layer),
+            _ => dense_tiles::<L, 1, OUTPUTS>(output, input, layer),
         }
     }
 }
 
 #[inline(always)]
-fn dense_tiles<L: Lanes, const TILES: usize>(output: &mut [f32], input: &[f32], layer: &PackedDense) {
+fn dense_tiles<L: Lanes, const TILES: usize, const FEATURES: usize>(
+    output: &mut [f32],
+    input: &[f32],
+    layer: &PackedDense,
+) {
     let k = layer.in_features;
     for (block, bias) in layer.bias.iter().enumerate() {
-        let mut sums = [[L::splat(0.0); TILES]; OUTPUTS];
-        for output in 0..OUTPUTS {
-            sums[output] = [L::splat(bias[output]); TILES];
-        }
-        for (at, weights) in layer.weights[block * k..][..k].iter().enumerate() {
-            let mut x = [L::splat(0.0); TILES];
-            for tile in 0..TILES {
-                x[tile] = L::load(&input[(tile * k + at) * L::N..]);
+        let weights = &layer.weights[block * k..][..k];
+        for first in (0..OUTPUTS).step_by(FEATURES) {
+            let mut sums = [[L::splat(0.0); TILES]; FEATURES];
+            for output in 0..FEATURES {
+                sums[output] = [L::splat(bias[first + output]); TILES];
             }
-            for output in 0..OUTPUTS {
-                let weight = L::splat(weights[output]);
+            for (at, weights) in weights.iter().enumerate() {
+                let mut x = [L::splat(0.0); TILES];
                 for tile in 0..TILES {
-                    sums[output][tile] = x[tile].mul_add(weight, sums[output][tile]);
+                    x[tile] = L::load(&input[(tile * k + at) * L::N..]);
+                }
+                for output in 0..FEATURES {
+                    let weight = L::splat(weights[first + output]);
+                    for tile in 0..TILES {
+                        sums[output][tile] = x[tile].mul_add(weight, sums[output][tile]);
+                    }
                 }
             }
-        }
-        // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
-        for (lane, sums) in sums.iter().enumerate() {
-            let feature = block * OUTPUTS + lane;
-            if feature < layer.out_features {
-                for tile in 0..TILES {
-                    sums[tile].store(&mut output[(tile * layer.out_features + feature) * L::N..]);
+            // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
+            for (lane, sums) in sums.iter().enumerate() {
+                let feature = block * OUTPUTS + first + lane;
+                if feature < layer.out_features {
+                    for tile in 0..TILES {
+                        sums[tile].store(&mut output[(tile * layer.out_features + feature) * L::N..]);
+                    }
                 }
             }
         }

@@ -26,34 +26,21 @@ pub fn max_pool<L: Lanes>(
     assert_eq!(input.len() % (input_plane * shape.channels), 0);
     assert_eq!(input.len() / input_plane * output_plane, output.len());
     for (output, input) in output.chunks_exact_mut(output_plane).zip(input.chunks_exact(input_plane)) {
-        max_pool_plane::<L>(output, input, (shape.height, shape.width), pooled.width, kernel, stride);
-    }
-}
-
-/// Pools the channel `input`, of `(height, width)`, to rows of `pooled_width`: as many as `output` holds.
-#[inline(always)]
-pub fn max_pool_plane<L: Lanes>(
-    output: &mut [f32],
-    input: &[f32],
-    (height, width): (usize, usize),
-    pooled_width: usize,
-    kernel: usize,
-    stride: usize,
-) {
-    for (row, values) in output.chunks_exact_mut(pooled_width * L::N).enumerate() {
-        let top = row * stride;
-        let bottom = (top + kernel).min(height);
-        for (column, value) in values.chunks_exact_mut(L::N).enumerate() {
-            let left = column * stride;
-            let right = (left + kernel).min(width);
-            let mut best = L::load(&input[(top * width + left) * L::N..]);
-            for y in top..bottom {
-                let window = &input[(y * width + left) * L::N..(y * width + right) * L::N];
-                for candidate in window.chunks_exact(L::N) {
-                    best = L::load(candidate).max(best);
+        for (row, values) in output.chunks_exact_mut(pooled.width * L::N).enumerate() {
+            let top = row * stride;
+            let bottom = (top + kernel).min(shape.height);
+            for (column, value) in values.chunks_exact_mut(L::N).enumerate() {
+                let left = column * stride;
+                let right = (left + kernel).min(shape.width);
+                let mut best = L::load(&input[(top * shape.width + left) * L::N..]);
+                for y in top..bottom {
+                    let window = &input[(y * shape.width + left) * L::N..(y * shape.width + right) * L::N];
+                    for candidate in window.chunks_exact(L::N) {
+                        best = L::load(candidate).max(best);
+                    }
                 }
+                best.store(value);
             }
-            best.store(value);
         }
     }
 }

@@ -223,7 +223,7 @@ impl Part<'_> {
             }
             Part::Cppn { rules, canvas, planes, graphs } => {
                 for (image, graph) in images.chunks_exact_mut(canvas.len()).zip(graphs.iter()) {
-                    let program = workspace.compiler.compile(graph, rules.max_weight);
+                    let program = workspace.compiler.compile(simd, graph, rules.max_weight);
                     workspace.renderer.render(simd, planes, program, image);
                 }
             }

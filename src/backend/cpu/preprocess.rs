@@ -17,19 +17,36 @@ pub fn preprocess<L: Lanes>(output: &mut [f32], images: &[u8], shape: Shape, pre
     assert!(images.len() <= shape.len() * L::N && images.len().is_multiple_of(shape.len()));
     let scale = L::splat(preprocess.scale);
     let positions = shape.height * shape.width;
-    for (channel, plane) in output.chunks_exact_mut(positions * L::N).enumerate() {
-        let byte = byte_of_channel(preprocess.channel_order, channel, shape.channels);
-        for (position, value) in plane.chunks_exact_mut(L::N).enumerate() {
-            let mut pixels = [0; MAX_LANES];
-            for (pixel, image) in pixels.iter_mut().zip(images.chunks_exact(shape.len())) {
-                *pixel = u32::from(image[position * shape.channels + byte]);
-            }
-            let mut x = L::from_i32(L::bits_load(&pixels));
-            if let Some(&mean) = preprocess.mean.get(channel * positions + position) {
+    let (mut position, mut byte) = (0, 0);
+    // Four bytes of each image at a time.
+    for first in (0..shape.len()).step_by(4) {
+        let mut words = [0; MAX_LANES];
+        for (word, image) in words.iter_mut().zip(images.chunks_exact(shape.len())) {
+            *word = word_at(image, first);
+        }
+        let mut bytes = L::bits_load(&words);
+        for _ in first..shape.len().min(first + 4) {
+            let mut x = L::from_i32(L::bits_and(bytes, L::bits_splat(0xff)));
+            bytes = L::bits_shr::<8>(bytes);
+            let place = byte_of_channel(preprocess.channel_order, byte, shape.channels) * positions + position;
+            if let Some(&mean) = preprocess.mean.get(place) {
                 x = x.sub(L::splat(mean));
             }
-            x.mul(scale).store(value);
+            x.mul(scale).store(&mut output[place * L::N..]);
+            byte += 1;
+            if byte == shape.channels {
+                (position, byte) = (position + 1, 0);
+            }
         }
+    }
+}
+
+/// The four bytes of `image` from `at` on, the first lowest; 0 past its end.
+#[inline(always)]
+fn word_at(image: &[u8], at: usize) -> u32 {
+    match image[at..].first_chunk() {
+        Some(&bytes) => u32::from_le_bytes(bytes),
+        None => image[at..].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)),
     }
 }
 
@@ -50,7 +67,7 @@ pub fn preprocess_image(output: &mut [f32], image: &[u8], shape: Shape, preproce
     }
 }
 
-/// Where a pixel holds what becomes the network's `channel`.
+/// Where a pixel holds what becomes the network's `channel`; and which channel its byte `channel` becomes.
 fn byte_of_channel(order: ChannelOrder, channel: usize, channels: usize) -> usize {
     match order {
         ChannelOrder::Grey | ChannelOrder::Rgb => channel,

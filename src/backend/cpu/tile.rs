@@ -1,7 +1,7 @@
 //! The network over whole tiles: lane = image.
 
 use super::classify::Scratch;
-use super::conv2d::{Geometry, PackedConv2d, band_len, conv2d, conv2d_max_pool};
+use super::conv2d::{Geometry, PackedConv2d, conv2d, conv2d_max_pool};
 use super::dense::{PackedDense, dense};
 use super::max_pool::max_pool;
 use super::preprocess::preprocess;
@@ -30,12 +30,8 @@ pub struct TileNetwork {
 #[derive(Debug)]
 enum Step {
     Conv2d(PackedConv2d),
-    /// Windows of `kernel` x `kernel` side by side.
-    Conv2dMaxPool {
-        layer: PackedConv2d,
-        pooled: Shape,
-        kernel: usize,
-    },
+    /// Windows of 2 x 2 side by side.
+    Conv2dMaxPool(PackedConv2d),
     MaxPool {
         input: Shape,
         output: Shape,
@@ -63,9 +59,7 @@ impl TileNetwork {
                     Step::Conv2d(PackedConv2d::new(Geometry { input, output, kernel, stride, padding, groups }, next()))
                 }
                 Layer::MaxPool { kernel, stride } => match steps.pop() {
-                    Some(Step::Conv2d(layer)) if kernel == stride => {
-                        Step::Conv2dMaxPool { layer, pooled: output, kernel }
-                    }
+                    Some(Step::Conv2d(layer)) if layer.geometry().halves(kernel, stride) => Step::Conv2dMaxPool(layer),
                     before => {
                         steps.extend(before);
                         Step::MaxPool { input, output, kernel, stride }
@@ -88,11 +82,10 @@ impl TileNetwork {
         }
     }
 
-    /// The most values of an image of `network` between two steps, up to the first dense layer and from its input on; and
-    /// those of the band between a convolution and the pooling of its rows.
-    pub fn activation_lens(network: &Network) -> (usize, usize, usize) {
+    /// The most values of an image of `network` between two steps, up to the first dense layer and from its input on.
+    pub fn activation_lens(network: &Network) -> (usize, usize) {
         let shapes = network.shapes();
-        let (mut spatial, mut dense, mut band) = (network.input.len(), 0, 0);
+        let (mut spatial, mut dense) = (network.input.len(), 0);
         let mut is_spatial = true;
         for (index, layer) in network.layers.iter().enumerate() {
             let (input, output) = (shapes[index], shapes[index + 1]);
@@ -101,14 +94,16 @@ impl TileNetwork {
                 dense = input.len();
             }
             match (layer, network.layers.get(index + 1)) {
-                (Layer::Conv2d { .. }, Some(&Layer::MaxPool { kernel, stride })) if kernel == stride => {
-                    band = band.max(band_len(output.width, kernel));
-                }
+                // What a convolution gives to the pooling behind it exists in registers only.
+                (
+                    &Layer::Conv2d { kernel, stride, padding, groups, .. },
+                    Some(&Layer::MaxPool { kernel: k, stride: s }),
+                ) if (Geometry { input, output, kernel, stride, padding, groups }).halves(k, s) => {}
                 _ if is_spatial => spatial = spatial.max(output.len()),
                 _ => dense = dense.max(output.len()),
             }
         }
-        (spatial, dense, band)
+        (spatial, dense)
     }
 
     /// Results of the images of at most [`TILES`] tiles, `(images, n_classes)`: probabilities, or with `softmax` false logits.
@@ -119,7 +114,7 @@ impl TileNetwork {
         let mut features = 0;
         for (tile, images) in tiles.enumerate() {
             let len = self.input.len() * L::N;
-            let mut activation = Activation::new(&mut scratch.spatial, &mut scratch.band, len);
+            let mut activation = Activation::new(&mut scratch.spatial, len);
             preprocess::<L>(activation.values(), images, self.input, &self.preprocess);
             for step in &self.spatial {
                 activation.forward::<L>(step);
@@ -128,7 +123,7 @@ impl TileNetwork {
             scratch.dense[0][tile * features..][..features].copy_from_slice(activation.values());
         }
 
-        let mut activation = Activation::new(&mut scratch.dense, &mut scratch.band, n_tiles * features);
+        let mut activation = Activation::new(&mut scratch.dense, n_tiles * features);
         for step in &self.dense {
             if softmax || !matches!(step, Step::Softmax { .. }) {
                 activation.forward::<L>(step);
@@ -144,18 +139,16 @@ impl TileNetwork {
     }
 }
 
-/// The activation between two layers, `len` values at the start of `front`, the memory for the next, and for what is only
-/// ever there in part.
+/// The activation between two layers, `len` values at the start of `front`, and the memory for the next.
 struct Activation<'a> {
     front: &'a mut [f32],
     back: &'a mut [f32],
-    band: &'a mut [f32],
     len: usize,
 }
 
 impl<'a> Activation<'a> {
-    fn new([front, back]: &'a mut [Aligned; 2], band: &'a mut [f32], len: usize) -> Activation<'a> {
-        Activation { front, back, band, len }
+    fn new([front, back]: &'a mut [Aligned; 2], len: usize) -> Activation<'a> {
+        Activation { front, back, len }
     }
 
     fn values(&mut self) -> &mut [f32] {
@@ -174,9 +167,10 @@ impl<'a> Activation<'a> {
                 self.len = self.len / shape.len() * output.len();
                 conv2d::<L>(&mut self.back[..self.len], input, layer);
             }
-            Step::Conv2dMaxPool { layer, pooled, kernel } => {
-                self.len = self.len / layer.geometry().input.len() * pooled.len();
-                conv2d_max_pool::<L>(&mut self.back[..self.len], input, self.band, layer, *pooled, *kernel);
+            Step::Conv2dMaxPool(layer) => {
+                let Geometry { input: shape, output, .. } = layer.geometry();
+                self.len = self.len / shape.len() * (output.len() / 4);
+                conv2d_max_pool::<L>(&mut self.back[..self.len], input, layer);
             }
             Step::MaxPool { input: shape, output, kernel, stride } => {
                 self.len = self.len / shape.len() * output.len();

@@ -191,7 +191,7 @@ impl Stage {
     fn compile(&self) {
         let Encoding::Cppn(rules) = &self.state.job.encoding else { panic!("pixels need no compiling") };
         self.graphs.par_iter().for_each_init(Compiler::default, |compiler, graph| {
-            black_box(compiler.compile(graph, rules.max_weight));
+            black_box(compiler.compile(self.simd, graph, rules.max_weight));
         });
     }
 
@@ -218,7 +218,9 @@ impl Stage {
             (Step::Vary, Encoding::Direct(_)) => Work::Bytes((2 * size_of::<f32>() * canvas.len()) as f64),
             (Step::Vary, Encoding::Cppn(_)) => Work::Bytes(2.0 * mean(&work::graph_bytes)),
             (Step::Compile, Encoding::Cppn(rules)) => Work::Bytes(mean(&|graph| {
-                work::graph_bytes(graph) + work::program_bytes(Compiler::default().compile(graph, rules.max_weight))
+                let mut compiler = Compiler::default();
+                let program = compiler.compile(self.simd, graph, rules.max_weight);
+                work::graph_bytes(graph) + work::program_bytes(program)
             })),
             (Step::Render, Encoding::Direct(_)) => Work::Bytes(((size_of::<f32>() + 1) * canvas.len()) as f64),
             (Step::Render, Encoding::Cppn(rules)) => drawing(&self.graphs, rules, *canvas),
@@ -361,7 +363,7 @@ pub fn disagrees(what: &str, check: &str) -> Error {
 /// The operations that draw the mean of `graphs`.
 fn drawing(graphs: &[Graph], rules: &Rules, canvas: Canvas) -> Work {
     let mut compiler = Compiler::default();
-    let each = graphs.iter().map(|graph| work::operations(compiler.compile(graph, rules.max_weight)));
+    let each = graphs.iter().map(|graph| work::operations(compiler.compile(Simd::Plain, graph, rules.max_weight)));
     Work::Operations(each.sum::<u64>() as f64 / graphs.len().max(1) as f64 * canvas.pixels() as f64)
 }
 

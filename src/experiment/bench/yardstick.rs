@@ -93,6 +93,7 @@ impl Words {
 mod tests {
     use super::*;
     use crate::genome::cppn::Compiler;
+    use crate::simd::Simd;
 
     #[test]
     fn all_sixteen_nodes_compute_once_and_have_2_35_links_on_average() {
@@ -104,7 +105,7 @@ mod tests {
             let genome = genome(&rules, index);
             genome.validate(&rules, 1).unwrap();
             assert_eq!(genome.n_nodes(), N_NODES);
-            let program = compiler.compile(&genome, rules.max_weight);
+            let program = compiler.compile(Simd::Plain, &genome, rules.max_weight);
             assert_eq!(program.instructions.len(), N_NODES - N_INPUTS, "genome {index}");
             n_links += program.terms.len();
         }

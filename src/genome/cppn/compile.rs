@@ -8,8 +8,8 @@
 //! where a chain that no input feeds is longer than the inputs' paths, T cuts it off, and some nodes come
 //! at several steps or not at all.
 
-use super::{Activation, Graph, N_INPUTS, Rules};
-use std::ops::Range;
+use super::{Activation, Edge, Graph, N_INPUTS, Rules};
+use crate::simd::{Lanes, Simd, Vectorised};
 
 /// The instruction list of a genome. Slots `0..4` are the input planes, slot `4 + i` is the result of
 /// instruction i, which reads slots below its own only.
@@ -20,6 +20,8 @@ pub struct Program {
     pub terms: Vec<Term>,
     /// One an output: the slot of its value at step T.
     pub outputs: Vec<u32>,
+    /// No sum is larger than this times the largest value, which is that of an input or 1.
+    pub most_weight: f32,
 }
 
 /// One value: the activation of the sum of the instruction's terms, `p = fma(weight, slot, p)` from +0.0 on.
@@ -40,45 +42,30 @@ pub struct Term {
 /// Compiles genomes, one after the other in the same memory.
 #[derive(Debug, Default)]
 pub struct Compiler {
-    /// Edges grouped by target, in order of creation: node v owns `incoming[first[v]..first[v + 1]]`.
-    first: Vec<u32>,
-    incoming: Vec<Incoming>,
+    /// One an edge: the edge into the same node that was created before it, or [`NONE`].
+    older: Vec<u32>,
     nodes: Vec<Node>,
-    /// The nodes on the way from an output to the one that is measured.
-    measuring: Vec<Measuring>,
-    /// The nodes that outputs depend on, each after its sources.
+    /// The nodes that are no inputs, each before its sources.
     order: Vec<u16>,
     /// The values on the way from an output to the one that is emitted.
     path: Vec<Pending>,
-    /// One an instruction.
+    /// One an instruction, where nodes may have several.
     emitted: Vec<Emitted>,
     program: Program,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Incoming {
-    source: u16,
-    gene: f32,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    /// The step from which on the value stays; 0 in nodes that are no inputs means not known yet.
+    /// The edge into this node that was created last, or [`NONE`].
+    newest: u32,
+    /// Edges from here to nodes that have not had their turn.
+    n_unread: u32,
+    /// Nodes on the longest path from here to an output, ends included; 0 where no path leads to one.
+    height: u32,
+    /// The step from which on the value stays.
     settle: u32,
-    /// Nodes on the longest path from an input to here, ends included; 0 where no input reaches.
-    reach: u32,
-    /// The instruction that was emitted last for this node, or [`NONE`]; the slot of an input.
-    last: u32,
-}
-
-/// A node some of whose sources are still to be measured, and what those before them come to.
-#[derive(Clone, Copy, Debug)]
-struct Measuring {
-    node: u16,
-    /// Index in `incoming` of the next one.
-    next: u32,
-    settle: u32,
-    reach: u32,
+    /// The slot of its value; where nodes may have several, that of the last emitted, or [`NONE`].
+    slot: u32,
 }
 
 /// The value of a node at a step, some of whose sources are still to be looked at.
@@ -86,30 +73,29 @@ struct Measuring {
 struct Pending {
     node: u16,
     step: u32,
-    /// Index in `incoming` of the next one.
+    /// The next edge that leads there, or [`NONE`].
     next: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Emitted {
     step: u32,
-    /// The instruction of the same node emitted before, or [`NONE`].
+    /// The slot of the same node's value emitted before, or [`NONE`].
     previous: u32,
 }
 
-/// No instruction.
+/// No edge, or no slot.
 const NONE: u32 = u32::MAX;
 
 impl Compiler {
     /// Most bytes for genomes of `rules`.
     pub(super) fn most_bytes(rules: &Rules, n_outputs: usize) -> u64 {
         let (nodes, edges) = (u64::from(rules.max_nodes), u64::from(rules.max_edges));
-        let of_node =
-            2 * size_of::<u32>() + size_of::<Node>() + size_of::<Pending>() + size_of::<Measuring>() + size_of::<u16>();
+        let of_node = size_of::<Node>() + size_of::<Pending>() + size_of::<u16>();
         let of_instruction = size_of::<Emitted>() + size_of::<Instruction>();
         // No node has more instructions than there are nodes, and each has a term an edge.
         let terms = nodes * edges * size_of::<Term>() as u64;
-        let genome = nodes * of_node as u64 + edges * size_of::<Incoming>() as u64;
+        let genome = nodes * of_node as u64 + edges * size_of::<u32>() as u64;
         let outputs = (n_outputs * size_of::<u32>()) as u64;
         2 * (genome + rules.max_instructions() * of_instruction as u64 + terms + outputs) // grown by doubling
     }
@@ -117,125 +103,134 @@ impl Compiler {
     /// The program of `graph`, whose weights are `fma(2 * max_weight, gene, -max_weight)`.
     ///
     /// The graph is one that [`Graph::random`] and [`Graph::vary`] make or [`Graph::validate`] accepts.
-    pub fn compile(&mut self, graph: &Graph, max_weight: f32) -> &Program {
-        self.group_by_target(graph);
-        self.nodes.clear();
-        self.nodes.extend((0..N_INPUTS as u32).map(|input| Node { settle: 0, reach: 1, last: input }));
-        self.nodes.resize(graph.n_nodes(), Node { settle: 0, reach: 0, last: NONE });
-        let outputs = N_INPUTS as u16..graph.first_hidden() as u16;
-
+    pub fn compile(&mut self, simd: Simd, graph: &Graph, max_weight: f32) -> &Program {
+        self.link(graph);
+        let settled = self.emit_settled(graph);
         // A path of L edges has L + 1 nodes; T is 1 if no input reaches an output.
-        let mut n_steps = 1;
+        let n_steps = self.nodes[..N_INPUTS].iter().fold(1, |most, input| most.max(input.height));
+        if settled > n_steps {
+            self.emit_steps(graph, n_steps);
+        }
+        self.program.most_weight = max_weight * self.program.terms.len() as f32;
+        simd.run(Weigh { terms: &mut self.program.terms, max_weight });
+        &self.program
+    }
+
+    /// Links the edges into each node, and counts those out of it.
+    fn link(&mut self, graph: &Graph) {
+        let Compiler { nodes, older, .. } = self;
+        nodes.clear();
+        nodes.resize(graph.n_nodes(), Node { newest: NONE, n_unread: 0, height: 0, settle: 0, slot: NONE });
+        older.resize(graph.edges.len(), NONE);
+        for (at, (edge, older)) in graph.edges.iter().zip(older).enumerate() {
+            nodes[usize::from(edge.source)].n_unread += 1;
+            *older = std::mem::replace(&mut nodes[usize::from(edge.target)].newest, at as u32);
+        }
+    }
+
+    /// Emits each node that an output depends on once, as it has settled, and returns the step at which all of them
+    /// have. Where that is within T steps, nothing else is ever seen: a value at step settle(node) sees its sources at
+    /// theirs.
+    ///
+    /// Nodes have their turn when all that read them had theirs (Kahn 1962), so the program is written from its end.
+    /// Genomes are small and no two alike: what costs time is a branch that goes now this way and now that.
+    /// So there is none but for the number of a node's edges: what may turn out to be for nothing is written, and written over.
+    fn emit_settled(&mut self, graph: &Graph) -> u32 {
+        let Compiler { nodes, older, order, program: Program { instructions, terms, outputs, .. }, .. } = self;
+        let n_computed = graph.n_nodes() - N_INPUTS;
+        order.resize(graph.n_nodes(), 0);
+        instructions.resize(n_computed, Instruction { activation: Activation::Sine, n_terms: 0 });
+        terms.resize(graph.edges.len(), Term { slot: 0, weight: 0.0 });
+        // As slices, which stay in registers.
+        let (nodes, older, order) = (&mut nodes[..], &older[..], &mut order[..]);
+        let (all_instructions, all_terms) = (&mut instructions[..], &mut terms[..]);
+        let mut n_ready = 0;
+        for (index, node) in nodes.iter().enumerate().skip(N_INPUTS) {
+            order[n_ready] = index as u16;
+            n_ready += usize::from(node.n_unread == 0);
+        }
+        nodes[..N_INPUTS].iter_mut().for_each(|input| input.n_unread += 1); // inputs have no turn
+        nodes[N_INPUTS..graph.first_hidden()].iter_mut().for_each(|output| output.height = 1);
+
+        let (mut first_instruction, mut first_term) = (n_computed, graph.edges.len());
         let mut settled = 0;
-        self.order.clear();
-        for output in outputs.clone() {
-            self.measure(output);
-            let node = self.nodes[usize::from(output)];
-            n_steps = n_steps.max(node.reach);
-            settled = settled.max(node.settle);
+        let mut turn = 0;
+        while turn < n_ready {
+            let node = usize::from(order[turn]);
+            turn += 1;
+            let Node { height, newest, .. } = nodes[node];
+            let needed = height > 0;
+            let mut at = first_term;
+            let mut next = newest;
+            while next != NONE {
+                let Edge { source, gene, .. } = graph.edges[next as usize];
+                next = older[next as usize];
+                at -= 1;
+                all_terms[at] = Term { slot: u32::from(source), weight: gene };
+                let node = &mut nodes[usize::from(source)];
+                node.height = node.height.max(height + u32::from(needed));
+                let n_unread = node.n_unread - 1;
+                node.n_unread = n_unread;
+                order[n_ready] = source;
+                n_ready += usize::from(n_unread == 0);
+            }
+            nodes[node].slot = (N_INPUTS + first_instruction - 1) as u32;
+            all_instructions[first_instruction - 1] =
+                Instruction { activation: graph.activations[node], n_terms: (first_term - at) as u32 };
+            first_instruction -= usize::from(needed);
+            first_term = if needed { at } else { first_term };
+            settled = settled.max(height);
         }
 
+        // What was left free for nodes that no output depends on goes.
+        instructions.drain(..first_instruction);
+        terms.drain(..first_term);
+        for (input, node) in nodes[..N_INPUTS].iter_mut().enumerate() {
+            node.slot = (input + first_instruction) as u32;
+        }
+        let slot = |node: u32| nodes[node as usize].slot - first_instruction as u32;
+        terms.iter_mut().for_each(|term| term.slot = slot(term.slot));
+        outputs.clear();
+        outputs.extend((N_INPUTS..graph.first_hidden()).map(|output| slot(output as u32)));
+        settled
+    }
+
+    /// Emits the values that outputs at step `n_steps` depend on, where that cuts nodes off before they have settled.
+    fn emit_steps(&mut self, graph: &Graph, n_steps: u32) {
         self.emitted.clear();
         self.program.instructions.clear();
         self.program.terms.clear();
         self.program.outputs.clear();
-        if settled <= n_steps {
-            self.emit_settled(graph, max_weight);
-        }
-        for output in outputs {
-            let step = n_steps.min(self.nodes[usize::from(output)].settle);
-            if settled > n_steps {
-                self.emit(output, step, graph, max_weight);
+        for i in (0..graph.n_nodes() - N_INPUTS).rev() {
+            let node = usize::from(self.order[i]);
+            let mut settle = 1;
+            let mut next = self.nodes[node].newest;
+            while next != NONE {
+                settle = settle.max(1 + self.nodes[usize::from(graph.edges[next as usize].source)].settle);
+                next = self.older[next as usize];
             }
-            self.program.outputs.push(self.slot(output, step).expect("just emitted"));
+            self.nodes[node].settle = settle;
+            self.nodes[node].slot = NONE;
         }
-        &self.program
-    }
-
-    fn group_by_target(&mut self, graph: &Graph) {
-        self.first.clear();
-        self.first.resize(graph.n_nodes() + 1, 0);
-        for edge in &graph.edges {
-            self.first[usize::from(edge.target)] += 1;
-        }
-        let mut end = 0;
-        for first in &mut self.first {
-            end += *first;
-            *first = end;
-        }
-        // Each group fills from its end: last edges first.
-        self.incoming.clear();
-        self.incoming.resize(graph.edges.len(), Incoming::default());
-        for edge in graph.edges.iter().rev() {
-            let place = &mut self.first[usize::from(edge.target)];
-            *place -= 1;
-            self.incoming[*place as usize] = Incoming { source: edge.source, gene: edge.gene };
-        }
-    }
-
-    fn incoming(&self, node: u16) -> Range<usize> {
-        self.first[usize::from(node)] as usize..self.first[usize::from(node) + 1] as usize
-    }
-
-    fn pending(&self, node: u16, step: u32) -> Pending {
-        Pending { node, step, next: self.first[usize::from(node)] }
-    }
-
-    /// Finds `settle` and `reach` of `node` and of all that it depends on, depth first. (Not by recursion: paths
-    /// may be as long as the genome's capacity.)
-    fn measure(&mut self, node: u16) {
-        if self.nodes[usize::from(node)].settle > 0 {
-            return;
-        }
-        self.measuring.push(Measuring { node, next: self.first[usize::from(node)], settle: 1, reach: 0 });
-        'deeper: while let Some(top) = self.measuring.last_mut() {
-            let end = self.first[usize::from(top.node) + 1];
-            for (at, incoming) in (top.next..end).zip(&self.incoming[top.next as usize..end as usize]) {
-                let source = self.nodes[usize::from(incoming.source)];
-                if source.settle == 0 && usize::from(incoming.source) >= N_INPUTS {
-                    top.next = at;
-                    let (node, next) = (incoming.source, self.first[usize::from(incoming.source)]);
-                    self.measuring.push(Measuring { node, next, settle: 1, reach: 0 });
-                    continue 'deeper;
-                }
-                top.settle = top.settle.max(source.settle + 1);
-                if source.reach > 0 {
-                    top.reach = top.reach.max(source.reach + 1);
-                }
-            }
-            let &mut Measuring { node, settle, reach, .. } = top;
-            self.nodes[usize::from(node)] = Node { settle, reach, last: NONE };
-            self.order.push(node);
-            self.measuring.pop();
-        }
-    }
-
-    /// Emits each node once, as it has settled. Where all outputs settle within T steps nothing else is ever seen: a value at
-    /// step settle(node) sees its sources at theirs. It is what [`Compiler::emit`] would emit, in the same order.
-    fn emit_settled(&mut self, graph: &Graph, max_weight: f32) {
-        for &node in &self.order {
-            let incoming = &self.incoming[self.incoming(node)];
-            for &Incoming { source, gene } in incoming {
-                let first = if usize::from(source) < N_INPUTS { 0 } else { N_INPUTS as u32 };
-                let slot = first + self.nodes[usize::from(source)].last;
-                self.program.terms.push(Term { slot, weight: weight(gene, max_weight) });
-            }
-            let entry = &mut self.nodes[usize::from(node)];
-            entry.last = self.program.instructions.len() as u32;
-            self.emitted.push(Emitted { step: entry.settle, previous: NONE });
-            self.program
-                .instructions
-                .push(Instruction { activation: graph.activations[usize::from(node)], n_terms: incoming.len() as u32 });
+        for output in N_INPUTS..graph.first_hidden() {
+            let step = n_steps.min(self.nodes[output].settle);
+            self.emit(output as u16, step, graph);
+            let slot = self.slot(output as u16, step).expect("just emitted");
+            self.program.outputs.push(slot);
         }
     }
 
     /// The slot of the value of `node`, not an input, at `step`, if it has been emitted.
     fn slot(&self, node: u16, step: u32) -> Option<u32> {
-        let mut at = self.nodes[usize::from(node)].last;
-        while at != NONE && self.emitted[at as usize].step != step {
-            at = self.emitted[at as usize].previous;
+        let mut slot = self.nodes[usize::from(node)].slot;
+        while slot != NONE {
+            let Emitted { step: its_step, previous } = self.emitted[slot as usize - N_INPUTS];
+            if its_step == step {
+                return Some(slot);
+            }
+            slot = previous;
         }
-        (at != NONE).then(|| N_INPUTS as u32 + at)
+        None
     }
 
     /// The step at which a value at `step` sees `source`.
@@ -243,33 +238,40 @@ impl Compiler {
         (step - 1).min(self.nodes[usize::from(source)].settle)
     }
 
-    /// Emits the value of `node` at `step` after all that it depends on, depth first.
-    fn emit(&mut self, node: u16, step: u32, graph: &Graph, max_weight: f32) {
-        self.path.push(self.pending(node, step));
+    fn pending(&self, node: u16, step: u32) -> Pending {
+        Pending { node, step, next: self.nodes[usize::from(node)].newest }
+    }
+
+    /// Emits the value of `node` at `step` after all that it depends on, depth first. (Not by recursion: paths may be
+    /// as long as the genome's capacity.)
+    fn emit(&mut self, node: u16, step: u32, graph: &Graph) {
+        if self.slot(node, step).is_none() {
+            self.path.push(self.pending(node, step));
+        }
         while let Some(&Pending { node, step, next }) = self.path.last() {
-            let missing = (next as usize..self.incoming(node).end).find(|&i| {
-                let source = self.incoming[i].source;
-                let seen = self.step_seen(source, step);
-                seen > 0 && self.slot(source, seen).is_none()
-            });
-            if let Some(i) = missing {
-                let source = self.incoming[i].source;
-                self.path.last_mut().expect("not empty").next = i as u32 + 1;
-                self.path.push(self.pending(source, self.step_seen(source, step)));
+            if next == NONE {
+                self.emit_instruction(node, step, graph);
+                self.path.pop();
                 continue;
             }
-            self.emit_instruction(node, step, graph, max_weight);
-            self.path.pop();
+            self.path.last_mut().expect("not empty").next = self.older[next as usize];
+            let source = graph.edges[next as usize].source;
+            let seen = self.step_seen(source, step);
+            if seen > 0 && self.slot(source, seen).is_none() {
+                self.path.push(self.pending(source, seen));
+            }
         }
     }
 
     /// At step 0 inputs have their slots and all else is 0. Terms of the latter are left out: `fma(w, 0, p)`
     /// is p, but for the sign of a zero p, and that reaches no pixel: no activation tells -0 from +0 but by the
     /// sign of a zero, and a pixel takes the absolute value.
-    fn emit_instruction(&mut self, node: u16, step: u32, graph: &Graph, max_weight: f32) {
-        let n_terms_before = self.program.terms.len();
-        for i in self.incoming(node) {
-            let Incoming { source, gene } = self.incoming[i];
+    fn emit_instruction(&mut self, node: u16, step: u32, graph: &Graph) {
+        let first_term = self.program.terms.len();
+        let mut next = self.nodes[usize::from(node)].newest;
+        while next != NONE {
+            let Edge { source, gene, .. } = graph.edges[next as usize];
+            next = self.older[next as usize];
             let seen = self.step_seen(source, step);
             let slot = if usize::from(source) < N_INPUTS {
                 u32::from(source)
@@ -278,18 +280,32 @@ impl Compiler {
             } else {
                 continue;
             };
-            self.program.terms.push(Term { slot, weight: weight(gene, max_weight) });
+            self.program.terms.push(Term { slot, weight: gene });
         }
-        let n_terms = (self.program.terms.len() - n_terms_before) as u32;
+        self.program.terms[first_term..].reverse(); // in the order of creation
+        let n_terms = (self.program.terms.len() - first_term) as u32;
         let activation = graph.activations[usize::from(node)];
-        let last = &mut self.nodes[usize::from(node)].last;
-        self.emitted.push(Emitted { step, previous: *last });
-        *last = self.program.instructions.len() as u32;
+        let slot = (N_INPUTS + self.program.instructions.len()) as u32;
+        let previous = std::mem::replace(&mut self.nodes[usize::from(node)].slot, slot);
+        self.emitted.push(Emitted { step, previous });
         self.program.instructions.push(Instruction { activation, n_terms });
     }
 }
 
-/// The weight that a gene in [0, 1] stands for.
-fn weight(gene: f32, max_weight: f32) -> f32 {
-    (2.0 * max_weight).mul_add(gene, -max_weight)
+/// Puts in the place of each gene in [0, 1] the weight that it stands for. Vectorised for the fused operation, which is a
+/// call elsewhere.
+struct Weigh<'a> {
+    terms: &'a mut [Term],
+    max_weight: f32,
+}
+
+impl Vectorised for Weigh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for term in self.terms {
+            term.weight = (2.0 * self.max_weight).mul_add(term.weight, -self.max_weight);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Mapping  a register strip is [`STRIP`] vectors of neighbouring pixels, whose sums stay in registers over all
 //!          terms of an instruction; a block is as many strips as leave the values of all instructions
-//!          in the first-level cache. For each block, each instruction runs over its strips.
+//!          in the first-level cache, or all of a small image. For each block, each instruction runs over its strips.
 //! Cost     a load and a fused operation a term, an activation and a store a value, for each vector.
 //! Numbers  each pixel by itself, in the order of the program: exact at every width and block size.
 
@@ -19,6 +19,10 @@ const STRIP: usize = 7;
 /// What a block's values may take of the first-level cache, in bytes.
 const BLOCK_BYTES: usize = 32 * 1024;
 
+/// An image whose values take no more than this is one block: that the second-level cache helps out costs less than to
+/// go through the instructions again, whose activations no processor foresees.
+const WHOLE_BYTES: usize = 64 * 1024;
+
 /// The four inputs of every pixel (spec 5.1), row by row, computed once per canvas.
 #[derive(Clone, Debug)]
 pub struct InputPlanes {
@@ -27,6 +31,8 @@ pub struct InputPlanes {
     stride: usize,
     /// `(4, stride)`: column, row, distance from the centre, 1.
     values: Aligned,
+    /// The largest of them, without their signs.
+    largest: f32,
 }
 
 impl InputPlanes {
@@ -67,7 +73,8 @@ impl InputPlanes {
                 pixel += 1;
             }
         }
-        InputPlanes { n_pixels, stride, values }
+        let largest = values.iter().fold(1.0, |most: f32, value| most.max(value.abs()));
+        InputPlanes { n_pixels, stride, values, largest }
     }
 
     /// Bytes of [`InputPlanes::new`].
@@ -107,7 +114,7 @@ impl Renderer {
     /// Most bytes for genomes of `rules`: a strip of each value, and as many more as make up a block.
     pub(super) fn most_bytes(simd: Simd, rules: &Rules) -> u64 {
         let strip = (STRIP * simd.width() * size_of::<f32>()) as u64;
-        (rules.max_instructions() * strip).max(BLOCK_BYTES as u64)
+        (rules.max_instructions() * strip).max(WHOLE_BYTES as u64)
     }
 
     /// Draws `program` on `image`, `(pixels, channels)`: one output gives a grey byte, three give hue,
@@ -135,13 +142,19 @@ impl Vectorised for Render<'_> {
     fn run<L: Lanes>(self) {
         let strip = STRIP * L::N;
         let n_values = self.program.instructions.len();
-        let n_strips = (BLOCK_BYTES / (size_of::<f32>() * strip * n_values)).max(1);
-        let block = (n_strips * strip).min(self.planes.stride);
+        let value_bytes = size_of::<f32>() * n_values;
+        let block = if value_bytes * self.planes.stride <= WHOLE_BYTES {
+            self.planes.stride
+        } else {
+            strip * (BLOCK_BYTES / (value_bytes * strip)).max(1)
+        };
         if self.values.len() < n_values * block {
             *self.values = Aligned::default(); // given back before more is taken
             *self.values = Aligned::zeros(n_values * block);
         }
         let n_channels = self.program.outputs.len();
+        // Half of it leaves room for the rounding of the sums.
+        let bounded = self.program.most_weight * self.planes.largest <= math::bounded::MOST / 2.0;
         for (start, image) in (0..self.planes.n_pixels).step_by(block).zip(self.image.chunks_mut(block * n_channels)) {
             let slots = Slots { planes: &self.planes.values, stride: self.planes.stride, start, block };
             let len = block.min(self.planes.stride - start);
@@ -152,12 +165,23 @@ impl Vectorised for Render<'_> {
                 let (done, out) = self.values.split_at_mut(i * block);
                 let out = &mut out[..len];
                 match instruction.activation {
-                    Activation::Sine => slots.evaluate::<L>(own_terms, done, out, math::sin, math::sin),
-                    Activation::Sigmoid => slots.evaluate::<L>(own_terms, done, out, math::sigmoid, math::sigmoid),
-                    Activation::Gaussian => slots.evaluate::<L>(own_terms, done, out, math::gaussian, math::gaussian),
-                    Activation::Linear => {
-                        slots.evaluate::<L>(own_terms, done, out, math::clipped_linear, math::clipped_linear)
+                    Activation::Sine if bounded => {
+                        slots.evaluate::<L>(own_terms, done, out, math::bounded::sin, math::bounded::sin)
                     }
+                    Activation::Sine => slots.evaluate::<L>(own_terms, done, out, math::sin, math::sin),
+                    Activation::Sigmoid => {
+                        slots.evaluate::<L>(own_terms, done, out, math::bounded::sigmoid, math::bounded::sigmoid)
+                    }
+                    Activation::Gaussian => {
+                        slots.evaluate::<L>(own_terms, done, out, math::bounded::gaussian, math::bounded::gaussian)
+                    }
+                    Activation::Linear => slots.evaluate::<L>(
+                        own_terms,
+                        done,
+                        out,
+                        math::bounded::clipped_linear,
+                        math::bounded::clipped_linear,
+                    ),
                 }
             }
             let output = |channel: usize| &self.values[(self.program.outputs[channel] as usize - N_INPUTS) * block..];
