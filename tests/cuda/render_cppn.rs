@@ -22,7 +22,7 @@ fn compare(rules: &Rules, canvas: Canvas, graphs: &[Graph]) -> Vec<CppnProgram> 
     let (mut compiler, mut renderer) = (Compiler::default(), Renderer::default());
     let draw = |graph| {
         let mut image = vec![0; canvas.len()];
-        renderer.render(Simd::detect(), &planes, compiler.compile(graph, rules.max_weight), &mut image);
+        renderer.render(Simd::detect(), &planes, compiler.compile(Simd::detect(), graph, rules.max_weight), &mut image);
         image
     };
     let want: Vec<Vec<u8>> = graphs.iter().map(draw).collect();
@@ -106,7 +106,7 @@ fn on_cpu(rules: &Rules, canvas: Canvas, graph: &Graph) -> Vec<u8> {
     Renderer::default().render(
         Simd::detect(),
         &planes,
-        Compiler::default().compile(graph, rules.max_weight),
+        Compiler::default().compile(Simd::detect(), graph, rules.max_weight),
         &mut image,
     );
     image
