@@ -110,6 +110,7 @@ fn manifest(archive: &Archive) -> Manifest {
         distinct_genomes: archive.distinct(),
         operators_skipped_at_capacity: 3,
         planned_memory_bytes: 60_000_000,
+        planned_device_memory_bytes: None,
         peak_memory_bytes: None,
         archive_hash: archive.hash(),
         classes: ClassResult::table(archive, &digits()),

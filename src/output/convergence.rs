@@ -264,6 +264,7 @@ mod tests {
             distinct_genomes: 1,
             operators_skipped_at_capacity: 0,
             planned_memory_bytes: 0,
+            planned_device_memory_bytes: None,
             peak_memory_bytes: None,
             archive_hash: 0,
             classes: vec![class; 2],

@@ -103,7 +103,7 @@ fn archive_and_counters_are_those_of_the_cpu_after_every_generation() {
         config.classes = vec![0, 3, 4, 9];
         if let Some(rules) = &mut config.cppn {
             *rules =
-                cppn::Rules { max_nodes: 12, max_edges: 14, add_edge_rate: 0.9, split_edge_rate: 0.9, ..rules.clone() };
+                cppn::Rules { max_nodes: 7, max_edges: 7, add_edge_rate: 0.9, split_edge_rate: 0.9, ..rules.clone() };
         }
         let seeds = [5, u64::MAX - 1];
         let Some(mut got) = cuda(&config, &seeds, 64) else { return };

@@ -1,26 +1,25 @@
 //! What is said where there is no GPU to be had, or where it fails: one line each.
 
 use crate::harness;
-use crate::program::{pareidolia, run};
+use crate::program::{manifest, pareidolia, run};
 use std::process::Command;
 use tempfile::TempDir;
 
-const EVOLVE: [&str; 6] = ["evolve", "--batch", "20", "--generations", "3", "--no-pictures"];
+const SHORT: [&str; 5] = ["--no-pictures", "--batch", "20", "--generations", "3"];
 
 /// A driver with these settings, each with the words of a refusal.
-const DRIVERS: [(&str, &str, &str); 4] = [
+const DRIVERS: [(&str, &str, &str); 3] = [
     ("DEVICES", "0", "no GPU"),
     ("DRIVER_VERSION", "11080", "the NVIDIA driver is too old: it is of CUDA 11.8; wanted release "),
     ("NO_IMAGE", "1", "kernels"),
-    ("COMPUTE_CAPABILITY", "7.5", "kernels"),
 ];
 
-/// `evolve` on `device` under a driver whose setting `name` is `value`; `None` where there is no such driver.
-fn evolve(folder: &TempDir, device: &str, (name, value): (&str, &str), more: &[&str]) -> Option<Command> {
+/// `evolve` with `args` on `device` under a driver whose setting `name` is `value`; `None` where there is no such driver.
+fn evolve(folder: &TempDir, device: &str, (name, value): (&str, &str), args: &[&[&str]]) -> Option<Command> {
     if harness::is_real() {
         return None;
     }
-    let mut command = pareidolia(folder, &[&EVOLVE[..], &["--device", device], more].concat())?;
+    let mut command = pareidolia(folder, &[&["evolve", "--device", device], &args.concat()[..]].concat())?;
     command.env(format!("PAREIDOLIA_EMULATOR_{name}"), value);
     Some(command)
 }
@@ -37,57 +36,61 @@ fn error_line(stderr: &str) -> &str {
 fn gpu_that_cannot_be_used_is_refused_where_it_was_asked_for_and_warned_of_elsewhere() {
     for (name, value, words) in DRIVERS {
         let folder = tempfile::tempdir().unwrap();
-        let Some(command) = evolve(&folder, "cuda:0", (name, value), &[]) else { return };
+        let Some(command) = evolve(&folder, "cuda:0", (name, value), &[&SHORT]) else { return };
         let (stdout, stderr) = run(command, 1);
         let line = error_line(&stderr);
         assert!(line.starts_with("error: --device cuda:0: ") && line.contains(words), "{name}: {line}");
-        assert!(
-            stdout.is_empty() && folder.path().read_dir().unwrap().next().is_none(),
-            "{name}: something was left behind"
-        );
+        assert!(stdout.is_empty() && folder.path().read_dir().unwrap().next().is_none(), "{name}: {stdout}");
 
-        let (_, stderr) = run(evolve(&folder, "auto", (name, value), &["--out", "run"]).unwrap(), 0);
-        let manifest = std::fs::read_to_string(folder.path().join("run/run.json")).unwrap();
-        assert!(
-            manifest.contains("\"device\": \"cpu\"") && manifest.contains("\"device_reason\": \"--device auto: "),
-            "{manifest}"
-        );
+        let (_, stderr) = run(evolve(&folder, "auto", (name, value), &[&SHORT, &["--out", "run"]]).unwrap(), 0);
+        let manifest = manifest(&folder.path().join("run"));
+        assert_eq!(manifest["device"], "cpu");
+        assert!(manifest["device_reason"].as_str().unwrap().starts_with("--device auto: "), "{manifest}");
         assert!(stderr.contains(words), "{name}: {stderr}");
         // A GPU that is there, and good for nothing, is worth a warning.
-        assert_eq!(stderr.contains("WARN"), name == "NO_IMAGE" || name == "COMPUTE_CAPABILITY", "{name}: {stderr}");
+        assert_eq!(stderr.contains("WARN"), name == "NO_IMAGE", "{name}: {stderr}");
+
+        let mut info = pareidolia(&folder, &["info"]).unwrap();
+        info.env(format!("PAREIDOLIA_EMULATOR_{name}"), value);
+        let text = run(info, 0).0;
+        assert_eq!(
+            text.contains(&format!("none: {words}")) || text.contains("none: an NVIDIA"),
+            name != "NO_IMAGE",
+            "{text}"
+        );
     }
 }
 
 #[test]
-fn gpu_without_a_driver_or_of_a_number_that_is_not_there_is_refused() {
+fn gpu_of_a_number_that_is_not_there_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(command) = evolve(&folder, "cuda:2", ("DEVICES", "2"), &[]) else { return };
+    let two = ("DEVICES", "2");
+    let Some(command) = evolve(&folder, "cuda:2", two, &[&SHORT]) else { return };
     let (_, stderr) = run(command, 1);
     assert!(error_line(&stderr).contains("--device cuda:2: there are 2 GPUs, numbered from 0"), "{stderr}");
-    run(evolve(&folder, "cuda:1", ("DEVICES", "2"), &["--out", "run"]).unwrap(), 0);
+    run(evolve(&folder, "cuda:1", two, &[&SHORT, &["--out", "run"]]).unwrap(), 0);
+    assert!(manifest(&folder.path().join("run"))["device"].as_str().unwrap().starts_with("cuda:1, "));
 }
 
 #[test]
 fn chunk_that_does_not_fit_is_refused_with_the_largest_that_does() {
     let folder = tempfile::tempdir().unwrap();
     let memory = ("MEMORY", "16777216");
-    let large = ["--batch", "20000", "--generations", "1"];
-    let Some(command) = evolve(&folder, "cuda:0", memory, &[&large[..], &["--chunk", "20000"]].concat()) else {
-        return;
-    };
+    let one = ["--no-pictures", "--generations", "0"];
+    let large = ["--batch", "20000", "--chunk", "20000"];
+    let Some(command) = evolve(&folder, "cuda:0", memory, &[&one, &large]) else { return };
     let (_, stderr) = run(command, 1);
     let line = error_line(&stderr);
     let (_, rest) = line.split_once("use --chunk ").unwrap_or_else(|| panic!("{line}"));
     assert!(line.contains("of the GPU's memory"), "{line}");
     let chunk = rest.split_whitespace().next().unwrap();
-    run(evolve(&folder, "cuda:0", memory, &["--chunk", chunk, "--out", "run"]).unwrap(), 0);
+    assert!((100..3000).contains(&chunk.parse::<u32>().unwrap()), "{line}");
+    let batch = ["--batch", "3000"];
+    run(evolve(&folder, "cuda:0", memory, &[&one, &batch, &["--chunk", chunk, "--out", "run"]]).unwrap(), 0);
     // Left to itself, it takes a chunk that fits.
-    run(
-        evolve(&folder, "cuda:0", memory, &[&large[..2], &["--generations", "0", "--out", "other"]].concat()).unwrap(),
-        0,
-    );
+    run(evolve(&folder, "cuda:0", memory, &[&one, &batch, &["--out", "other"]]).unwrap(), 0);
 
-    let (_, stderr) = run(evolve(&folder, "cuda:0", ("MEMORY", "65536"), &[]).unwrap(), 1);
+    let (_, stderr) = run(evolve(&folder, "cuda:0", ("MEMORY", "65536"), &[&SHORT]).unwrap(), 1);
     let line = error_line(&stderr);
     assert!(line.contains("even a chunk of 2 candidates") && line.contains("of the GPU's memory"), "{line}");
 }
@@ -95,8 +98,9 @@ fn chunk_that_does_not_fit_is_refused_with_the_largest_that_does() {
 #[test]
 fn gpu_that_fails_in_mid_run_leaves_the_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let short = ["--set", "checkpoint_every=5", "--generations", "40", "--out", "run"];
-    let Some(command) = evolve(&folder, "cuda:0", ("LOST_AFTER", "100"), &short) else { return };
+    let run_of =
+        |out| ["--no-pictures", "--batch", "20", "--set", "checkpoint_every=5", "--generations", "30", "--out", out];
+    let Some(command) = evolve(&folder, "cuda:0", ("LOST_AFTER", "100"), &[&run_of("lost")]) else { return };
     let (stdout, stderr) = run(command, 1);
     let line = error_line(&stderr);
     assert!(stdout.is_empty() && line.contains("on the GPU: "), "{line}");
@@ -104,15 +108,11 @@ fn gpu_that_fails_in_mid_run_leaves_the_last_checkpoint() {
     let resume: Vec<&str> = resume.split_whitespace().collect();
     run(pareidolia(&folder, &[&resume[..], &["--device", "cpu"]].concat()).unwrap(), 0);
 
-    let whole = [&EVOLVE[..5], &["40", "--no-pictures", "--device", "cpu", "--out", "whole"]].concat();
-    run(pareidolia(&folder, &whole).unwrap(), 0);
-    let hash = |run: &str| {
-        let text = std::fs::read_to_string(folder.path().join(run).join("run.json")).unwrap();
-        serde_json::from_str::<serde_json::Value>(&text).unwrap()["archive_hash"].clone()
-    };
-    assert_eq!(hash("run"), hash("whole"));
+    run(pareidolia(&folder, &[&["evolve", "--device", "cpu"], &run_of("whole")[..]].concat()).unwrap(), 0);
+    let [lost, whole] = ["lost", "whole"].map(|run| manifest(&folder.path().join(run)));
+    assert_eq!((&lost["archive_hash"], &lost["generation"]), (&whole["archive_hash"], &whole["generation"]));
 
     // Before the first checkpoint there is nothing to go on from.
-    let (_, stderr) = run(evolve(&folder, "cuda:0", ("LOST_AFTER", "1"), &["--out", "early"]).unwrap(), 1);
+    let (_, stderr) = run(evolve(&folder, "cuda:0", ("LOST_AFTER", "1"), &[&run_of("early")]).unwrap(), 1);
     assert!(!error_line(&stderr).contains("continue with"), "{stderr}");
 }

@@ -55,7 +55,7 @@ impl Runs {
 }
 
 /// `(runs, active, chunk)`: round the edges of a block of 128 pairs, chunks that start inside a run and that reach over several,
-/// runs left out, runs at different generations.
+/// runs left out, runs at different generations or before the first.
 pub fn cases(edge: u32) -> Vec<(Vec<Run>, Vec<u32>, Chunk)> {
     const WIDE: u64 = 0xfeed_5eed_0000_0000;
     let one = vec![(1, Some(0))];
@@ -64,6 +64,7 @@ pub fn cases(edge: u32) -> Vec<(Vec<Run>, Vec<u32>, Chunk)> {
     let mut cases: Vec<_> =
         [0, 2, edge - 2, edge, edge + 2].map(|count| (one.clone(), vec![0], chunk(2 * edge, 0, count))).into();
     cases.extend([
+        (vec![(7, None)], vec![0], chunk(6, 0, 6)),
         (one, vec![0], chunk(100, 36, 64)),
         (three.clone(), vec![0, 1, 2], chunk(10, 0, 30)),
         (three.clone(), vec![0, 1, 2], chunk(10, 8, 14)),

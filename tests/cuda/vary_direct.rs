@@ -5,7 +5,7 @@ use crate::runs::{Run, Runs, cases};
 use pareidolia::backend::cuda::genomes::DirectSlots;
 use pareidolia::backend::cuda::params::{Chunk, DirectRules, Pair};
 use pareidolia::genome::direct::{self, Crossover, Rules};
-use pareidolia::rng::{Philox, below};
+use pareidolia::rng::{Philox, Purpose, below};
 use pareidolia::simd::Simd;
 
 /// Niches of a run.
@@ -29,11 +29,13 @@ fn elite(run: usize, niche: usize, n_genes: usize) -> Vec<f32> {
     genes
 }
 
-/// Pairs of all kinds: parents by chance, some the same, crossed or not.
+/// Pairs of all kinds: parents by chance, some the same, crossed or not; every third has the last niche, behind whose genes there
+/// is nothing to read.
 fn pairs(n: usize) -> Vec<Pair> {
     let pair = |i: usize| {
         let [a, b, c, _] = Philox::new(21).block([i as u32, 1, 2, 3]);
-        Pair { parents: [below(a, N_NICHES as u32), below(b, N_NICHES as u32)], crossed: c >> 31 }
+        let first = if i % 3 == 0 { N_NICHES as u32 - 1 } else { below(a, N_NICHES as u32) };
+        Pair { parents: [first, below(b, N_NICHES as u32)], crossed: c >> 31 }
     };
     (0..n).map(pair).collect()
 }
@@ -67,7 +69,7 @@ fn compare(rules: &Rules, runs: &[Run], active: &[u32], chunk: Chunk, n_genes: u
 
     // The slot that is not current holds what no child may have.
     let n_elites = on_device.len() * N_NICHES;
-    let current: Vec<u32> = (0..n_elites as u32).map(|elite| elite / 2 % 2).collect();
+    let current: Vec<u32> = (0..n_elites as u32).map(|elite| (elite + 1) % 2).collect();
     let mut elites = vec![f32::NAN; n_elites * 2 * n_genes];
     for (at, &current) in current.iter().enumerate() {
         let genes = elite(at / N_NICHES, at % N_NICHES, n_genes);
@@ -134,6 +136,16 @@ fn vary_direct_halves_its_rate_when_the_cpu_does() {
                 compare(&rules, &[(4, Some(generation))], &[0], chunk, 200);
             }
         }
+    }
+}
+
+#[test]
+fn vary_direct_mutates_a_gene_whose_word_is_below_the_chance_and_no_other() {
+    // A rate that is the very word of gene 20 of the first child, and the one after it.
+    let word = Philox::new(4).draws(Purpose::DirectGate, 0, 3).gene_word(20);
+    for threshold in [word, word + 1] {
+        let rules = Rules { mutation_rate: f64::from(threshold) / 2f64.powi(32), halve_every: 0, ..Rules::default() };
+        compare(&rules, &[(4, Some(2))], &[0], Chunk { batch: 2, start: 0, count: 2 }, 64);
     }
 }
 

@@ -84,6 +84,7 @@ struct Warp {
 
 /// Runs blocks, one after the other.
 pub struct Worker {
+    #[allow(clippy::vec_box, reason = "a lane keeps its address while others come: coroutines hold it")]
     lanes: Vec<Box<Lane>>,
     warps: Vec<Warp>,
     dynamic_shared: Vec<u128>,
@@ -345,10 +346,11 @@ impl Worker {
     }
 
     fn some_site(&self) -> String {
-        let waits = |lane: &&Box<Lane>| self.warps[lane.thread.warp as usize].at_barrier >> lane.thread.lane & 1 == 1;
+        let waits = |lane: &&Lane| self.warps[lane.thread.warp as usize].at_barrier >> lane.thread.lane & 1 == 1;
         // SAFETY: as in check_barrier.
         self.lanes[..self.n_threads as usize]
             .iter()
+            .map(Box::as_ref)
             .find(waits)
             .map_or(String::new(), |lane| place(unsafe { &*lane.site }))
     }

@@ -56,7 +56,8 @@ impl Image {
     /// # Errors
     /// Why it cannot be loaded.
     pub fn load(path: &Path) -> Result<Arc<HashMap<String, Arc<Kernel>>>, String> {
-        static LOADED: Mutex<Vec<(PathBuf, Arc<HashMap<String, Arc<Kernel>>>)>> = Mutex::new(Vec::new());
+        type Kernels = Arc<HashMap<String, Arc<Kernel>>>;
+        static LOADED: Mutex<Vec<(PathBuf, Kernels)>> = Mutex::new(Vec::new());
         let mut loaded = LOADED.lock().unwrap_or_else(|poison| poison.into_inner());
         if let Some((_, kernels)) = loaded.iter().find(|(known, _)| known == path) {
             return Ok(kernels.clone());

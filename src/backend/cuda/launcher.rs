@@ -103,6 +103,8 @@ impl Launcher {
     /// # Errors
     /// [`Error::Driver`].
     pub fn free_memory(&self) -> Result<u64> {
+        // Buffers that were dropped are free once the stream has come to that.
+        self.synchronise()?;
         let (free, _) = self.stream.context().mem_get_info().map_err(Error::driver("ask for free memory"))?;
         Ok(free as u64)
     }

@@ -48,6 +48,7 @@ pub struct Steps {
 }
 
 /// How genomes vary, as kernels take it, and what drawing them takes.
+#[allow(clippy::large_enum_variant, reason = "a job has one")]
 enum Encoded {
     Direct(DirectRules),
     Cppn {
