@@ -50,6 +50,7 @@ fn compiler() -> Result<Compiler, String> {
     let tool = cc::Build::new()
         .cpp(true)
         .warnings(false)
+        .cargo_warnings(false)
         .try_get_compiler()
         .map_err(|error| format!("no C++ compiler: {error}"))?;
     let include = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("include");

@@ -20,13 +20,14 @@
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #ifdef EMULATOR_CHECKED
-// A gap before each variable, so that an index past the end of one does not fall into the next.
+// A gap before each variable, so that an index past the end of one does not fall into the next. `used`, since the compiler
+// would not load what nobody writes.
 struct alignas(16) EmulatorGap {
     unsigned char bytes[256];
 };
 #define EMULATOR_GAP_NAME_(n) emulator_gap_##n
 #define EMULATOR_GAP_NAME(n) EMULATOR_GAP_NAME_(n)
-#define __shared__ static thread_local __attribute__((used)) EmulatorGap EMULATOR_GAP_NAME(__COUNTER__); static thread_local
+#define __shared__ static thread_local __attribute__((used)) EmulatorGap EMULATOR_GAP_NAME(__COUNTER__); static thread_local __attribute__((used))
 #else
 #define __shared__ static thread_local
 #endif

@@ -1,4 +1,5 @@
-// ptx.cuh: instructions that CUDA C++ has no name for, each with its plain twin for the host.
+// ptx.cuh: instructions that CUDA C++ has no name for, each with its plain twin for the host. The host
+// copies at once: a wait or a barrier that is missing behind a copy does not show there.
 #pragma once
 
 #include "common/device.cuh"

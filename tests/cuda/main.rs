@@ -13,6 +13,7 @@ mod harness;
 mod insert;
 mod memory;
 mod niche_argmax;
+mod planted;
 mod program;
 mod randomise_cppn;
 mod randomise_direct;

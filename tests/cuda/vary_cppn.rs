@@ -149,6 +149,15 @@ fn vary_cppn_makes_the_children_of_the_cpu_at_capacity() {
 }
 
 #[test]
+fn vary_cppn_counts_skipped_operators_for_the_run_that_skips_them() {
+    let rules = Rules { max_nodes: 12, max_edges: 18, add_edge_rate: 0.9, split_edge_rate: 0.9, ..Rules::faithful() };
+    for (runs, active, chunk) in cases(8) {
+        let parents = parents(&rules, 1, runs.len() * N_NICHES);
+        compare(&rules, 1, &parents, &runs, &active, chunk);
+    }
+}
+
+#[test]
 fn vary_cppn_makes_the_children_of_the_cpu_over_a_hundred_generations() {
     let Some(launcher) = harness::launcher() else { return };
     const N: u32 = 48;

@@ -74,6 +74,8 @@ pub unsafe extern "C" fn cuModuleLoadData(to: *mut Handle, image: *const c_void)
             // SAFETY: as above.
             let text = unsafe { CStr::from_ptr(image.cast()) }.to_string_lossy().into_owned();
             PathBuf::from(text[NAMED_IMAGE.len()..].trim())
+        } else if let Some(kernels) = &driver.config.kernels {
+            kernels.clone()
         } else {
             let checked = BUILD.take().inspect(|&build| BUILD.set(Some(build))).unwrap_or(driver.config.checked);
             folder().join(if checked { "kernels-checked.so" } else { "kernels.so" })

@@ -10,12 +10,13 @@ mod launch;
 mod memory;
 mod stream;
 
-use crate::engine::image::Kernel;
+use crate::engine::image::{Kernel, Kernels};
 use capture::{Capture, Graph};
 use execute::Op;
 use memory::Memory;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 
 pub use errors::Code;
@@ -40,6 +41,7 @@ struct Config {
     compute_capability: (i32, i32),
     memory: usize,
     no_image: bool,
+    kernels: Option<PathBuf>,
     lost: Option<(u64, Code)>,
     checked: bool,
     quiet: bool,
@@ -63,6 +65,7 @@ impl Config {
             compute_capability: capability.unwrap_or((9, 0)),
             memory: number("MEMORY").unwrap_or(8 << 30) as usize,
             no_image: text("NO_IMAGE").is_some_and(|text| text != "0"),
+            kernels: text("KERNELS").map(PathBuf::from),
             lost,
             checked: text("CHECKED").is_some_and(|text| text != "0"),
             quiet: text("QUIET").is_some_and(|text| text != "0"),
@@ -125,7 +128,7 @@ struct Event {
 
 struct Module {
     context: Handle,
-    kernels: Arc<HashMap<String, Arc<Kernel>>>,
+    kernels: Kernels,
 }
 
 #[derive(Clone)]

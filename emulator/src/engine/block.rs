@@ -84,7 +84,7 @@ struct Warp {
 
 /// Runs blocks, one after the other.
 pub struct Worker {
-    #[allow(clippy::vec_box, reason = "a lane keeps its address while others come: coroutines hold it")]
+    #[expect(clippy::vec_box, reason = "a coroutine points to its lane, which must stay where it is")]
     lanes: Vec<Box<Lane>>,
     warps: Vec<Warp>,
     dynamic_shared: Vec<u128>,
@@ -350,7 +350,7 @@ impl Worker {
         // SAFETY: as in check_barrier.
         self.lanes[..self.n_threads as usize]
             .iter()
-            .map(Box::as_ref)
+            .map(|lane| &**lane)
             .find(waits)
             .map_or(String::new(), |lane| place(unsafe { &*lane.site }))
     }

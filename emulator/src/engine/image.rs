@@ -26,6 +26,9 @@ pub struct Argument {
     pub is_pointer: bool,
 }
 
+/// The kernels of a library, by name.
+pub type Kernels = Arc<HashMap<String, Arc<Kernel>>>;
+
 /// What kernels of one library share.
 pub struct Image {
     pub path: PathBuf,
@@ -55,8 +58,7 @@ impl Image {
     ///
     /// # Errors
     /// Why it cannot be loaded.
-    pub fn load(path: &Path) -> Result<Arc<HashMap<String, Arc<Kernel>>>, String> {
-        type Kernels = Arc<HashMap<String, Arc<Kernel>>>;
+    pub fn load(path: &Path) -> Result<Kernels, String> {
         static LOADED: Mutex<Vec<(PathBuf, Kernels)>> = Mutex::new(Vec::new());
         let mut loaded = LOADED.lock().unwrap_or_else(|poison| poison.into_inner());
         if let Some((_, kernels)) = loaded.iter().find(|(known, _)| known == path) {

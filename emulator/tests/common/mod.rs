@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
+#[path = "../../../tests/common/left_out.rs"]
+mod left_out;
+
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream};
 use cudarc::nvrtc::Ptx;
 use pareidolia_emulator::compile::Build;
@@ -27,8 +30,8 @@ static EMULATOR: LazyLock<Result<Emulator, LeftOut>> = LazyLock::new(|| {
 pub fn emulator() -> Option<Emulator> {
     match &*EMULATOR {
         Ok(emulator) => Some(*emulator),
-        Err(left_out) => {
-            eprintln!("left out: {left_out}");
+        Err(why) => {
+            left_out::left_out(&why.to_string());
             None
         }
     }
