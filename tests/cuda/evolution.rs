@@ -42,6 +42,14 @@ pub fn job(config: &Config, seeds: &[u64]) -> Job {
     }
 }
 
+/// Gives CPPNs a capacity that operators run into.
+fn tighten(config: &mut Config) {
+    if let Some(rules) = &mut config.cppn {
+        let rates = cppn::Rules { add_edge_rate: 0.9, split_edge_rate: 0.9, ..rules.clone() };
+        *rules = cppn::Rules { max_nodes: 7, max_edges: 7, ..rates };
+    }
+}
+
 /// A backend on a device of its own; `None`, and said so, where there is none.
 fn cuda(config: &Config, seeds: &[u64], chunk: u32) -> Option<CudaBackend> {
     let launcher = Arc::new(harness::own_launcher()?);
@@ -99,12 +107,9 @@ fn archive_hash_is_the_recorded_one_whatever_the_chunk() {
 #[test]
 fn archive_and_counters_are_those_of_the_cpu_after_every_generation() {
     for mut config in configs() {
-        // Some classes, and for CPPNs a capacity that operators run into.
+        // Some classes only.
         config.classes = vec![0, 3, 4, 9];
-        if let Some(rules) = &mut config.cppn {
-            *rules =
-                cppn::Rules { max_nodes: 7, max_edges: 7, add_edge_rate: 0.9, split_edge_rate: 0.9, ..rules.clone() };
-        }
+        tighten(&mut config);
         let seeds = [5, u64::MAX - 1];
         let Some(mut got) = cuda(&config, &seeds, 64) else { return };
         let mut want = cpu(&config, &seeds, ALL);
@@ -217,6 +222,24 @@ fn run_moves_between_the_devices_and_stays_itself() {
         let case = format!("{:?} {:?}", config.preset, config.flavour);
         assert_same(&whole.archive(0).unwrap(), &moved.0, &case);
         assert_eq!(whole.counters().unwrap()[0].skipped, moved.1, "{case}");
+    }
+}
+
+#[test]
+fn restored_archive_takes_the_place_of_what_was_there() {
+    for mut config in configs() {
+        tighten(&mut config);
+        let Some(mut got) = cuda(&config, &[4], 30) else { return };
+        generations(&mut got, 7);
+        let mut want = cpu(&config, &[4], ALL);
+        generations(&mut want, 3);
+        got.restore(0, want.archive(0).unwrap(), want.counters().unwrap()[0].skipped).unwrap();
+        let case = format!("{:?} {:?}", config.preset, config.flavour);
+        assert_same(&want.archive(0).unwrap(), &got.archive(0).unwrap(), &format!("{case}, restored"));
+        generations(&mut want, 3);
+        generations(&mut got, 3);
+        assert_same(&want.archive(0).unwrap(), &got.archive(0).unwrap(), &case);
+        assert_eq!(want.counters().unwrap(), got.counters().unwrap(), "{case}");
     }
 }
 
