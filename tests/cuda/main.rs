@@ -5,6 +5,7 @@
 #[path = "../common/left_out.rs"]
 mod left_out;
 
+mod checked;
 mod classify;
 mod elementary;
 mod evolution;

@@ -1,0 +1,25 @@
+//! The tests of the steps once more, on the emulated driver's checked build, which fails a launch that goes out of bounds, reads
+//! what nobody wrote, races, or has a barrier that not all threads reach: `tests/cuda/planted.rs` shows that it does.
+
+use crate::harness;
+use std::process::Command;
+
+/// What runs whole jobs or starts the program: minutes of checks for nothing new.
+const LEFT_TO_THE_FAST_BUILD: [&str; 7] =
+    ["evolution::", "memory::", "program::", "refusals::", "planted::", "real_device::", "checked::"];
+
+#[test]
+fn kernels_are_clean_under_the_checks() {
+    if harness::is_real() || harness::emulator().is_none() {
+        return;
+    }
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.env("PAREIDOLIA_EMULATOR_CHECKED", "1");
+    for name in LEFT_TO_THE_FAST_BUILD {
+        tests.args(["--skip", name]);
+    }
+    let output = tests.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("test result: ok") && text.contains("vary_cppn::"), "{text}");
+}
