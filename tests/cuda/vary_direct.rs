@@ -34,7 +34,7 @@ fn elite(run: usize, niche: usize, n_genes: usize) -> Vec<f32> {
 fn pairs(n: usize) -> Vec<Pair> {
     let pair = |i: usize| {
         let [a, b, c, _] = Philox::new(21).block([i as u32, 1, 2, 3]);
-        let first = if i % 3 == 0 { N_NICHES as u32 - 1 } else { below(a, N_NICHES as u32) };
+        let first = if i.is_multiple_of(3) { N_NICHES as u32 - 1 } else { below(a, N_NICHES as u32) };
         Pair { parents: [first, below(b, N_NICHES as u32)], crossed: c >> 31 }
     };
     (0..n).map(pair).collect()
