@@ -181,9 +181,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
         threads: rayon::current_num_threads(),
         simd: request.simd.to_string(),
         memory: MemoryPlan::new(&memory, chunk, machine, usable),
-        device_memory: device.map(|DeviceMemory { memory, total, usable }| {
-            MemoryPlan::new(&memory, chunk, Some(total), Some(usable)) //
-        }),
+        device_memory: device
+            .map(|DeviceMemory { memory, total, usable }| MemoryPlan::new(&memory, chunk, Some(total), Some(usable))),
         chunk,
         chunks_per_generation: job.candidates().div_ceil(chunk),
         largest_chunk,
