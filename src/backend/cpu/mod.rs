@@ -150,7 +150,7 @@ impl CpuBackend {
     /// Prepares `job`: all memory a run needs is taken here.
     ///
     /// # Errors
-    /// [`Error::Refused`] if its [`memory`](memory::memory()) does not fit into this machine's.
+    /// [`Error::Refused`](crate::error::Error::Refused) if its [`memory`](memory::memory()) does not fit into this machine's.
     pub fn new(job: Job, options: Options) -> Result<CpuBackend> {
         let chunk = options.chunk.min(job.candidates());
         let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
