@@ -4,7 +4,8 @@
 //   in   x  (n) f32
 //
 // Mapping   one thread a number.
-// Cost      no step uses it.
+// Cost      8 bytes a number, and 10 to 70 instructions, of which an H100 issues 33 trillion a second: bound by DRAM. No step uses it.
+// Predicted 400 billion numbers/s on an H100.
 // Numbers   exact.
 // Twin      math::scalar; compared in tests/cuda/elementary.rs.
 #include "common/math.cuh"
