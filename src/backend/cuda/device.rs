@@ -18,6 +18,10 @@ pub struct Device {
     /// Major and minor.
     pub compute_capability: (u32, u32),
     pub memory_bytes: u64,
+    /// Its place: domain, bus, device, function, as `00000000:3b:00.0`.
+    pub pci_bus_id: String,
+    /// As `01234567-89ab-cdef-0123-456789abcdef`; of a part of a GPU (MIG), its own.
+    pub uuid: Option<String>,
     /// The newest CUDA that its driver knows, major and minor.
     pub driver_cuda: (u32, u32),
 }
@@ -31,7 +35,7 @@ impl Device {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Device { number, name, compute_capability: (major, minor), memory_bytes, driver_cuda } = self;
+        let Device { number, name, compute_capability: (major, minor), memory_bytes, driver_cuda, .. } = self;
         let (memory, (cuda, minor_cuda)) = (bytes_text(*memory_bytes), driver_cuda);
         write!(
             f,
@@ -97,12 +101,23 @@ fn describe(number: u32, driver_version: i32) -> Result<Device, DriverError> {
     };
     let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    let domain = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?;
+    let bus = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?;
+    let place = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?;
     Ok(Device {
         number,
         name: device::get_name(device)?,
         compute_capability: (major, minor),
         // SAFETY: as above.
         memory_bytes: unsafe { device::total_mem(device) }? as u64,
+        pci_bus_id: format!("{domain:08x}:{bus:02x}:{place:02x}.0"),
+        uuid: device::get_uuid(device).ok().map(|uuid| uuid_text(&uuid.bytes.map(|byte| byte as u8))),
         driver_cuda: cuda_version(driver_version),
     })
+}
+
+/// A UUID as it is written.
+fn uuid_text(bytes: &[u8; 16]) -> String {
+    let hex = |part: &[u8]| part.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]].map(hex).join("-")
 }

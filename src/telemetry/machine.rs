@@ -1,4 +1,4 @@
-//! What the machine says of itself.
+//! What the machine says of itself: memory, processor, load.
 
 use std::fs;
 use std::path::Path;
