@@ -55,3 +55,11 @@ constexpr int NICHE_ARGMAX_THREADS = 256;
 constexpr int INSERT_THREADS = 256;
 // insert: niches of a run at most: what four bytes each leave of a block's shared memory.
 constexpr int INSERT_MAX_NICHES = 8192;
+
+// peak_fma: threads of a block; chains of a thread, and links of each in a turn of the loop.
+constexpr int PEAK_FMA_THREADS = 256;
+constexpr int PEAK_FMA_CHAINS = 8;
+constexpr int PEAK_FMA_UNROLLED = 16;
+// peak_read, peak_copy: threads of a block, and quads of words that a thread has under way.
+constexpr int PEAK_THREADS = 256;
+constexpr int PEAK_UNROLLED = 4;

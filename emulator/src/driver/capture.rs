@@ -34,7 +34,7 @@ struct Fork {
 #[derive(Clone)]
 pub struct Graph {
     pub context: Handle,
-    nodes: Vec<Op>,
+    pub nodes: Vec<Op>,
 }
 
 impl Driver {
@@ -276,14 +276,6 @@ pub unsafe extern "C" fn cuGraphInstantiateWithFlags(to: *mut Handle, graph: Han
         let handle = driver.handle();
         driver.executables.insert(handle, graph);
         unsafe { give(to, handle) }
-    })
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphGetNodes(graph: Handle, nodes: *mut Handle, n_nodes: *mut usize) -> Status {
-    in_context(|driver, _| {
-        let graph = driver.graphs.get(&graph).ok_or(errors::INVALID_VALUE)?;
-        if nodes.is_null() { unsafe { give(n_nodes, graph.nodes.len()) } } else { Err(errors::NOT_SUPPORTED) }
     })
 }
 

@@ -39,7 +39,7 @@ impl Bytes {
         }
     }
 
-    fn address(&self) -> usize {
+    pub fn address(&self) -> usize {
         match self {
             Bytes::Here(bytes) => bytes.as_ptr() as usize,
             Bytes::There(address, _) => *address,

@@ -104,7 +104,7 @@ impl Memory {
     }
 
     /// Whether this is pinned memory of the host: copies with it wait for their turn.
-    fn is_pinned(&self, address: usize) -> bool {
+    pub fn is_pinned(&self, address: usize) -> bool {
         self.pinned.range(..=address).next_back().is_some_and(|(&start, allocation)| address - start < allocation.size)
     }
 

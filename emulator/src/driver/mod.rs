@@ -6,6 +6,7 @@ mod capture;
 mod device;
 mod errors;
 mod execute;
+mod graph;
 mod launch;
 mod memory;
 mod stream;

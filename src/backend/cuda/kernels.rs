@@ -52,6 +52,9 @@ kernels! {
     niche_argmax_cppn_f32,
     insert_u64,
     elementary_f32,
+    peak_fma_f32,
+    peak_read_u32,
+    peak_copy_u32,
 }
 
 /// Stands for the kernels where there are none.

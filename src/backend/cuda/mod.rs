@@ -37,13 +37,16 @@ pub mod lenet;
 pub mod memory;
 pub mod niche_argmax;
 pub mod params;
+pub mod peak;
 pub mod pinned;
+pub mod probe;
 pub mod randomise_cppn;
 pub mod randomise_direct;
 pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
 mod steps;
+pub mod traffic;
 pub mod vary_cppn;
 pub mod vary_direct;
 
@@ -59,7 +62,7 @@ use lenet::Lenet;
 use params::RunState;
 use std::ops::Range;
 use std::sync::Arc;
-use steps::Steps;
+use steps::{Encoded, Steps};
 
 /// Most candidates of a chunk unless the user says otherwise: enough to fill the largest GPU many times over.
 pub const DEFAULT_CHUNK: u32 = 65_536;
@@ -162,17 +165,25 @@ impl CudaBackend {
 
     /// Records a generation after the first: all that the device will do for each, without the host.
     fn capture(&mut self) -> Result<CudaGraph> {
-        let refused = "record a generation";
+        self.record_work("record a generation", CudaBackend::launch_steps)
+    }
+
+    /// Records what `launch` launches. `action` is what the driver refuses, if it does.
+    fn record_work(
+        &mut self,
+        action: &'static str,
+        launch: impl FnOnce(&mut CudaBackend) -> Result<()>,
+    ) -> Result<CudaGraph> {
         let stream = Arc::clone(self.launcher.stream());
         stream
             .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
-            .map_err(Error::driver(refused))?;
-        let launched = self.launch_steps();
+            .map_err(Error::driver(action))?;
+        let launched = launch(self);
         // Ended in any case: the stream would go on recording.
-        let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(Error::driver(refused));
+        let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(Error::driver(action));
         launched?;
-        let graph = graph?.expect("a recorded generation has kernels");
-        graph.upload().map_err(Error::driver(refused))?;
+        let graph = graph?.expect("what is recorded has kernels");
+        graph.upload().map_err(Error::driver(action))?;
         Ok(graph)
     }
 

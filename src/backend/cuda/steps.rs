@@ -29,15 +29,15 @@ pub struct Steps {
     pub n_active: usize,
     /// `(N)`
     classes: CudaSlice<u32>,
-    encoded: Encoded,
+    pub encoded: Encoded,
     pub elites: Elites,
     /// `(chunk / 2)`
-    pairs: CudaSlice<Pair>,
+    pub pairs: CudaSlice<Pair>,
     /// `(chunk)` slots
     pub genomes: Genomes,
     /// `(chunk, height, width, channels)`
     pub images: CudaSlice<u8>,
-    lenet: Lenet,
+    pub lenet: Lenet,
     /// `(C, stride)`
     pub probabilities: CudaSlice<f32>,
     /// Places of a chunk.
@@ -49,7 +49,7 @@ pub struct Steps {
 
 /// How genomes vary, as kernels take it, and what drawing them takes.
 #[allow(clippy::large_enum_variant, reason = "a job has one")]
-enum Encoded {
+pub enum Encoded {
     Direct(DirectRules),
     Cppn {
         rules: CppnRules,
@@ -144,11 +144,26 @@ impl Steps {
 
     /// [`Backend::render`](crate::backend::Backend::render).
     pub fn render(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        let images = &mut self.images;
+        self.compile(launcher, chunk)?;
+        self.draw(launcher, chunk)
+    }
+
+    /// CPPNs to programs, the first half of drawing them; nothing for pixels.
+    pub fn compile(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
         match (&self.genomes, &mut self.encoded) {
+            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, .. }) => {
+                launcher.compile_cppn(programs, genomes, rules, chunk.count)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Programs or pixels to images.
+    pub fn draw(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        let images = &mut self.images;
+        match (&self.genomes, &self.encoded) {
             (Genomes::Direct(genomes), Encoded::Direct(_)) => launcher.render_direct(images, genomes, chunk.count),
-            (Genomes::Cppn(genomes), Encoded::Cppn { rules, programs, planes }) => {
-                launcher.compile_cppn(programs, genomes, rules, chunk.count)?;
+            (Genomes::Cppn(_), Encoded::Cppn { rules, programs, planes }) => {
                 launcher.render_cppn(images, programs, planes, rules, chunk.count)
             }
             _ => unreachable!("a job has one encoding"),
@@ -161,6 +176,16 @@ impl Steps {
         launcher.classify(probabilities, lenet, images, chunk.count as usize, *stride)
     }
 
+    /// The first of the network's two kernels.
+    pub fn features(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        launcher.lenet_features(&mut self.lenet, &self.images, chunk.count as usize)
+    }
+
+    /// The second.
+    pub fn probabilities(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
+        launcher.lenet_probabilities(&mut self.probabilities, &self.lenet, chunk.count as usize, self.stride)
+    }
+
     /// [`Backend::niche_argmax`](crate::backend::Backend::niche_argmax).
     pub fn niche_argmax(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
         let Steps { genomes, images, probabilities, elites, classes, runs, active, .. } = self;
@@ -171,8 +196,13 @@ impl Steps {
 
     /// [`Backend::insert`](crate::backend::Backend::insert), and the counters on their way to the host.
     pub fn insert(&mut self, launcher: &Launcher) -> Result<()> {
-        let Steps { counters, runs, elites, classes, active, n_active, .. } = self;
-        launcher.insert(counters, runs, elites, classes, active, *n_active)?;
+        self.insert_alone(launcher)?;
         self.counters_read.copy_from(&self.counters, self.n_active)
+    }
+
+    /// The same, but the counters stay on the device.
+    pub fn insert_alone(&mut self, launcher: &Launcher) -> Result<()> {
+        let Steps { counters, runs, elites, classes, active, n_active, .. } = self;
+        launcher.insert(counters, runs, elites, classes, active, *n_active)
     }
 }
