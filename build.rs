@@ -5,6 +5,8 @@
 mod kernels;
 #[path = "build/nvcc.rs"]
 mod nvcc;
+#[path = "build/predictions.rs"]
+mod predictions;
 #[path = "build/resources.rs"]
 mod resources;
 #[path = "build/tuning.rs"]
@@ -31,13 +33,22 @@ fn main() {
     }
 }
 
-/// What comes of kernels/: the constants of launch shapes, the fatbin.
+/// What comes of kernels/: the constants of launch shapes, what is predicted of each kernel, the fatbin.
 fn kernels() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: Cargo sets it")?);
     let header = "kernels/common/tuning.cuh";
     let constants =
         fs::read_to_string(header).map_err(|error| error.to_string()).and_then(|text| tuning::generate(&text));
     kernels::write(&out.join("tuning.rs"), &constants.map_err(|why| format!("{header}: {why}"))?)?;
+    let read = |path: PathBuf| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(Path::new("kernels").join(&path));
+        text.map(|text| (stem, text)).map_err(|error| format!("cannot read kernels/{}: {error}", path.display()))
+    };
+    let sources: Vec<(String, String)> =
+        kernels::sources(Path::new("kernels"))?.into_iter().map(read).collect::<Result<_, _>>()?;
+    let predictions = predictions::generate(sources.iter().map(|(stem, text)| (stem.as_str(), text.as_str())))?;
+    kernels::write(&out.join("predictions.rs"), &predictions)?;
     kernels::build(&out)
 }
 

@@ -118,7 +118,7 @@ fn architectures() -> Result<Vec<String>, String> {
 }
 
 /// The .cu files in `folder` and below, as `#include` reaches them from kernels/, sorted.
-fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {
+pub fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     let entries = fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     for entry in entries {

@@ -14,6 +14,7 @@ pub mod kernels;
 pub mod math;
 pub mod network;
 pub mod output;
+pub mod predictions;
 pub mod rng;
 pub mod simd;
 pub mod telemetry;

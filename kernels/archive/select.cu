@@ -6,7 +6,8 @@
 //
 // Mapping   one thread a pair.
 // Cost      a block of Philox, some 120 instructions in all, and 12 bytes written a pair: nothing beside any other step.
-// Predicted 2 us, the time of a launch.
+// Predicted 100e6 genomes/s at 200 on an H100: 2 us, the time of a launch.
+// Predicted 33e9 genomes/s at 65536 on an H100: the same 2 us.
 // Numbers   integers only: exact.
 // Twin      backend::cpu::select; compared in tests/cuda/select.rs.
 #include "common/rng.cuh"

@@ -9,7 +9,7 @@
 // Mapping   one warp a candidate, RANDOMISE_CPPN_WARPS a block; one lane a node or edge, each of which has a random word.
 // Cost      some 130 instructions of a warp, most of them Philox, and 45 bytes written a grey genome; once a run.
 //           42 registers, no shared memory: 11 blocks an SM.
-// Predicted 1.5 billion genomes/s on an H100.
+// Predicted 1.5e9 genomes/s at 65536 on an H100: full issue gives 8 billion; a warp waits for a few accesses one after the other.
 // Numbers   exact.
 // Twin      genome::cppn::Graph::random; compared in tests/cuda/randomise_cppn.rs.
 #include "common/cppn.cuh"

@@ -8,7 +8,7 @@
 //           neighbouring threads write neighbouring genes.
 // Cost      some 125 instructions a thread, of which 70 are Philox, and 16 bytes written; 18 registers, so 16 blocks and all
 //           2048 threads an SM. For 784 genes: 26,000 instructions, 3136 bytes.
-// Predicted 700 million genomes/s of 784 genes: 3.35 TB/s take 1070 million, full issue gives 1280 million.
+// Predicted 700e6 genomes/s at 65536 on an H100: of 784 genes; 3.35 TB/s take 1070 million, full issue gives 1280 million.
 // Numbers   exact.
 // Twin      genome::direct::random; compared in tests/cuda/randomise_direct.rs.
 #include "common/rng.cuh"

@@ -17,7 +17,7 @@
 //           node; what is uniform in a warp each lane computes for itself.
 // Cost      for 13 nodes and 21 edges some 800 instructions of a warp, half of them Philox, and 200 bytes each read and
 //           written; bound by the latency of a dozen accesses one after the other. 56 registers: 9 blocks, 36 warps an SM.
-// Predicted 800 million genomes/s on an H100: with 8000 cycles a warp, 36 * 132 warps at 1.98 GHz give 1.2 billion, and issuing
+// Predicted 800e6 genomes/s at 65536 on an H100: with 8000 cycles a warp, 36 * 132 warps at 1.98 GHz give 1.2 billion, and issuing
 //           800 instructions 1.3 billion; neither is reached.
 // Numbers   exact; the count of skipped operators is a sum of integers.
 // Twin      genome::cppn::Graph::vary; compared in tests/cuda/vary_cppn.rs.

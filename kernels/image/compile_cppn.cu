@@ -26,7 +26,7 @@
 // Cost      for 13 nodes and 21 edges some 1100 instructions, half of them for the three kinds of path, which take a round of
 //           some 20 instructions an edge of the longest one; 200 bytes read, 350 written. 63 registers, 4 KiB of shared memory
 //           with 256 nodes: 32 blocks, and warps, an SM.
-// Predicted 600 million genomes/s on an H100, of 950 million were every cycle one of issue.
+// Predicted 600e6 genomes/s at 65536 on an H100: 950 million were every cycle one of issue.
 // Numbers   exact.
 // Twin      genome::cppn::Compiler, which expands the same values over time; compared in tests/cuda/render_cppn.rs by what is
 //           drawn.

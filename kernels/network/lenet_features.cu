@@ -24,8 +24,9 @@
 //           549 instructions of conv2's inner loop 520 are FFMA, of conv1's 629 600; in all some 67,300 a warp, 87 % useful
 //           FFMA (`few` 39,500 for half the images, 75 %). A load from shared memory a 25 FFMA; at 128 bytes a cycle its data
 //           take 65 % of the pipe.
-// Predicted H100: 15.5 M genomes/s if every slot issued; with 85 % of them 13 M/s, 74 % of the card's 17.7 M/s for these layers.
-//           200 images, `few`: 100 blocks of 39,500 instructions a scheduler, at 3 of 4 slots 27 us.
+// Predicted 13e6 genomes/s at 65536 on an H100: 15.5 M/s if every slot issued, of which 85 %: 74 % of the card's 17.7 M/s for these
+//           layers.
+// Predicted few 7.4e6 genomes/s at 200 on an H100: 100 blocks of 39,500 instructions a scheduler, at 3 of 4 slots 27 us.
 // Numbers   exact: preprocessing `(pixel - mean) * scale`, two roundings; each sum from the bias, k ascending in (input channel,
 //           kernel row, kernel column), fused; pooling `a > b ? a : b` in row-major order, which tells 0 from -0 and NaN.
 // Twin      backend::cpu::{preprocess, conv2d, max_pool}; tests/cuda/classify.rs.

@@ -19,9 +19,11 @@
 //           blocks, by shared memory; `few` 63: 3). Of the 1,132 instructions of a stage 1,024 are FFMA, 88 % useful ones (`some`
 //           256 of 327, `few` 128 of 193). A load from shared memory a 21 FFMA; at 128 bytes a cycle its data take 75 % of the
 //           pipe. fc2 and softmax: chains of 500 additions, some 5 % of the time.
-// Predicted H100: 69 M genomes/s if every slot issued; with 80 % of them 55 M/s, 67 % of the card's 82.6 M/s for these layers; the
-//           L2 cache gives 1.4 TB/s of its some 5.5. `some`: 1,600 images in 45 us. `few`: 200 images in 17 us, bound by the 64
-//           bytes a cycle that a multiprocessor gets from L2.
+// Predicted 55e6 genomes/s at 65536 on an H100: 69 M/s if every slot issued, of which 80 %: 67 % of the card's 82.6 M/s for these
+//           layers; the L2 cache gives 1.4 TB/s of its some 5.5.
+// Predicted some 48e6 genomes/s at 4096 on an H100: two blocks a multiprocessor, 131,000 instructions a scheduler, at 4 of 5 slots
+//           85 us. 1,600 images, one block a multiprocessor, take 45 us.
+// Predicted few 11.8e6 genomes/s at 200 on an H100: 17 us, bound by the 64 bytes a cycle that a multiprocessor gets from L2.
 // Numbers   exact: each sum from the bias, k ascending, fused; the rectifier `x > 0 ? x : 0`; softmax: exp(x - largest), the sum
 //           over the classes ascending from 0, one division a class. A NaN gives the one NaN 0x7fc00000.
 // Twin      backend::cpu::{dense, relu, softmax}; tests/cuda/classify.rs.

@@ -6,6 +6,7 @@ use crate::experiment::bench::compare::Comparison;
 use crate::experiment::bench::report::Report;
 use crate::experiment::bench::{self, Request, Step};
 use crate::experiment::config::Preset;
+use crate::experiment::device::Asked;
 use crate::experiment::progress::ProgressMode;
 use crate::output::atomic;
 use clap::ValueEnum;
@@ -17,7 +18,8 @@ use std::path::PathBuf;
 /// Times the code that `evolve` runs, at the state of a run after 100 generations, each line for the time that --seconds
 /// says, all in turns. Before any line is timed its output is compared with a reference; if one differs, nothing is timed.
 /// The limits of this machine (multiply-adds, bytes copied) are measured in the same run, with the same threads; `share` is
-/// what part of the limit that binds it a step reaches. benches/README.md says what each line means.
+/// what part of the limit that binds it a step reaches. On a GPU the lines are its kernels, compared with the CPU's bits; beside
+/// them stand what was predicted, and the GPU's power and clocks meanwhile. benches/README.md says what each line means.
 ///
 /// Exit code 1 if a step does not give what its reference gives.
 #[derive(Debug, clap::Args)]
@@ -34,10 +36,20 @@ pub struct Args {
     #[arg(long = "preset", value_enum, value_name = "PRESET")]
     presets: Vec<Preset>,
 
-    /// Candidates a generation, with commas between (`run` and `start` always have 200)
-    #[arg(long = "batch", value_name = "N,...", value_delimiter = ',', default_value = "1,200,256,4096")]
+    /// Candidates a generation, with commas between; `run`, `start` and `loop-runs` always have 200 [default: 1,200,256,4096; on a
+    /// GPU 200,4096,16384,65536,262144]
+    #[arg(long = "batch", value_name = "N,...", value_delimiter = ',')]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batches: Vec<u32>,
+
+    /// Runs at once of `loop-runs`, with commas between
+    #[arg(long, value_name = "R,...", value_delimiter = ',', default_value = "8,64,512,4096")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    runs: Vec<u32>,
+
+    /// What is timed: `auto`, `cpu`, or `cuda:N` for a GPU
+    #[arg(long, default_value = "auto")]
+    device: Asked,
 
     /// How long each line is timed
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds, allow_negative_numbers = true)]
@@ -88,21 +100,25 @@ impl Args {
         if let Some(Action::Compare(args)) = &self.action {
             return args.run();
         }
-        let or_all = |steps: &[Step]| if steps.is_empty() { Step::ALL.to_vec() } else { steps.to_vec() };
         let program = std::env::current_exe()
             .map_err(|source| Error::Refused(format!("cannot find this program's own file: {source}")))?;
         let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-        let mut batches = self.batches.clone();
-        batches.sort_unstable();
-        batches.dedup();
+        let sorted = |numbers: &[u32]| {
+            let mut numbers = numbers.to_vec();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
+        };
         let request = Request {
-            steps: or_all(&self.steps),
+            steps: self.steps.clone(),
             presets: Preset::value_variants()
                 .iter()
                 .copied()
                 .filter(|preset| self.presets.is_empty() || self.presets.contains(preset))
                 .collect(),
-            batches,
+            batches: sorted(&self.batches),
+            runs: sorted(&self.runs),
+            device: self.device,
             threads: self.speed.threads(),
             simd: self.speed.simd,
             seconds: self.seconds,

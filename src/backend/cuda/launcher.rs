@@ -2,7 +2,8 @@
 
 use super::kernels::Kernels;
 use crate::error::{Error, Result};
-use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceRepr, DeviceSlice, ValidAsZeroBits};
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaContext, CudaGraph, CudaSlice, CudaStream, DeviceRepr, DeviceSlice, ValidAsZeroBits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -88,6 +89,24 @@ impl Launcher {
         let values = self.stream.clone_dtoh(&part).map_err(Error::driver("copy from the device"))?;
         self.synchronise()?;
         Ok(values)
+    }
+
+    /// Records what `launch` launches on the stream, of which there must be something; none of it is done. `action` is what the driver
+    /// refuses, if it does. The graph holds pointers of the buffers: whoever keeps it drops it before them.
+    ///
+    /// # Errors
+    /// Those of `launch`; [`Error::Driver`].
+    pub fn record(&self, action: &'static str, launch: impl FnOnce() -> Result<()>) -> Result<CudaGraph> {
+        self.stream
+            .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+            .map_err(Error::driver(action))?;
+        let launched = launch();
+        // Ended in any case: the stream would go on recording.
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0)).map_err(Error::driver(action));
+        launched?;
+        let graph = graph?.expect("what is recorded has kernels");
+        graph.upload().map_err(Error::driver(action))?;
+        Ok(graph)
     }
 
     /// Waits for all work so far.

@@ -56,7 +56,6 @@ use crate::error::{Error, Result};
 use crate::genome::Genome;
 use crate::network::Network;
 use cudarc::driver::CudaGraph;
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 pub use launcher::Launcher;
 use lenet::Lenet;
 use params::RunState;
@@ -165,26 +164,8 @@ impl CudaBackend {
 
     /// Records a generation after the first: all that the device will do for each, without the host.
     fn capture(&mut self) -> Result<CudaGraph> {
-        self.record_work("record a generation", CudaBackend::launch_steps)
-    }
-
-    /// Records what `launch` launches. `action` is what the driver refuses, if it does.
-    fn record_work(
-        &mut self,
-        action: &'static str,
-        launch: impl FnOnce(&mut CudaBackend) -> Result<()>,
-    ) -> Result<CudaGraph> {
-        let stream = Arc::clone(self.launcher.stream());
-        stream
-            .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
-            .map_err(Error::driver(action))?;
-        let launched = launch(self);
-        // Ended in any case: the stream would go on recording.
-        let graph = stream.end_capture(CUgraphInstantiate_flags(0)).map_err(Error::driver(action));
-        launched?;
-        let graph = graph?.expect("what is recorded has kernels");
-        graph.upload().map_err(Error::driver(action))?;
-        Ok(graph)
+        let launcher = Arc::clone(&self.launcher);
+        launcher.record("record a generation", || self.launch_steps())
     }
 
     /// Notes that the active runs have made a generation.

@@ -3,13 +3,15 @@
 use super::elites::Elites;
 use super::genomes::Genomes;
 use super::launcher::Launcher;
-use super::params::RunState;
+use super::params::{Pair, RunState};
 use super::traffic::Traffic;
 use super::{CudaBackend, Encoded};
 use crate::backend::{Counters, Job};
 use crate::error::{Error, Result};
+use crate::genome::Genome;
 use cudarc::driver::{CudaGraph, CudaSlice, DeviceRepr};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A kernel of a generation, whatever the encoding and the batch make of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,18 +89,14 @@ impl CudaBackend {
         }
     }
 
-    /// Records `times` launches of `kernel` on `chunk`, one after the other. The graph holds pointers of this backend's buffers:
+    /// Records what `launch` launches on this backend, of which there must be something. The graph holds pointers of its buffers:
     /// whoever keeps it drops it first.
     ///
     /// # Errors
-    /// As [`CudaBackend::launch`].
-    ///
-    /// # Panics
-    /// As [`CudaBackend::launch`].
-    pub fn record(&mut self, kernel: Kernel, chunk: Range<u32>, times: u32) -> Result<CudaGraph> {
-        self.record_work("record a kernel", |backend| {
-            (0..times).try_for_each(|_| backend.launch(kernel, chunk.clone()))
-        })
+    /// Those of `launch`; [`Error::Driver`] if the driver refuses.
+    pub fn record(&mut self, launch: impl FnOnce(&mut CudaBackend) -> Result<()>) -> Result<CudaGraph> {
+        let launcher = Arc::clone(&self.launcher);
+        launcher.record("record a kernel", || launch(self))
     }
 
     /// What a generation of the active runs after the first sets going and moves.
@@ -143,9 +141,26 @@ impl CudaBackend {
         Ok(())
     }
 
-    /// What it is launched by.
-    pub fn launcher(&self) -> &Launcher {
-        &self.launcher
+    /// Makes of all runs what [`Kernel::NicheArgmax`] and [`Kernel::Insert`] change and look at again what it was when `snapshot` was
+    /// taken: the rest of the archives stays. May be recorded.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    ///
+    /// # Panics
+    /// If it is another job's.
+    pub fn put_back_heads(&mut self, snapshot: &Snapshot) -> Result<()> {
+        copy(&self.launcher, &snapshot.elites.winners, &mut self.steps.elites.winners)?;
+        copy(&self.launcher, &snapshot.elites.current, &mut self.steps.elites.current)?;
+        copy(&self.launcher, &snapshot.runs, &mut self.steps.runs)
+    }
+
+    /// Waits for all work so far.
+    ///
+    /// # Errors
+    /// [`Error::Driver`], for what went wrong in a kernel before.
+    pub fn synchronise(&self) -> Result<()> {
+        self.launcher.synchronise()
     }
 
     /// Puts `genomes` into the first slots of the chunk, to be drawn.
@@ -155,11 +170,12 @@ impl CudaBackend {
     ///
     /// # Panics
     /// If they are of another encoding, or more than a chunk.
-    pub fn set_genomes(&mut self, genomes: &[crate::genome::Genome]) -> Result<()> {
-        genomes.iter().enumerate().try_for_each(|(at, genome)| self.steps.genomes.set(&self.launcher, at, genome))
+    pub fn set_genomes<'a>(&mut self, genomes: impl IntoIterator<Item = &'a Genome>) -> Result<()> {
+        let mut slots = genomes.into_iter().enumerate();
+        slots.try_for_each(|(at, genome)| self.steps.genomes.set(&self.launcher, at, genome))
     }
 
-    /// The first `len` bytes of the images from image `first` on.
+    /// Image `at` of those drawn last, `(height, width, channels)`.
     ///
     /// # Errors
     /// [`Error::Driver`].
@@ -168,13 +184,12 @@ impl CudaBackend {
         self.launcher.download_part(&self.steps.images, at * len, len)
     }
 
-    /// How the pair at place `2 * at` of the chunk is made: its parents' niches, and whether it is crossed.
+    /// How the pair at place `2 * at` of the chunk is made.
     ///
     /// # Errors
     /// [`Error::Driver`].
-    pub fn pair(&self, at: usize) -> Result<([u32; 2], bool)> {
-        let pair = self.launcher.download_part(&self.steps.pairs, at, 1)?[0];
-        Ok((pair.parents, pair.crossed != 0))
+    pub fn pair(&self, at: usize) -> Result<Pair> {
+        Ok(self.launcher.download_part(&self.steps.pairs, at, 1)?[0])
     }
 }
 

@@ -55,7 +55,8 @@ impl Traffic {
         let (bytes, from, to) = unsafe {
             sys::cuGraphMemcpyNodeGetParams(node, at).result().map_err(refused)?;
             let size = |field: *const usize| field.read() as u64;
-            let bytes = size(&raw const (*at).WidthInBytes) * size(&raw const (*at).Height) * size(&raw const (*at).Depth);
+            let bytes =
+                size(&raw const (*at).WidthInBytes) * size(&raw const (*at).Height) * size(&raw const (*at).Depth);
             let of_host = |kind: *const CUmemorytype, device: *const CUdeviceptr| match kind.cast::<u32>().read() {
                 UNIFIED => is_of_host(device.read()),
                 kind => Ok(kind == OF_HOST),

@@ -1,6 +1,6 @@
 //! Two benchmarks side by side.
 
-use super::report::{LineResult, Report};
+use super::report::{DeviceReport, LineResult, Report};
 use crate::error::{Error, Result};
 use std::fmt::Write;
 
@@ -29,6 +29,15 @@ impl Comparison {
         differ("processor", words(&a.processor), words(&b.processor));
         differ("threads of the machine", a.threads.to_string(), b.threads.to_string());
         differ("kernel", words(&a.kernel), words(&b.kernel));
+        let (a, b) = (&before.device, &after.device);
+        differ("device", device(a), device(b));
+        if let (Some(a), Some(b)) = (a, b) {
+            differ("driver", driver(a), driver(b));
+            let limit =
+                |of: &DeviceReport| words(&of.nvml.as_ref().and_then(|facts| facts.power_limit_watts).map(watts));
+            differ("power limit", limit(a), limit(b));
+            differ("kernels", a.kernels.clone(), b.kernels.clone());
+        }
         let (a, b) = (&before.flags, &after.flags);
         differ("compiler", a.rustc.clone(), b.rustc.clone());
         differ("platform", a.platform.clone(), b.platform.clone());
@@ -60,9 +69,10 @@ impl Comparison {
     /// The table for people.
     pub fn to_text(&self) -> String {
         let mut text =
-            format!("{:<10} {:<12} {:>7} {:>12} {:>12} {:>7}\n", "step", "preset", "batch", "before", "after", "ratio");
+            format!("{:<24} {:<12} {:>8} {:>12} {:>12} {:>7}\n", "step", "preset", "batch", "before", "after", "ratio");
         for (before, after, ratio) in &self.ratios {
-            let LineResult { step, preset, batch, per_second, .. } = before;
+            let LineResult { step, preset, per_second, .. } = before;
+            let batch = before.batch_text();
             let preset = preset.as_deref().unwrap_or("");
             // Ranges that overlap: it may be chance.
             let chance = if before.min <= after.max && after.min <= before.max { "" } else { "  beyond the spread" };
@@ -70,7 +80,7 @@ impl Comparison {
             // Writing to a String cannot fail.
             _ = writeln!(
                 text,
-                "{step:<10} {preset:<12} {batch:>7} {per_second:>12.0} {after:>12.0} {ratio:>7.3}{chance}"
+                "{step:<24} {preset:<12} {batch:>8} {per_second:>12.0} {after:>12.0} {ratio:>7.3}{chance}"
             );
         }
         text
@@ -95,4 +105,21 @@ impl Comparison {
 
 fn words(text: &Option<String>) -> String {
     text.clone().unwrap_or_else(|| "unknown".into())
+}
+
+fn device(device: &Option<DeviceReport>) -> String {
+    device.as_ref().map_or("the CPU".into(), |device| {
+        let DeviceReport { name, compute_capability, .. } = device;
+        format!("{name}, compute capability {compute_capability}")
+    })
+}
+
+/// Its release, or what CUDA it knows.
+fn driver(device: &DeviceReport) -> String {
+    let release = device.nvml.as_ref().and_then(|facts| facts.driver_version.clone());
+    release.unwrap_or_else(|| format!("of CUDA {}", device.driver_cuda))
+}
+
+fn watts(watts: f64) -> String {
+    format!("{watts:.0} W")
 }

@@ -1,5 +1,7 @@
 //! Timing: many short samples of every line, the lines in turns, so that a disturbance of the machine does not fall on one
 //! line alone.
+//!
+//! A GPU's counter of energy moves in steps that are longer than a sample, so there a line has more of them at a time.
 
 use crate::error::Result;
 use std::time::Duration;
@@ -7,8 +9,22 @@ use std::time::Duration;
 /// Times so many calls, one after the other; what prepares a call is left out.
 pub type Timer = Box<dyn FnMut(u32) -> Result<Duration>>;
 
+/// What looks on while lines are sampled.
+pub trait Watch {
+    /// Some samples of timer number `line` come next.
+    fn begin(&mut self, line: usize);
+    /// They are over.
+    fn end(&mut self, line: usize);
+}
+
+/// Nobody looks.
+impl Watch for () {
+    fn begin(&mut self, _line: usize) {}
+    fn end(&mut self, _line: usize) {}
+}
+
 /// Samples of a line, unless a single call takes too long for so many.
-const MOST: usize = 21;
+pub const MOST: usize = 21;
 /// Samples of a line in any case.
 const FEWEST: usize = 5;
 
@@ -63,22 +79,36 @@ impl Plan {
     }
 }
 
-/// Samples each of `timers` for about `seconds`, in turns; `progress` is told how many samples of how many are done.
+/// Samples each of `timers` for about `seconds`, in `turns` turns, at most [`MOST`]; `progress` is told how many samples of how many
+/// are done.
 ///
 /// # Errors
 /// The first that a timer gives.
-pub fn measure(timers: &mut [Timer], seconds: f64, mut progress: impl FnMut(usize, usize)) -> Result<Vec<Spread>> {
+pub fn measure(
+    timers: &mut [Timer],
+    seconds: f64,
+    turns: usize,
+    watch: &mut dyn Watch,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<Spread>> {
     let plans = timers.iter_mut().map(|timer| Plan::of(timer, seconds)).collect::<Result<Vec<_>>>()?;
     let (mut done, all) = (0, plans.iter().map(|plan| plan.samples).sum());
     let mut seconds = vec![Vec::new(); timers.len()];
-    for round in 0..MOST {
-        for ((timer, plan), seconds) in timers.iter_mut().zip(&plans).zip(&mut seconds) {
+    for turn in 0..turns {
+        for (line, ((timer, plan), seconds)) in timers.iter_mut().zip(&plans).zip(&mut seconds).enumerate() {
+            let rounds = MOST * turn / turns..MOST * (turn + 1) / turns;
             // Lines with few samples have them spread over all rounds.
-            if (round + 1) * plan.samples / MOST > round * plan.samples / MOST {
+            let due = rounds.filter(|round| (round + 1) * plan.samples / MOST > round * plan.samples / MOST).count();
+            if due == 0 {
+                continue;
+            }
+            watch.begin(line);
+            for _ in 0..due {
                 seconds.push(timer(plan.repeats)?.as_secs_f64() / f64::from(plan.repeats));
                 done += 1;
                 progress(done, all);
             }
+            watch.end(line);
         }
     }
     Ok(seconds.into_iter().map(Spread::of).collect())
@@ -102,7 +132,7 @@ mod tests {
             })
         };
         let mut timers = [timer('f', 1e-5), timer('s', 1.0), timer('m', 0.1)];
-        let spreads = measure(&mut timers, 1.0, |_, _| {}).unwrap();
+        let spreads = measure(&mut timers, 1.0, MOST, &mut (), |_, _| {}).unwrap();
         let samples: Vec<usize> = spreads.iter().map(|spread| spread.samples).collect();
         assert_eq!(samples, [MOST, FEWEST, 10]);
         for (spread, want) in spreads.iter().zip([1e-5, 1.0, 0.1]) {
@@ -112,6 +142,27 @@ mod tests {
         let rounds = &order[order.rfind("ff").map_or(0, |at| at + 1)..];
         let last_of_slow = order.rfind('s').unwrap();
         assert!(order.len() - last_of_slow <= 3, "the slow line is not spread over the rounds: {rounds}");
+    }
+
+    #[test]
+    fn fewer_turns_give_as_many_samples_and_are_looked_on() {
+        #[derive(Default)]
+        struct Looks(Vec<(usize, bool)>);
+        impl Watch for Looks {
+            fn begin(&mut self, line: usize) {
+                self.0.push((line, true));
+            }
+            fn end(&mut self, line: usize) {
+                self.0.push((line, false));
+            }
+        }
+        let claims =
+            |call: f64| -> Timer { Box::new(move |repeats| Ok(Duration::from_secs_f64(call * f64::from(repeats)))) };
+        let mut looks = Looks::default();
+        let spreads = measure(&mut [claims(1e-5), claims(1.0)], 1.0, 3, &mut looks, |_, _| {}).unwrap();
+        assert_eq!(spreads.iter().map(|spread| spread.samples).collect::<Vec<_>>(), [MOST, FEWEST]);
+        let turn = [(0, true), (0, false), (1, true), (1, false)];
+        assert_eq!(looks.0, [turn, turn, turn].concat());
     }
 
     #[test]

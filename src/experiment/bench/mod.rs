@@ -5,6 +5,7 @@
 //! reference.
 
 pub mod compare;
+pub mod gpu;
 pub mod measure;
 pub mod peaks;
 pub mod process;
@@ -15,13 +16,16 @@ pub mod work;
 pub mod yardstick;
 
 use super::config::Preset;
+use super::device::{Asked, Chosen};
 use super::progress::{Progress, ProgressMode};
+use crate::backend::cuda::traffic::Traffic;
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::simd::Simd;
 use crate::telemetry::{self, ProcessorTime};
-use measure::{Timer, measure};
+use measure::{MOST, Timer, measure};
 use process::Process;
-use report::{Busy, Flags, LineResult, Machine, PeakResult, Report};
+use report::{Busy, DeviceReport, Flags, LineResult, Machine, PeakResult, Report};
 use stage::{Stage, State, Yardstick};
 use std::cell::RefCell;
 use std::fmt;
@@ -29,20 +33,56 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use work::Work;
 
-/// What can be timed. The first six, in this order, are the loop and what it consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// What can be timed: on the CPU the loop and what it consists of, on a GPU the loop and its kernels by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Step {
     /// Whole generations
     Loop,
-    /// Selection of parents, crossover and mutation
+    /// On a GPU: whole generations of several runs at once, each of 200
+    #[value(name = "loop-runs")]
+    LoopRuns,
+    /// Selection of parents, crossover and mutation; on a GPU their kernels
     Vary,
-    /// CPPNs to instruction lists (which drawing does again: it is part of `render`)
+    /// CPPNs to instruction lists (which drawing does again: it is part of `render`); on a GPU its kernel
     Compile,
-    /// Drawing
+    /// Drawing; on a GPU its kernels
     Render,
-    /// The network
+    /// The network; on a GPU its kernels
     Classify,
-    /// The best of the batch for each niche, and into the archive
+    /// A kernel
+    #[value(name = "randomise_direct")]
+    RandomiseDirect,
+    /// A kernel
+    #[value(name = "randomise_cppn")]
+    RandomiseCppn,
+    /// A kernel
+    #[value(name = "select")]
+    Select,
+    /// A kernel
+    #[value(name = "vary_direct")]
+    VaryDirect,
+    /// A kernel
+    #[value(name = "vary_cppn")]
+    VaryCppn,
+    /// A kernel
+    #[value(name = "compile_cppn")]
+    CompileCppn,
+    /// A kernel
+    #[value(name = "render_direct")]
+    RenderDirect,
+    /// A kernel
+    #[value(name = "render_cppn")]
+    RenderCppn,
+    /// A kernel, in the form that the batch picks
+    #[value(name = "lenet_features")]
+    LenetFeatures,
+    /// A kernel, in the form that the batch picks
+    #[value(name = "lenet_probabilities")]
+    LenetProbabilities,
+    /// A kernel
+    #[value(name = "niche_argmax")]
+    NicheArgmax,
+    /// The best of the batch for each niche, and into the archive; on a GPU the second of both, a kernel
     Insert,
     /// Drawing of the yardstick: random CPPNs of 20 nodes, 28x28
     #[value(name = "render-20")]
@@ -57,8 +97,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// All of them.
-    pub const ALL: [Step; 10] = [
+    /// What is timed on the CPU. The first six, in this order, are the loop and what it consists of.
+    pub const CPU: [Step; 10] = [
         Step::Loop,
         Step::Vary,
         Step::Compile,
@@ -71,9 +111,42 @@ impl Step {
         Step::Start,
     ];
 
+    /// What is timed on a GPU.
+    pub const GPU: [Step; 18] = [
+        Step::Loop,
+        Step::LoopRuns,
+        Step::RandomiseDirect,
+        Step::RandomiseCppn,
+        Step::Select,
+        Step::VaryDirect,
+        Step::VaryCppn,
+        Step::CompileCppn,
+        Step::RenderDirect,
+        Step::RenderCppn,
+        Step::LenetFeatures,
+        Step::LenetProbabilities,
+        Step::NicheArgmax,
+        Step::Insert,
+        Step::Render20,
+        Step::Run,
+        Step::Run8,
+        Step::Start,
+    ];
+
     /// Whether it is timed inside this process, at a preset's state and for every batch.
     fn is_of_stage(self) -> bool {
         !matches!(self, Step::Render20 | Step::Run | Step::Run8 | Step::Start)
+    }
+
+    /// What it comes to on a GPU: itself, or the kernels of a step of the CPU.
+    fn on_gpu(self) -> Vec<Step> {
+        match self {
+            Step::Vary => vec![Step::Select, Step::VaryDirect, Step::VaryCppn],
+            Step::Compile => vec![Step::CompileCppn],
+            Step::Render => vec![Step::CompileCppn, Step::RenderDirect, Step::RenderCppn],
+            Step::Classify => vec![Step::LenetFeatures, Step::LenetProbabilities],
+            other => vec![other],
+        }
     }
 }
 
@@ -86,10 +159,14 @@ impl fmt::Display for Step {
 /// One call of `bench`, checked.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// None for all that there are on the device.
     pub steps: Vec<Step>,
     pub presets: Vec<Preset>,
-    /// Candidates a generation, each at least 1.
+    /// Candidates a generation, each at least 1; none for those that suit the device.
     pub batches: Vec<u32>,
+    /// Runs at once of `loop-runs`, each at least 1.
+    pub runs: Vec<u32>,
+    pub device: Asked,
     /// Worker threads, at least 1.
     pub threads: usize,
     pub simd: Simd,
@@ -105,16 +182,53 @@ pub struct Request {
 /// Processors that others may use without a warning.
 const OTHERS_ALLOWED: f64 = 0.5;
 
+/// Candidates a generation where the call names none.
+const CPU_BATCHES: [u32; 4] = [1, 200, 256, 4096];
+const GPU_BATCHES: [u32; 5] = [200, 4096, 16_384, 65_536, 262_144];
+
+/// Turns of a GPU's lines: a third of a line's samples come at a time.
+const GPU_TURNS: usize = 3;
+
 /// A line to be timed.
 struct Line {
+    about: About,
+    timer: Timer,
+}
+
+/// What a line is, but for its times.
+struct About {
     step: Step,
+    /// What it is called, if not by its step.
+    name: Option<String>,
     preset: Option<String>,
     batch: u32,
+    /// Runs at once, where there may be several.
+    runs: Option<u32>,
     /// What a call makes so many of.
     items: u32,
-    work: Option<Work>,
+    /// The least work of one of them, and the peak that it is held against.
+    work: Option<(Work, String)>,
     check: &'static str,
-    timer: Timer,
+    /// The kernel that is timed, by its name in kernels/.
+    kernel: Option<&'static str>,
+    /// Genomes a second as predicted, and for which GPU.
+    predicted: Option<(f64, &'static str)>,
+    traffic: Option<Traffic>,
+}
+
+impl Line {
+    /// A line that belongs to no kernel.
+    fn new(step: Step, preset: Option<String>, batch: u32, items: u32, check: &'static str, timer: Timer) -> Line {
+        let (name, runs, work, kernel, predicted, traffic) = (None, None, None, None, None, None);
+        let about = About { step, name, preset, batch, runs, items, work, check, kernel, predicted, traffic };
+        Line { about, timer }
+    }
+
+    /// The same with its work.
+    fn of_work(mut self, work: Work, limit: String) -> Line {
+        self.about.work = Some((work, limit));
+        self
+    }
 }
 
 /// Times what `request` asks for.
@@ -135,29 +249,48 @@ fn time_all(request: &Request) -> Result<Report> {
     let before = ProcessorTime::now();
     let clock = std::time::Instant::now();
 
-    let lines = lines(request)?;
+    let chosen = Chosen::choose(request.device, &Network::embedded_lenet(None)?)?;
+    let on_gpu = chosen.on_gpu().map(|(device, launcher)| gpu::Bench::new(device, launcher)).transpose()?;
+    let (steps, batches) = wanted(request, on_gpu.is_some())?;
+    let request = &Request { steps, batches, ..request.clone() };
+    let mut left_out = Vec::new();
+    let (lines, peaks) = match &on_gpu {
+        Some(bench) => (bench.lines(request, &chosen, &mut left_out)?, bench.peaks()?),
+        None => (lines(request)?, peaks::peaks()),
+    };
     if lines.is_empty() {
-        return Err(Error::Usage(
-            "bench: nothing to time: an odd batch can be drawn and classified only, and pixels are not compiled".into(),
-        ));
+        return Err(match left_out.first() {
+            Some(first) => Error::Refused(format!("bench: nothing to time: {first}")),
+            None => Error::Usage(
+                "bench: nothing to time: an odd batch can be drawn and classified only, on the CPU; pixels are not compiled, and \
+                 each preset has kernels that the other has not"
+                    .into(),
+            ),
+        });
     }
-    let peaks = peaks::peaks();
     let mut timers = Vec::new();
     let peaks: Vec<_> = peaks
         .into_iter()
         .map(|peak| {
             timers.push(peak.timer);
-            (peak.name, peak.unit, peak.giga)
+            (peak.name, peak.unit, peak.giga, peak.predicted)
         })
         .collect();
-    let mut results = Vec::new();
+    let mut about = Vec::new();
     for line in lines {
         timers.push(line.timer);
-        results.push((line.step, line.preset, line.batch, line.items, line.work, line.check));
+        about.push(line.about);
     }
 
     let mut progress = Progress::new(request.progress, 1000, "per mille");
-    let spreads = measure(&mut timers, request.seconds, |done, all| {
+    let mut meter = on_gpu.as_ref().map(gpu::Bench::meter);
+    let turns = if on_gpu.is_some() { GPU_TURNS } else { MOST };
+    let mut nobody = ();
+    let watch: &mut dyn measure::Watch = match &mut meter {
+        Some(meter) => meter,
+        None => &mut nobody,
+    };
+    let spreads = measure(&mut timers, request.seconds, turns, watch, |done, all| {
         progress.update((1000 * done / all) as u64, || format!("sample {done} of {all}"));
     })?;
     progress.finish();
@@ -170,24 +303,31 @@ fn time_all(request: &Request) -> Result<Report> {
         tracing::warn!("the machine was busy: others used {others:.1} of its processors during these measurements");
     }
 
-    let (of_peaks, of_lines) = spreads.split_at(peaks.len());
+    let n_peaks = peaks.len();
+    let (of_peaks, of_lines) = spreads.split_at(n_peaks);
     let peaks: Vec<PeakResult> = peaks
         .iter()
         .zip(of_peaks)
-        .map(|(&(ref name, unit, giga), times)| PeakResult::new(name, unit, giga, times))
+        .map(|(&(ref name, unit, giga, predicted), times)| PeakResult::new(name, unit, giga, times, predicted))
         .collect();
-    let results = results
-        .into_iter()
-        .zip(of_lines)
-        .map(|((step, preset, batch, items, work, check), times)| {
-            let limit = work.map(|work| {
-                let name = work.limit(request.simd, items);
-                let peak = peaks.iter().find(|peak| peak.name == name).expect("every limit is measured");
-                (work, peak)
-            });
-            LineResult::new(step, preset, batch, items, limit, check, times)
-        })
-        .collect();
+    let result = |(at, (about, times)): (usize, (About, &measure::Spread))| {
+        let limit = about.work.as_ref().map(|(work, limit)| {
+            let peak = peaks.iter().find(|peak| peak.name == *limit).expect("every limit is measured");
+            (*work, peak)
+        });
+        let name = about.name.unwrap_or_else(|| about.step.to_string());
+        let line = LineResult::new(&name, about.preset, about.batch, about.items, limit, about.check, times);
+        LineResult {
+            runs: about.runs,
+            kernel: about.kernel.map(String::from),
+            predicted: about.predicted.map(|(rate, _)| report::rounded(rate)),
+            predicted_for: about.predicted.map(|(_, device)| device.to_string()),
+            traffic: about.traffic,
+            gpu: meter.as_ref().map(|meter| meter.use_of(n_peaks + at, line.per_second)),
+            ..line
+        }
+    };
+    let results = about.into_iter().zip(of_lines).enumerate().map(result).collect();
     Ok(Report {
         format: report::FORMAT.to_string(),
         date,
@@ -196,6 +336,7 @@ fn time_all(request: &Request) -> Result<Report> {
         commit: crate::version::COMMIT.to_string(),
         arithmetic_version: crate::archive::ARITHMETIC_VERSION,
         machine: Machine::here(),
+        device: on_gpu.as_ref().map(DeviceReport::of),
         flags: Flags {
             rustc: crate::version::RUSTC.to_string(),
             platform: crate::version::TARGET.to_string(),
@@ -205,9 +346,40 @@ fn time_all(request: &Request) -> Result<Report> {
             seconds: request.seconds,
         },
         busy: Busy { load_average, others },
+        left_out,
         peaks,
         results,
     })
+}
+
+/// The steps and batches to be timed, on a GPU or on the CPU: what `request` names, or all that suit the device.
+///
+/// # Errors
+/// [`Error::Usage`] for a step that is none of the device's, or an odd batch on a GPU.
+fn wanted(request: &Request, on_gpu: bool) -> Result<(Vec<Step>, Vec<u32>)> {
+    let there: &[Step] = if on_gpu { &Step::GPU } else { &Step::CPU };
+    let named = request.steps.iter().flat_map(|step| if on_gpu { step.on_gpu() } else { vec![*step] });
+    let named: Vec<Step> = named.collect();
+    if let Some(step) = named.iter().find(|step| !there.contains(step)) {
+        let names: Vec<String> = there.iter().map(Step::to_string).collect();
+        return Err(Error::Usage(format!(
+            "bench: {step} is timed on a GPU (--device cuda:0); on the CPU there are {}",
+            names.join(", ")
+        )));
+    }
+    let batches = match (&request.batches[..], on_gpu) {
+        ([], true) => GPU_BATCHES.to_vec(),
+        ([], false) => CPU_BATCHES.to_vec(),
+        (given, _) => given.to_vec(),
+    };
+    if let Some(odd) = batches.iter().find(|batch| on_gpu && !batch.is_multiple_of(2)) {
+        return Err(Error::Usage(format!(
+            "bench: --batch {odd}: candidates are born in pairs, so on a GPU a batch is even; take {} or {}",
+            odd + 1,
+            (odd - 1).max(2)
+        )));
+    }
+    Ok((if named.is_empty() { there.to_vec() } else { named }, batches))
 }
 
 /// Everything that `request` asks for and that can be timed, checked.
@@ -216,12 +388,12 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
     let simd = request.simd;
     let mut lines = Vec::new();
     for &preset in &request.presets {
-        if !Step::ALL.iter().any(|step| wanted(step) && *step != Step::Render20) {
+        if !Step::CPU.iter().any(|step| wanted(step) && *step != Step::Render20) {
             continue;
         }
         let state = State::new(preset)?;
         let batches: &[u32] =
-            if Step::ALL.iter().any(|step| wanted(step) && step.is_of_stage()) { &request.batches } else { &[] };
+            if Step::CPU.iter().any(|step| wanted(step) && step.is_of_stage()) { &request.batches } else { &[] };
         for &batch in batches {
             let mut stage = Stage::new(&state, batch, simd)?;
             let mut checked = Vec::new();
@@ -233,26 +405,32 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
                 let (items, work) = (stage.borrow().items(step), stage.borrow().work(step));
                 let stage = Rc::clone(&stage);
                 let timer: Timer = Box::new(move |repeats| stage.borrow_mut().time(step, repeats));
-                let preset = Some(state.name());
-                lines.push(Line { step, preset, batch, items, work: Some(work), check, timer });
+                let line = Line::new(step, Some(state.name()), batch, items, check, timer);
+                lines.push(line.of_work(work, work.limit(simd, items)));
             }
         }
-        lines.extend(processes(request, &state)?);
+        lines.extend(processes(request, &state, "cpu", |work, items| work.limit(simd, items))?);
     }
     if wanted(&Step::Render20) {
         for &batch in &request.batches {
             let mut yardstick = Yardstick::new(batch, simd);
-            let (check, work) = (yardstick.check()?, Some(yardstick.work()));
+            let (check, work) = (yardstick.check()?, yardstick.work());
             let timer: Timer = Box::new(move |repeats| Ok(yardstick.time(repeats)));
-            lines.push(Line { step: Step::Render20, preset: None, batch, items: batch, work, check, timer });
+            let line = Line::new(Step::Render20, None, batch, batch, check, timer);
+            lines.push(line.of_work(work, work.limit(simd, batch)));
         }
     }
-    lines.sort_by_key(|line| (line.step as u8, line.preset.clone(), line.batch));
+    sort(&mut lines);
     Ok(lines)
 }
 
-/// The lines that time whole processes of `state`'s preset.
-fn processes(request: &Request, state: &State) -> Result<Vec<Line>> {
+/// Puts lines into the order of their steps.
+fn sort(lines: &mut [Line]) {
+    lines.sort_by_key(|Line { about, .. }| (about.step, about.preset.clone(), about.runs, about.batch));
+}
+
+/// The lines that time whole processes of `state`'s preset on `device`, as `--device` has it; `limit` names the peak of some work.
+fn processes(request: &Request, state: &State, device: &str, limit: impl Fn(Work, u32) -> String) -> Result<Vec<Line>> {
     let steps = [Step::Run, Step::Run8, Step::Start].into_iter().filter(|step| request.steps.contains(step));
     let steps: Vec<Step> = steps.collect();
     let Some(longest) = steps.iter().map(|&step| process::generations(step)).max() else { return Ok(Vec::new()) };
@@ -260,20 +438,14 @@ fn processes(request: &Request, state: &State) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for step in steps {
         let generations = process::generations(step);
-        let mut process = Process::new(request, state, step, if generations == 0 { first } else { last })?;
+        let mut process = Process::new(request, state, device, step, if generations == 0 { first } else { last })?;
         let check = process.check()?;
         let timer: Timer = Box::new(move |repeats| process.time(repeats));
         let multiply_adds = Work::Operations(work::multiply_adds(state.network()) as f64);
         let batch = state.config.batch;
-        lines.push(Line {
-            step,
-            preset: Some(state.name()),
-            batch,
-            items: batch * (generations + 1) * process::runs(step),
-            work: (generations > 0).then_some(multiply_adds),
-            check,
-            timer,
-        });
+        let items = batch * (generations + 1) * process::runs(step);
+        let line = Line::new(step, Some(state.name()), batch, items, check, timer);
+        lines.push(if generations > 0 { line.of_work(multiply_adds, limit(multiply_adds, items)) } else { line });
     }
     Ok(lines)
 }

@@ -17,6 +17,8 @@ pub struct Peak {
     pub unit: &'static str,
     /// 10^9 floating-point operations or bytes of one call of `timer`.
     pub giga: f64,
+    /// What was predicted, in the unit.
+    pub predicted: Option<f64>,
     pub timer: Timer,
 }
 
@@ -75,7 +77,13 @@ fn fma(simd: Simd) -> Peak {
             None => Ok(time),
         }
     };
-    Peak { name: fma_name(simd), unit: "GFLOP/s", giga: operations as f64 / 1e9, timer: Box::new(timer) }
+    Peak {
+        name: fma_name(simd),
+        unit: "GFLOP/s",
+        giga: operations as f64 / 1e9,
+        predicted: None,
+        timer: Box::new(timer),
+    }
 }
 
 struct Fma {
@@ -142,7 +150,7 @@ fn copy(name: &str, parts: &Rc<Parts>) -> Peak {
     let parts = Rc::clone(parts);
     let giga = parts.bytes as f64 / 1e9;
     let timer = move |repeats| Ok(parts.time(repeats, |part| part.target.copy_from_slice(&part.source)));
-    Peak { name: name.to_string(), unit: "GB/s", giga, timer: Box::new(timer) }
+    Peak { name: name.to_string(), unit: "GB/s", giga, predicted: None, timer: Box::new(timer) }
 }
 
 /// Reads the sources alone.
@@ -154,7 +162,7 @@ fn read(name: &str, parts: Rc<Parts>) -> Peak {
             black_box(simd.run(Read { values: &part.source }));
         }))
     };
-    Peak { name: name.to_string(), unit: "GB/s", giga, timer: Box::new(timer) }
+    Peak { name: name.to_string(), unit: "GB/s", giga, predicted: None, timer: Box::new(timer) }
 }
 
 struct Read<'a> {

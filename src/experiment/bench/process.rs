@@ -32,17 +32,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that `step` times, on `state`'s preset and seed; it must end with `hash`.
+    /// The process that `step` times, on `state`'s preset and seed and on `device`; it must end with `hash`.
     ///
     /// # Errors
     /// [`Error::Io`] if there is no temporary folder to be had.
-    pub fn new(request: &Request, state: &State, step: Step, hash: u64) -> Result<Process> {
+    pub fn new(request: &Request, state: &State, device: &str, step: Step, hash: u64) -> Result<Process> {
         let preset = state.name();
         let numbers = [
             ("--batch", state.config.batch.to_string()),
             ("--seed", state.config.seed.to_string()),
             ("--runs", runs(step).to_string()),
             ("--generations", generations(step).to_string()),
+            ("--device", device.to_string()),
             ("--threads", request.threads.to_string()),
             ("--simd", request.simd.to_string()),
         ];

@@ -1,10 +1,11 @@
 //! What a benchmark found, for programs (JSON) and for people (a table).
 
-use super::Step;
+use super::gpu;
 use super::measure::Spread;
 use super::work::Work;
+use crate::backend::cuda::traffic::Traffic;
 use crate::error::{Error, Result};
-use crate::telemetry;
+use crate::telemetry::{self, Facts};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
@@ -25,8 +26,14 @@ pub struct Report {
     pub commit: String,
     pub arithmetic_version: u32,
     pub machine: Machine,
+    /// The GPU, if the lines are its.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceReport>,
     pub flags: Flags,
     pub busy: Busy,
+    /// What was asked for and not timed, and why, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     pub peaks: Vec<PeakResult>,
     pub results: Vec<LineResult>,
 }
@@ -52,6 +59,75 @@ impl Machine {
             last_level_cache_bytes: telemetry::last_level_cache(),
             kernel: telemetry::kernel(),
         }
+    }
+}
+
+/// The GPU that it ran on. `null` is what its driver does not say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// What `--device` calls it.
+    pub id: String,
+    pub name: String,
+    /// Such as `9.0`.
+    pub compute_capability: String,
+    pub multiprocessors: u32,
+    pub l2_bytes: u64,
+    pub memory_bytes: u64,
+    /// The newest CUDA that its driver knows.
+    pub driver_cuda: String,
+    /// What the kernels were compiled by and for.
+    pub kernels: String,
+    /// Whether it is the emulated driver's, whose figures say nothing of a GPU.
+    pub emulated: bool,
+    /// What NVML says of it: driver, power limit, clocks.
+    pub nvml: Option<Facts>,
+    /// Why NVML says nothing.
+    pub no_nvml: Option<String>,
+}
+
+impl DeviceReport {
+    /// That of `bench`.
+    pub fn of(bench: &gpu::Bench) -> DeviceReport {
+        let device = bench.device();
+        let version = |(major, minor): (u32, u32)| format!("{major}.{minor}");
+        let (nvml, no_nvml) = match bench.telemetry() {
+            Ok(sampler) => (Some(sampler.gpu().facts().clone()), None),
+            Err(why) => (None, Some(why.clone())),
+        };
+        DeviceReport {
+            id: device.id(),
+            name: device.name.clone(),
+            compute_capability: version(device.compute_capability),
+            multiprocessors: bench.multiprocessors(),
+            l2_bytes: bench.l2_bytes(),
+            memory_bytes: device.memory_bytes,
+            driver_cuda: version(device.driver_cuda),
+            kernels: crate::kernels::BUILT.to_string(),
+            emulated: bench.is_emulated(),
+            nvml,
+            no_nvml,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let DeviceReport { id, name, compute_capability, multiprocessors, driver_cuda, nvml, no_nvml, .. } = self;
+        let facts = match (nvml, no_nvml) {
+            (Some(facts), _) => {
+                let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
+                format!(
+                    "driver {}, power limit {} W, clocks up to {} MHz, memory {} MHz",
+                    or_unknown(facts.driver_version.clone()),
+                    or_unknown(facts.power_limit_watts.map(|watts| format!("{watts:.0}"))),
+                    or_unknown(facts.max_sm_clock_mhz.map(|mhz| mhz.to_string())),
+                    or_unknown(facts.max_memory_clock_mhz.map(|mhz| mhz.to_string())),
+                )
+            }
+            (None, why) => format!("power and clocks unknown: {}", why.as_deref().unwrap_or("NVML was not asked")),
+        };
+        format!(
+            "{id}, {name}, compute capability {compute_capability}, {multiprocessors} multiprocessors, driver of CUDA {driver_cuda}\n\
+             {facts}\n"
+        )
     }
 }
 
@@ -86,14 +162,17 @@ pub struct PeakResult {
     pub min: f64,
     pub max: f64,
     pub samples: usize,
+    /// By the header of its kernel; on a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<f64>,
 }
 
 impl PeakResult {
     /// From the times of calls of 10^9 times `giga` operations or bytes.
-    pub fn new(name: &str, unit: &str, giga: f64, times: &Spread) -> PeakResult {
+    pub fn new(name: &str, unit: &str, giga: f64, times: &Spread, predicted: Option<f64>) -> PeakResult {
         let Spread { median, min, max, samples } = times.rates(giga);
         let [median, min, max] = [median, min, max].map(rounded);
-        PeakResult { name: name.to_string(), unit: unit.to_string(), median, min, max, samples }
+        PeakResult { name: name.to_string(), unit: unit.to_string(), median, min, max, samples, predicted }
     }
 }
 
@@ -103,7 +182,14 @@ pub struct LineResult {
     pub step: String,
     /// `None` for what belongs to none.
     pub preset: Option<String>,
+    /// Candidates a generation of each run.
     pub batch: u32,
+    /// Runs at once, where there may be several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u32>,
+    /// The kernel that was timed, by its name in kernels/.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// The median; of genomes, or images.
     pub per_second: f64,
     pub min: f64,
@@ -121,12 +207,40 @@ pub struct LineResult {
     pub checked: bool,
     /// With what.
     pub check: String,
+    /// `per_second` as the headers of the kernels have it, where they speak of this batch; and for which GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_for: Option<String>,
+    /// What a generation sets going and moves, by the driver's own graph of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+    /// What the GPU said meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUse>,
+}
+
+/// What the GPU said of itself while a line was timed, putting back the state included. `null` is what it does not say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GpuUse {
+    /// The mean: energy by time; where there is no counter of energy, the mean of what was read.
+    pub power_watts: Option<f64>,
+    /// `power_watts` at the median rate.
+    pub joules_per_million: Option<f64>,
+    /// As last read, and the least.
+    pub sm_clock_mhz: Option<u32>,
+    pub least_sm_clock_mhz: Option<u32>,
+    pub memory_clock_mhz: Option<u32>,
+    /// The highest.
+    pub temperature_c: Option<u32>,
+    /// All that kept its clocks down.
+    pub throttle_reasons: Option<Vec<String>>,
 }
 
 impl LineResult {
     /// From the times of calls that make `items` genomes each.
     pub fn new(
-        step: Step,
+        step: &str,
         preset: Option<String>,
         batch: u32,
         items: u32,
@@ -139,6 +253,8 @@ impl LineResult {
             step: step.to_string(),
             preset,
             batch,
+            runs: None,
+            kernel: None,
             per_second: rounded(median),
             min: rounded(min),
             max: rounded(max),
@@ -149,20 +265,29 @@ impl LineResult {
             work: limit.map(|(work, _)| rounded(work.amount())),
             checked: true,
             check: check.to_string(),
+            predicted: None,
+            predicted_for: None,
+            traffic: None,
+            gpu: None,
         }
     }
 
     /// Its name: step, preset and batch.
     pub fn name(&self) -> String {
         match &self.preset {
-            Some(preset) => format!("{} {preset} {}", self.step, self.batch),
-            None => format!("{} {}", self.step, self.batch),
+            Some(preset) => format!("{} {preset} {}", self.step, self.batch_text()),
+            None => format!("{} {}", self.step, self.batch_text()),
         }
+    }
+
+    /// Its batch, and of several runs their number: `8x200`.
+    pub fn batch_text(&self) -> String {
+        self.runs.map_or(self.batch.to_string(), |runs| format!("{runs}x{}", self.batch))
     }
 }
 
 /// To eight significant digits, which no clock deserves.
-fn rounded(x: f64) -> f64 {
+pub(super) fn rounded(x: f64) -> f64 {
     format!("{x:.7e}").parse().expect("a number as it was written")
 }
 
@@ -183,36 +308,106 @@ impl Report {
 
     /// The table for people.
     pub fn to_text(&self) -> String {
-        let Report { version, commit, date, machine, flags, .. } = self;
+        let Report { version, commit, date, machine, flags, device, .. } = self;
         let processor = machine.processor.as_deref().unwrap_or("unknown processor");
-        let mut text = format!(
-            "pareidolia {version} ({commit}), {date}\n{processor}, {} threads, {}\n\n",
+        let mut text = String::new();
+        if device.as_ref().is_some_and(|device| device.emulated) {
+            text += gpu::EMULATED;
+            text += "\n";
+        }
+        text += &format!(
+            "pareidolia {version} ({commit}), {date}\n{processor}, {} threads, {}\n",
             flags.threads, flags.simd
         );
+        text += &device.as_ref().map_or(String::new(), DeviceReport::to_text);
+        text += &self.left_out.iter().map(|line| format!("left out: {line}\n")).collect::<String>();
+        text + "\n" + &self.peaks_text() + "\n" + &if device.is_some() { self.gpu_lines() } else { self.cpu_lines() }
+    }
+
+    fn peaks_text(&self) -> String {
         // Writing to a String cannot fail.
+        let mut text = String::new();
         _ = writeln!(text, "{:<14} {:>12}  {:>25}", "peak", "median", "least .. most");
-        for PeakResult { name, unit, median, min, max, .. } in &self.peaks {
-            _ = writeln!(text, "{name:<14} {median:>12.1}  {min:>11.1} .. {max:<11.1} {unit}");
+        for PeakResult { name, unit, median, min, max, predicted, .. } in &self.peaks {
+            let predicted = predicted.map_or(String::new(), |predicted| format!(", {predicted:.0} predicted"));
+            _ = writeln!(text, "{name:<14} {median:>12.1}  {min:>11.1} .. {max:<11.1} {unit}{predicted}");
         }
+        text
+    }
+
+    fn cpu_lines(&self) -> String {
+        let mut text = String::new();
         _ = writeln!(
             text,
-            "\n{:<10} {:<12} {:>7} {:>12}  {:>25} {:>6}  of",
+            "{:<10} {:<12} {:>7} {:>12}  {:>25} {:>6}  of",
             "step", "preset", "batch", "a second", "least .. most", "share"
         );
         for line in &self.results {
-            let LineResult { step, preset, batch, per_second, min, max, share, limit, seconds, .. } = line;
-            let share = share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share));
-            // A process is a matter of how long it takes.
-            let limit = match step.as_str() {
-                "run" | "start" => format!("{} ({seconds:.3} s)", limit.as_deref().unwrap_or("")),
-                _ => limit.clone().unwrap_or_default(),
-            };
+            let LineResult { step, preset, batch, per_second, min, max, .. } = line;
             let preset = preset.as_deref().unwrap_or("");
+            let (share, limit) = (line.share_text(), line.limit_text());
             let row = format!(
                 "{step:<10} {preset:<12} {batch:>7} {per_second:>12.0}  {min:>11.0} .. {max:<11.0} {share:>6}  {limit}"
             );
             _ = writeln!(text, "{}", row.trim_end());
         }
         text
+    }
+
+    fn gpu_lines(&self) -> String {
+        let mut text = String::new();
+        _ = writeln!(
+            text,
+            "{:<24} {:<12} {:>8} {:>13}  {:>27} {:>13} {:>7}  {:<18} {:>6} {:>9} {:>6}",
+            "line", "preset", "batch", "a second", "least .. most", "predicted", "share", "of", "W", "J/million", "MHz"
+        );
+        let or_none = |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
+        for line in &self.results {
+            let LineResult { step, preset, per_second, min, max, predicted, .. } = line;
+            let preset = preset.as_deref().unwrap_or("");
+            let (batch, predicted) = (line.batch_text(), or_none(*predicted, 0));
+            let (share, limit) = (line.share_text(), line.limit_text());
+            let gpu = line.gpu.clone().unwrap_or_default();
+            let (watts, joules) = (or_none(gpu.power_watts, 0), or_none(gpu.joules_per_million, 1));
+            let clock = gpu.least_sm_clock_mhz.map_or("-".into(), |mhz| mhz.to_string());
+            let held = gpu.throttle_reasons.filter(|reasons| !reasons.is_empty());
+            let held = held.map_or(String::new(), |reasons| format!("  held by {}", reasons.join(", ")));
+            _ = writeln!(
+                text,
+                "{step:<24} {preset:<12} {batch:>8} {per_second:>13.0}  {min:>12.0} .. {max:<11.0} {predicted:>13} {share:>7}  \
+                 {limit:<18} {watts:>6} {joules:>9} {clock:>6}{held}"
+            );
+        }
+        let moved: Vec<&LineResult> = self.results.iter().filter(|line| line.traffic.is_some()).collect();
+        if !moved.is_empty() {
+            text += "\na generation, by the driver's graph of it\n";
+        }
+        for line in moved {
+            let Traffic { launches, copies, to_device_bytes, to_host_bytes, inside_bytes, others } =
+                line.traffic.unwrap_or_default();
+            let more = if others > 0 { format!(", {others} other nodes") } else { String::new() };
+            _ = writeln!(
+                text,
+                "{:<46} {launches} kernels, {copies} copies: {to_device_bytes} bytes to the device, {to_host_bytes} to the host, \
+                 {inside_bytes} within{more}",
+                line.name()
+            );
+        }
+        text
+    }
+}
+
+impl LineResult {
+    fn share_text(&self) -> String {
+        self.share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share))
+    }
+
+    /// The peak; a process is a matter of how long it takes.
+    fn limit_text(&self) -> String {
+        let limit = self.limit.clone().unwrap_or_default();
+        match self.step.as_str() {
+            "run" | "start" => format!("{limit} ({:.3} s)", self.seconds),
+            _ => limit,
+        }
     }
 }

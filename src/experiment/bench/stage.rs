@@ -23,18 +23,19 @@ use std::time::{Duration, Instant};
 pub const GENERATIONS: u32 = 100;
 
 /// Chunk of the runs that the timed ones are compared with, so that they do not share it.
-const OTHER_CHUNK: u32 = 34;
+pub(super) const OTHER_CHUNK: u32 = 34;
 
 /// Candidates at each end of a chunk that are compared with the reference, in steps where it takes long.
-const SAMPLE: u32 = 32;
+pub(super) const SAMPLE: u32 = 32;
 
 /// A preset's run after [`GENERATIONS`], from which stages for every batch start.
 #[derive(Clone, Debug)]
 pub struct State {
     pub config: Config,
-    job: Job,
-    archive: Archive,
-    skipped: u64,
+    pub job: Job,
+    /// After [`GENERATIONS`].
+    pub archive: Archive,
+    pub skipped: u64,
 }
 
 impl State {
@@ -104,7 +105,7 @@ pub struct Stage {
 }
 
 /// The generation whose steps are timed.
-const NEXT: u32 = GENERATIONS + 1;
+pub(super) const NEXT: u32 = GENERATIONS + 1;
 
 impl Stage {
     /// A backend as `evolve` makes it, but for `batch` candidates, at `state`.
@@ -139,9 +140,9 @@ impl Stage {
             Step::Vary | Step::Insert | Step::Loop => even,
             Step::Compile => cppn,
             Step::Render | Step::Classify => true,
-            Step::Render20 | Step::Run | Step::Run8 | Step::Start => false,
+            _ => false,
         };
-        Step::ALL.into_iter().filter(can).collect()
+        Step::CPU.into_iter().filter(can).collect()
     }
 
     /// Candidates of a call of [`Stage::time`].
@@ -174,7 +175,7 @@ impl Stage {
                     self.backend.insert()?;
                 }
                 Step::Loop => self.backend.generation()?,
-                Step::Render20 | Step::Run | Step::Run8 | Step::Start => panic!("{step} is no step of a stage"),
+                _ => panic!("{step} is no step of a stage"),
             }
             time += began.elapsed();
             if matches!(step, Step::Insert | Step::Loop) {
@@ -247,7 +248,7 @@ impl Stage {
                 let hash = self.hash_of_loop(self.simd, DEFAULT_CHUNK)?;
                 one_thread()?.install(|| self.hash_of_loop(self.simd, OTHER_CHUNK))? == hash
             }
-            Step::Render20 | Step::Run | Step::Run8 | Step::Start => panic!("{step} is no step of a stage"),
+            _ => panic!("{step} is no step of a stage"),
         };
         if !agrees {
             let (preset, batch) = (self.state.name(), self.batch);
@@ -341,7 +342,7 @@ impl Stage {
     }
 }
 
-/// What a step is compared with, in words.
+/// What a step of the CPU, a process or the yardstick is compared with, in words.
 pub fn check_of(step: Step) -> &'static str {
     match step {
         Step::Vary => "genomes of 64 candidates, bit for bit, with the plain path on one thread in other chunks",
@@ -352,6 +353,7 @@ pub fn check_of(step: Step) -> &'static str {
         Step::Insert => "the archive, bit for bit, with one by one insertion",
         Step::Loop => "the archive hash with that of one thread in other chunks",
         Step::Run | Step::Run8 | Step::Start => "the archive hash with that of a run in this process in other chunks",
+        _ => panic!("{step} is timed on a GPU"),
     }
 }
 
@@ -361,7 +363,7 @@ pub fn disagrees(what: &str, check: &str) -> Error {
 }
 
 /// The operations that draw the mean of `graphs`.
-fn drawing(graphs: &[Graph], rules: &Rules, canvas: Canvas) -> Work {
+pub(super) fn drawing(graphs: &[Graph], rules: &Rules, canvas: Canvas) -> Work {
     let mut compiler = Compiler::default();
     let each = graphs.iter().map(|graph| work::operations(compiler.compile(Simd::Plain, graph, rules.max_weight)));
     Work::Operations(each.sum::<u64>() as f64 / graphs.len().max(1) as f64 * canvas.pixels() as f64)
@@ -370,15 +372,15 @@ fn drawing(graphs: &[Graph], rules: &Rules, canvas: Canvas) -> Work {
 /// The genomes of the yardstick, drawn as a backend draws its population.
 pub struct Yardstick {
     simd: Simd,
-    rules: Rules,
+    pub rules: Rules,
     population: Population,
-    graphs: Vec<Graph>,
+    pub graphs: Vec<Graph>,
     images: Vec<u8>,
     workspaces: Workspaces,
 }
 
 impl Yardstick {
-    const CANVAS: Canvas = Canvas::MNIST;
+    pub const CANVAS: Canvas = Canvas::MNIST;
 
     /// `batch` different genomes.
     pub fn new(batch: u32, simd: Simd) -> Yardstick {
@@ -414,12 +416,20 @@ impl Yardstick {
     /// [`Error::Refused`] if they differ.
     pub fn check(&mut self) -> Result<&'static str> {
         self.time(1);
-        let ends = |at: &usize| at.min(&(self.graphs.len() - 1 - at)) < &(SAMPLE as usize);
-        let ends: Vec<usize> = (0..self.graphs.len()).filter(ends).collect();
         let len = Yardstick::CANVAS.len();
-        let agrees = ends.into_par_iter().all(|at| {
-            self.images[at * len..][..len] == reference::draw(&self.graphs[at], &self.rules, Yardstick::CANVAS)
-        });
+        self.check_images(|at| Ok(self.images[at * len..][..len].to_vec()))
+    }
+
+    /// Compares the images that `image` gives by their genomes' numbers.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if they differ; those of `image`.
+    pub fn check_images(&self, image: impl Fn(usize) -> Result<Vec<u8>>) -> Result<&'static str> {
+        let ends = |at: &usize| at.min(&(self.graphs.len() - 1 - at)) < &(SAMPLE as usize);
+        let ends = (0..self.graphs.len()).filter(ends);
+        let seen: Vec<(usize, Vec<u8>)> = ends.map(|at| Ok((at, image(at)?))).collect::<Result<_>>()?;
+        let drawn = |at: usize| reference::draw(&self.graphs[at], &self.rules, Yardstick::CANVAS);
+        let agrees = seen.into_par_iter().all(|(at, image)| image == drawn(at));
         let check = check_of(Step::Render20);
         if agrees { Ok(check) } else { Err(disagrees(&format!("render-20 at batch {}", self.graphs.len()), check)) }
     }

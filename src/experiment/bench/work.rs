@@ -30,7 +30,7 @@ impl Work {
         }
     }
 
-    /// The name of the peak that binds it, with `items` genomes a call.
+    /// The name of the CPU's peak that binds it, with `items` genomes a call.
     pub fn limit(self, simd: Simd, items: u32) -> String {
         match self {
             Work::Operations(_) => peaks::fma_name(simd),
