@@ -1,8 +1,10 @@
-//! `pareidolia bench`: what it prints and writes, what `bench compare` makes of it, and the counts behind the shares.
+//! `pareidolia bench`: what it prints and writes, what `bench compare` makes of it, and the counts behind the shares. On a GPU:
+//! tests/cuda/bench.rs.
 
 use pareidolia::experiment::bench::work::operations_of;
 use pareidolia::genome::cppn::Activation;
 use pareidolia::math;
+use pareidolia::predictions::{self, PREDICTIONS};
 use pareidolia::simd::{Lanes, Plain};
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -38,7 +40,8 @@ fn write(folder: &TempDir, file: &str, value: &Value) {
 fn json_has_machine_commit_flags_peaks_and_a_checked_line_for_every_step() {
     let folder = tempfile::tempdir().unwrap();
     let steps = ["loop", "vary", "compile", "render", "classify", "insert", "render-20", "start"];
-    let options = ["--batch", "3,40", "--seconds", "0.001", "--threads", "2", "--json", "--out", "a.json"];
+    let options =
+        ["--device", "cpu", "--batch", "3,40", "--seconds", "0.001", "--threads", "2", "--json", "--out", "a.json"];
     let (stdout, _) = ends(&folder, 0, &[&["bench"], &steps[..], &options].concat());
     let report: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(report, read(&folder, "a.json"));
@@ -90,7 +93,7 @@ fn json_has_machine_commit_flags_peaks_and_a_checked_line_for_every_step() {
 fn table_for_people_names_peak_line_and_limit() {
     let folder = tempfile::tempdir().unwrap();
     let call = ["bench", "classify", "--preset", "mnist-cppn", "--batch", "2", "--seconds", "0.001", "--simd", "plain"];
-    let (stdout, _) = ends(&folder, 0, &call);
+    let (stdout, _) = ends(&folder, 0, &[&call[..], &["--device", "cpu"]].concat());
     let line = stdout.lines().find(|line| line.starts_with("classify")).unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!((words[1], words[2], *words.last().unwrap()), ("mnist-cppn", "2", "fma-plain"), "{stdout}");
@@ -105,7 +108,7 @@ fn calls_that_cannot_work_are_refused() {
         (&["bench", "--seconds", "0"], "--seconds"),
         (&["bench", "--seconds", "nan"], "--seconds"),
         (&["bench", "walk"], "walk"),
-        (&["bench", "loop", "--batch", "3", "--preset", "mnist-cppn"], "odd batch"),
+        (&["bench", "loop", "--device", "cpu", "--batch", "3", "--preset", "mnist-cppn"], "odd batch"),
         (&["bench", "compare", "a.json"], "B.json"),
         (&["bench", "compare", "a.json", "b.json", "--fail-below", "-1"], "--fail-below"),
     ] {
@@ -181,6 +184,42 @@ fn compare_tells_of_other_machines_flags_and_missing_lines() {
     write(&folder, "b.json", &after);
     let (_, stderr) = ends(&folder, 1, &["bench", "compare", "a.json", "b.json"]);
     assert!(stderr.ends_with("no line in common\n"), "{stderr}");
+}
+
+/// A GPU as a report has it.
+fn device(name: &str, driver: &str) -> Value {
+    json!({
+        "id": "cuda:0", "name": name, "compute_capability": "9.0", "multiprocessors": 132, "l2_bytes": 52428800,
+        "memory_bytes": 85899345920_u64, "driver_cuda": "13.0", "kernels": "built", "emulated": false,
+        "nvml": { "driver_version": driver, "power_limit_watts": 700.0, "is_part": false }, "no_nvml": null
+    })
+}
+
+#[test]
+fn compare_tells_of_another_device_driver_or_power_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cpu, mut gpu, mut other) = (report(), report(), report());
+    gpu["device"] = device("NVIDIA H100", "580.65.06");
+    // The same line of several runs is another line.
+    let line = gpu["results"][0].clone();
+    gpu["results"].as_array_mut().unwrap().push(line);
+    gpu["results"][2]["runs"] = json!(64);
+    other["device"] = device("NVIDIA H100", "590.1");
+    other["device"]["nvml"]["power_limit_watts"] = json!(350.0);
+    for (file, report) in [("cpu.json", &cpu), ("gpu.json", &gpu), ("other.json", &other)] {
+        write(&folder, file, report);
+    }
+    let (_, stderr) = ends(&folder, 0, &["bench", "compare", "cpu.json", "gpu.json"]);
+    let said = "device: the CPU before, NVIDIA H100, compute capability 9.0 after";
+    assert!(
+        stderr.contains(said) && stderr.contains("only the second has the line \"loop mnist-cppn 64x200\""),
+        "{stderr}"
+    );
+    let (_, stderr) = ends(&folder, 0, &["bench", "compare", "gpu.json", "other.json"]);
+    assert!(!stderr.contains("device:") && stderr.contains("driver: 580.65.06 before, 590.1 after"), "{stderr}");
+    assert!(stderr.contains("power limit: 700 W before, 350 W after"), "{stderr}");
+    let (stdout, stderr) = ends(&folder, 0, &["bench", "compare", "gpu.json", "gpu.json"]);
+    assert!(stderr.is_empty() && stdout.lines().count() == 4, "{stdout}{stderr}");
 }
 
 #[test]
@@ -311,6 +350,40 @@ impl Lanes for Counting {
     }
     fn from_i32(bits: Bits) -> Self {
         Counting(Plain::from_i32(bits))
+    }
+}
+
+/// The names of all kernels in `folder` and below, but for those of math/, which no step uses.
+fn kernels(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("math") {
+            names.extend(kernels(&path));
+        } else if path.extension().is_some_and(|extension| extension == "cu") {
+            let text = fs::read_to_string(&path).unwrap();
+            let heads = text.split("__global__ void").skip(1);
+            names.extend(heads.map(|head| {
+                // Behind the bounds of its blocks, if it has some.
+                let head = head.trim_start();
+                let name =
+                    head.strip_prefix("__launch_bounds__").map_or(head, |bounds| bounds.split_once('\n').unwrap().1);
+                name.split_once('(').unwrap().0.trim().to_string()
+            }));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_kernel_has_a_prediction() {
+    let kernels = kernels(&Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels"));
+    assert!(kernels.len() > 15 && kernels.iter().any(|name| name == "niche_argmax_cppn_f32"), "{kernels:?}");
+    let lacks = |name: &&String| !PREDICTIONS.iter().any(|prediction| predictions::of(name, prediction.size).is_some());
+    let lack: Vec<&String> = kernels.iter().filter(lacks).collect();
+    assert!(lack.is_empty(), "no `Predicted` line in the header of {lack:?}");
+    for prediction in PREDICTIONS {
+        assert!(prediction.rate > 1e6 && prediction.reason.len() > 5 && prediction.device == "H100", "{prediction:?}");
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../common/left_out.rs"]
 mod left_out;
 
+mod bench;
 mod checked;
 mod classify;
 mod elementary;
@@ -14,6 +15,7 @@ mod harness;
 mod insert;
 mod memory;
 mod niche_argmax;
+mod peak;
 mod planted;
 mod program;
 mod randomise_cppn;

@@ -57,35 +57,39 @@ impl Launcher {
         Ok(())
     }
 
-    /// Reads `words`, as many as a multiple of 4, and writes the sums of them that its blocks make to `sums`, `(blocks)`, at most
-    /// [`Launcher::peak_blocks`] of them. Returns before the device has finished.
+    /// Reads `words` and writes what each of `blocks` blocks adds up to `sums`, `(blocks)`: [`Launcher::peak_blocks`] says how many are
+    /// good. Returns before the device has finished.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `sums` has no element; [`Error::Launch`] if the driver refuses the launch.
-    pub fn peak_read(&self, sums: &mut CudaSlice<u64>, words: &CudaSlice<u32>) -> Result<()> {
-        check_len("sums", sums, 1)?;
-        let n_words = words.len() as u64 / 4 * 4;
-        let config = LaunchConfig {
-            grid_dim: (sums.len() as u32, 1, 1),
-            block_dim: (tuning::PEAK_THREADS, 1, 1),
-            shared_mem_bytes: 0,
-        };
+    /// [`Error::Shape`] if `sums` is shorter; [`Error::Launch`] if the driver refuses the launch.
+    ///
+    /// # Panics
+    /// If the number of words is no multiple of 4.
+    pub fn peak_read(&self, sums: &mut CudaSlice<u64>, words: &CudaSlice<u32>, blocks: u32) -> Result<()> {
+        let n_words = quads(words);
+        let blocks = blocks.max(1); // a grid of no blocks is a launch error
+        check_len("sums", sums, blocks as usize)?;
+        let config =
+            LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (tuning::PEAK_THREADS, 1, 1), shared_mem_bytes: 0 };
         let mut launch = self.stream.launch_builder(&self.kernels.peak_read_u32);
         launch.arg(sums).arg(words).arg(&n_words);
-        // SAFETY: order and types are those of peak_read_u32 in kernels/peak/peak_read.cu; a block writes the sum of its number, of
-        // which there are as many.
+        // SAFETY: order and types are those of peak_read_u32 in kernels/peak/peak_read.cu; the length of the sums was checked, one a
+        // block; it writes them alone.
         unsafe { launch.launch(config) }.map_err(Error::launch("peak_read_u32"))?;
         Ok(())
     }
 
-    /// Copies `source`, as many words as a multiple of 4, to `target`, by `blocks` blocks: [`Launcher::peak_blocks`] says how many
-    /// are good. Returns before the device has finished.
+    /// Copies `source` to `target` by `blocks` blocks: [`Launcher::peak_blocks`] says how many are good. Returns before the device
+    /// has finished.
     ///
     /// # Errors
     /// [`Error::Shape`] if `target` is shorter; [`Error::Launch`] if the driver refuses the launch.
+    ///
+    /// # Panics
+    /// If the number of words is no multiple of 4.
     pub fn peak_copy(&self, target: &mut CudaSlice<u32>, source: &CudaSlice<u32>, blocks: u32) -> Result<()> {
         check_len("target", target, source.len())?;
-        let n_words = source.len() as u64 / 4 * 4;
+        let n_words = quads(source);
         let config = LaunchConfig {
             grid_dim: (blocks.max(1), 1, 1), // a grid of no blocks is a launch error
             block_dim: (tuning::PEAK_THREADS, 1, 1),
@@ -108,4 +112,13 @@ impl Launcher {
         let most = u64::from(BLOCKS_OF_SM * self.multiprocessors()?);
         Ok(n_words.div_ceil(of_block).clamp(1, most) as u32)
     }
+}
+
+/// How many words there are.
+///
+/// # Panics
+/// If it is no multiple of 4: kernels read four at a time.
+fn quads(words: &CudaSlice<u32>) -> u64 {
+    assert!(words.len().is_multiple_of(4), "{} words", words.len());
+    words.len() as u64
 }

@@ -359,7 +359,9 @@ fn time_all(request: &Request) -> Result<Report> {
 fn wanted(request: &Request, on_gpu: bool) -> Result<(Vec<Step>, Vec<u32>)> {
     let there: &[Step] = if on_gpu { &Step::GPU } else { &Step::CPU };
     let named = request.steps.iter().flat_map(|step| if on_gpu { step.on_gpu() } else { vec![*step] });
-    let named: Vec<Step> = named.collect();
+    let mut named: Vec<Step> = named.collect();
+    named.sort_unstable();
+    named.dedup();
     if let Some(step) = named.iter().find(|step| !there.contains(step)) {
         let names: Vec<String> = there.iter().map(Step::to_string).collect();
         return Err(Error::Usage(format!(

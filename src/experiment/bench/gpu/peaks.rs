@@ -149,12 +149,13 @@ fn read(words: Words) -> Result<Peak> {
     let bytes = words.bytes();
     let Words { launcher, words, values } = words;
     let want: u64 = values.iter().map(|&value| u64::from(value)).sum();
-    let mut sums = launcher.zeros::<u64>(launcher.peak_blocks(values.len() as u64)? as usize)?;
+    let blocks = launcher.peak_blocks(values.len() as u64)?;
+    let mut sums = launcher.zeros::<u64>(blocks as usize)?;
     drop(values);
     let timer = move |repeats: u32| {
         launcher.synchronise()?;
         let began = Instant::now();
-        (0..repeats).try_for_each(|_| launcher.peak_read(&mut sums, &words))?;
+        (0..repeats).try_for_each(|_| launcher.peak_read(&mut sums, &words, blocks))?;
         launcher.synchronise()?;
         let time = began.elapsed();
         let got: u64 = launcher.download(&sums)?.iter().sum();
