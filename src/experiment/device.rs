@@ -112,6 +112,14 @@ impl Chosen {
         }
     }
 
+    /// The GPU, if it is one.
+    pub fn gpu(&self) -> Option<&Device> {
+        match &self.place {
+            Place::Cpu => None,
+            Place::Gpu(device, _) => Some(device),
+        }
+    }
+
     /// The chunk of `job`: as `asked`, or as suits the device; never larger than all candidates.
     pub fn chunk(&self, job: &Job, asked: Option<u32>) -> u32 {
         let default = || match self.memory(job) {
