@@ -112,6 +112,7 @@ fn manifest(archive: &Archive) -> Manifest {
         planned_memory_bytes: 60_000_000,
         planned_device_memory_bytes: None,
         peak_memory_bytes: None,
+        gpu: None,
         archive_hash: archive.hash(),
         classes: ClassResult::table(archive, &digits()),
     }

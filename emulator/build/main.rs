@@ -2,6 +2,7 @@
 //!
 //! - `libcuda.so.1` leads to the emulated driver, the library that cargo makes of this package;
 //! - `libcuda.so` is an empty library that needs it: the name that cudarc asks for first;
+//! - `libnvidia-ml.so.1` is another one: the name of NVML;
 //! - `kernels.so` and `kernels-checked.so` are what the driver loads as its module.
 //!
 //! Without a C++ compiler nothing is built but the package itself, which then says so to those who ask for the driver.
@@ -91,6 +92,10 @@ fn build(compiler: &Compiler, out: &Path, folder: &Path) -> io::Result<()> {
         if command.status()?.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?} failed"))) }
     };
     shared("libcuda.so.1", &stand_in, &[])?;
-    shared("libcuda.so", &out.join("libcuda.so"), &[stand_in.as_os_str(), "-Wl,-rpath,$ORIGIN".as_ref()])?;
-    fs::rename(out.join("libcuda.so"), folder.join("libcuda.so"))
+    for name in ["libcuda.so", "libnvidia-ml.so.1"] {
+        let empty = out.join(format!("empty-{name}"));
+        shared(name, &empty, &[stand_in.as_os_str(), "-Wl,-rpath,$ORIGIN".as_ref()])?;
+        fs::rename(empty, folder.join(name))?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The CUDA driver on the host's processor, for tests: pareidolia's own kernels, compiled by the host's C++ compiler, run
 //! and are checked without a GPU. See README.md.
 //!
-//! The package is two libraries. As `libcuda.so.1` it is the driver. As a Rust library it says where that is.
+//! The package is two libraries. As `libcuda.so.1` it is the driver, and what `libnvidia-ml.so.1` leads to. As a Rust library it says where that is.
 
 #![allow(non_snake_case)] // the driver's names
 #![allow(clippy::missing_safety_doc)] // the driver's rules: each pointer is what its name says, or null
@@ -12,6 +12,8 @@ pub mod compile;
 mod driver;
 #[cfg(target_os = "linux")]
 mod engine;
+#[cfg(target_os = "linux")]
+mod nvml;
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -56,21 +58,25 @@ pub fn compiler() -> Result<compile::Compiler, LeftOut> {
     Ok(compile::Compiler { command, include: Path::new(env!("CARGO_MANIFEST_DIR")).join("include") })
 }
 
-/// Makes the emulated driver this process's CUDA driver, even beside a real one. To be called before anything else looks for
+/// Makes the emulated driver this process's CUDA driver and its NVML, even beside a real one. To be called before anything else looks for
 /// the driver: a library that is loaded already is what a search by its name finds.
 ///
 /// # Errors
 /// As [`folder`].
 pub fn load() -> Result<Emulator, LeftOut> {
-    let path = folder()?.join("libcuda.so");
-    let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| LeftOut(error.to_string()))?;
-    // SAFETY: loading the driver runs nothing.
-    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    if handle.is_null() {
-        // SAFETY: dlerror gives a string after a failure.
-        return Err(LeftOut(unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy().into_owned()));
-    }
-    Ok(Emulator { handle: handle as usize })
+    let load = |name: &str| {
+        let path = folder()?.join(name);
+        let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| LeftOut(error.to_string()))?;
+        // SAFETY: loading the driver runs nothing.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+        if handle.is_null() {
+            // SAFETY: dlerror gives a string after a failure.
+            return Err(LeftOut(unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy().into_owned()));
+        }
+        Ok(handle as usize)
+    };
+    load("libnvidia-ml.so.1")?;
+    Ok(Emulator { handle: load("libcuda.so")? })
 }
 
 /// The loaded driver.

@@ -2,12 +2,14 @@
 
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cuda::device::{self, Device};
+use crate::backend::memory::bytes_text;
 use crate::error::Result;
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::genome::{Encoding, direct::Crossover};
 use crate::kernels::{self, Report, Resources};
 use crate::network::{Network, lenet};
 use crate::simd::Simd;
+use crate::telemetry::{Facts, Gpu, Sample};
 use crate::{telemetry, version};
 use clap::ValueEnum;
 use safetensors::SafeTensors;
@@ -40,7 +42,7 @@ struct Info {
     memory_bytes: Option<u64>,
     /// What `--device` takes here.
     devices: Vec<String>,
-    gpus: Vec<Device>,
+    gpus: Vec<GpuInfo>,
     /// Why there is no GPU, if there is none.
     no_gpu: Option<String>,
     /// Whether this build has the CUDA kernels, for what, and how to get them.
@@ -50,6 +52,27 @@ struct Info {
     /// `PAREIDOLIA_DATA`, if it is set.
     data: Option<PathBuf>,
     data_found: bool,
+}
+
+/// A GPU, as its driver and as NVML see it.
+#[derive(Serialize)]
+struct GpuInfo {
+    #[serde(flatten)]
+    device: Device,
+    nvml: Option<Nvml>,
+    /// Why it says nothing more, if it does not.
+    no_nvml: Option<String>,
+}
+
+/// What NVML says.
+#[derive(Serialize)]
+struct Nvml {
+    #[serde(flatten)]
+    facts: Facts,
+    /// At this moment.
+    now: Sample,
+    /// Since the driver was loaded.
+    energy_joules: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -76,6 +99,55 @@ impl Args {
     }
 }
 
+impl GpuInfo {
+    fn of(device: Device) -> GpuInfo {
+        let (nvml, no_nvml) = match Gpu::open(&device) {
+            Ok(gpu) => {
+                let (facts, now, energy_joules) = (gpu.facts().clone(), gpu.sample(), gpu.energy_joules());
+                (Some(Nvml { facts, now, energy_joules }), None)
+            }
+            Err(why) => (None, Some(why)),
+        };
+        GpuInfo { device, nvml, no_nvml }
+    }
+
+    /// What NVML says, in lines.
+    fn nvml_text(&self) -> Vec<String> {
+        let Some(Nvml { facts, now, .. }) = &self.nvml else { return self.no_nvml.iter().cloned().collect() };
+        fn text<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+            value.map_or_else(|| "unknown".into(), text)
+        }
+        let mhz = |clock: Option<u32>, max| {
+            format!("{} of {}", text(clock, |mhz| mhz.to_string()), text(max, |mhz: u32| format!("{mhz} MHz")))
+        };
+        let held = text(now.throttle_reasons.as_ref(), |reasons| match &reasons[..] {
+            [] => "held down by nothing".into(),
+            reasons => format!("held down by {}", reasons.join(", ")),
+        });
+        vec![
+            format!(
+                "driver {}, NVML {}, {}{}",
+                text(facts.driver_version.as_ref(), String::clone),
+                text(facts.nvml_version.as_ref(), String::clone),
+                text(facts.uuid.as_ref(), String::clone),
+                if facts.is_part { ", a part of a GPU: power, clocks and heat are of the whole" } else { "" }
+            ),
+            format!(
+                "now {} of {}, {}, {} of memory in use",
+                text(now.power_watts, |watts| format!("{watts:.0}")),
+                text(facts.power_limit_watts, |watts| format!("{watts:.0} W")),
+                text(now.temperature_c, |degrees| format!("{degrees} degrees Celsius")),
+                text(now.memory_used_bytes, bytes_text)
+            ),
+            format!(
+                "clocks {}, of the memory {}, {held}",
+                mhz(now.sm_clock_mhz, facts.max_sm_clock_mhz),
+                mhz(now.memory_clock_mhz, facts.max_memory_clock_mhz)
+            ),
+        ]
+    }
+}
+
 impl NetworkInfo {
     fn embedded_lenet() -> Result<NetworkInfo> {
         let network = Network::embedded_lenet(None)?;
@@ -98,7 +170,7 @@ impl Info {
             .flat_map(|&preset| Flavour::value_variants().iter().map(move |&flavour| Config::preset(preset, flavour)))
             .collect();
         let (gpus, no_gpu) = match device::list() {
-            Ok(gpus) => (gpus, None),
+            Ok(gpus) => (gpus.into_iter().map(GpuInfo::of).collect(), None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
         Ok(Info {
@@ -112,7 +184,9 @@ impl Info {
             simd: Simd::detect().to_string(),
             simd_available: Simd::available().iter().map(Simd::to_string).collect(),
             memory_bytes: telemetry::physical_memory(),
-            devices: std::iter::once("cpu".to_string()).chain(gpus.iter().map(Device::id)).collect(),
+            devices: std::iter::once("cpu".to_string())
+                .chain(gpus.iter().map(|gpu: &GpuInfo| gpu.device.id()))
+                .collect(),
             gpus,
             no_gpu,
             kernels: kernels::BUILT,
@@ -141,9 +215,11 @@ impl Info {
             ("memory", memory),
             ("devices", self.devices.join(", ")),
         ];
-        let gpus =
-            self.gpus.iter().map(Device::to_string).chain(self.no_gpu.as_ref().map(|why| format!("none: {why}")));
-        lines.extend(gpus.map(|text| ("GPU", text)));
+        for gpu in &self.gpus {
+            lines.push(("GPU", gpu.device.to_string()));
+            lines.extend(gpu.nvml_text().into_iter().map(|text| ("", text)));
+        }
+        lines.extend(self.no_gpu.iter().map(|why| ("GPU", format!("none: {why}"))));
         lines.extend([("kernels", self.kernels.to_string())]);
         for network in &self.networks {
             let NetworkInfo { name, weights, sha256, classes, test_accuracy } = network;

@@ -112,6 +112,11 @@ impl Chosen {
         }
     }
 
+    /// The GPU, if it is one.
+    pub fn gpu(&self) -> Option<&Device> {
+        self.on_gpu().map(|(device, _)| device)
+    }
+
     /// The GPU, open, if it is one.
     pub fn on_gpu(&self) -> Option<(&Device, &Arc<Launcher>)> {
         match &self.place {

@@ -3,17 +3,22 @@
 
 use super::config::{Config, NO_LIMIT};
 use super::device::{Chosen, DeviceMemory};
+use super::meter::Meter;
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
 use super::run::{Run, Shared};
+use super::writer::{Files, Writer};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::memory::bytes_text;
 use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
-use crate::output::{Checkpoint, Manifest, RunFolder, Series, Summary, confidence_text, run_folder, series};
+use crate::output::{
+    Checkpoint, Manifest, Metrics, RunFolder, Series, Stop, Summary, confidence_text, run_folder, series,
+};
 use crate::telemetry;
+use rayon::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,12 +86,34 @@ struct UnitOfProgress {
     is_time: bool,
 }
 
+/// How fast it goes, for the progress.
+struct Rate {
+    /// Candidates so far, of all runs; those when the rate was shown last, and when that was.
+    genomes: u64,
+    shown: (u64, Instant),
+}
+
+impl Rate {
+    /// The rate since the last time; nothing before there is one.
+    fn text(&mut self) -> String {
+        let (genomes, since) = std::mem::replace(&mut self.shown, (self.genomes, Instant::now()));
+        match (self.genomes - genomes) as f64 / since.elapsed().as_secs_f64() {
+            rate if rate >= 1e6 => format!("  {:.2} M genomes/s", rate / 1e6),
+            rate if rate >= 1e4 => format!("  {:.1} k genomes/s", rate / 1e3),
+            rate if rate > 0.0 => format!("  {rate:.0} genomes/s"),
+            _ => String::new(),
+        }
+    }
+}
+
 /// Runs under way.
 struct Evolution {
     shared: Shared,
     backend: Box<dyn Backend>,
     /// In the order of [`Job::seeds`].
     runs: Vec<Run>,
+    /// Of the GPU, if it is one that says something.
+    meter: Option<Meter>,
     /// The folder of them all, if they are a series.
     series: Option<Series>,
     progress: super::progress::ProgressMode,
@@ -188,6 +215,10 @@ impl Evolution {
             tracing::info!("memory of the GPU {} of {}", bytes_text(planned), bytes_text(usable));
             planned
         });
+        let meter = chosen.gpu().and_then(|device| {
+            let meter = Meter::start(device);
+            meter.inspect_err(|why| tracing::info!("power and energy of the GPU are not known: {why}")).ok()
+        });
         let usable = usable.map_or(String::new(), |usable| format!(" of {}", bytes_text(usable)));
         tracing::info!("memory at most {}{usable} (`plan` says what for)", bytes_text(planned_memory));
         let shared = Shared {
@@ -206,7 +237,8 @@ impl Evolution {
         let runs = seeds.into_iter().zip(opened);
         let runs =
             runs.map(|(seed, (folder, checkpoint))| Run::new(Config { seed, ..config.clone() }, folder, checkpoint));
-        let mut evolution = Evolution { shared, backend, runs: runs.collect(), series, progress: request.progress };
+        let runs = runs.collect();
+        let mut evolution = Evolution { shared, backend, runs, meter, series, progress: request.progress };
         tracing::info!("run folder {}", evolution.path().display());
         for (index, run) in evolution.runs.iter_mut().enumerate() {
             run.restore(index, &mut *evolution.backend, &evolution.shared)?;
@@ -228,38 +260,97 @@ impl Evolution {
             let Shared { weights, mean, .. } = &self.shared;
             series.go_on(self.runs[0].config(), weights.as_deref(), mean.as_deref())?;
         }
+        let mut files = Vec::with_capacity(self.runs.len());
         for run in &mut self.runs {
-            run.begin(&self.shared)?;
+            files.push(Files { metrics: run.begin(self.meter.as_ref(), &self.shared)?, folder: run.folder() });
         }
+        let mut writer = Writer::start(files)?;
         let unit = self.unit_of_progress();
         let mut progress = Progress::new(self.progress, unit.total, unit.name);
+        let mut rate = Rate { genomes: 0, shown: (0, Instant::now()) };
+        // A GPU makes a generation while the host writes of the one before; on a CPU, lines come first.
+        let lines_wait = self.shared.planned_device_memory.is_some();
         let mut active = Vec::new();
+        let mut is_new = true;
         loop {
-            let taken = self.finish_those_at_their_end()?;
-            if taken.is_empty() {
-                progress.finish();
-                return Ok(());
-            }
-            if taken != active {
-                self.backend.activate(&taken)?;
-                active = taken;
-            }
-            self.backend.generation()?;
-            let signal = signals.caught();
-            for (&index, counters) in active.iter().zip(self.backend.counters()?) {
-                let run = &mut self.runs[index];
-                if run.count(counters, signal.is_some(), &self.shared)? {
-                    run.write_checkpoint(self.backend.archive(index)?, &self.shared)?;
+            if is_new {
+                let taken = self.finish_those_at_their_end(&mut writer)?;
+                if taken.is_empty() {
+                    progress.finish();
+                    return writer.wait();
+                }
+                if taken != active {
+                    self.backend.activate(&taken)?;
+                    active = taken;
                 }
             }
-            let step =
-                if unit.is_time { self.slowest().elapsed(&self.shared) as u64 } else { self.slowest().generation() };
-            progress.update(step, || self.message());
+            self.backend.generation()?;
+            if lines_wait {
+                writer.lines(self.take_lines(&active))?;
+                self.show(&mut progress, &unit, &mut rate);
+            }
+            let counters = self.backend.counters()?;
+            let signal = signals.caught();
+            let seconds = self.shared.clock.elapsed().as_secs_f64();
+            let (mut due, was_first) = (false, !self.runs[active[0]].has_begun());
+            is_new = was_first;
+            for (&run, counters) in active.iter().zip(counters) {
+                let run = &mut self.runs[run];
+                run.count(counters, signal.is_some(), seconds);
+                due |= run.is_checkpoint_due();
+                is_new |= run.stop().is_some();
+            }
+            let genomes = active.len() as u64 * u64::from(self.runs[0].config().batch);
+            rate.genomes += genomes;
+            if let Some(reading) =
+                self.meter.as_mut().and_then(|meter| meter.count(genomes, signal.is_some() || is_new))
+            {
+                self.runs.iter_mut().for_each(|run| run.hear(reading));
+            }
+            if due || !lines_wait {
+                writer.lines(self.take_lines(&active))?;
+            }
+            if !lines_wait {
+                self.show(&mut progress, &unit, &mut rate);
+            }
+            if due {
+                writer.checkpoints(|| self.take_checkpoints(&active))?;
+            }
             if let Some(signal) = signal {
                 progress.finish();
+                writer.wait()?;
                 return Err(Error::Stopped { signal, run: self.path().to_path_buf() });
             }
         }
+    }
+
+    /// Shows how far it is, once there is a generation.
+    fn show(&self, progress: &mut Progress, unit: &UnitOfProgress, rate: &mut Rate) {
+        if progress.is_due()
+            && let Some(run) = self.slowest().filter(|run| run.has_begun())
+        {
+            let step = if unit.is_time { run.elapsed() as u64 } else { run.generation() };
+            progress.update(step, || self.message(rate));
+        }
+    }
+
+    /// The lines of metrics that are due, of the runs `active`.
+    fn take_lines(&mut self, active: &[usize]) -> Vec<(usize, Metrics)> {
+        let meter = self.meter.as_ref();
+        active.iter().filter_map(|&run| Some((run, self.runs[run].take_line(meter)?))).collect()
+    }
+
+    /// The checkpoints that are due, of the runs `active`.
+    fn take_checkpoints(&mut self, active: &[usize]) -> Result<Vec<(usize, Checkpoint)>> {
+        let mut checkpoints = Vec::new();
+        for &index in active {
+            if !self.runs[index].is_checkpoint_due() {
+                continue;
+            }
+            let archive = self.backend.archive(index)?;
+            checkpoints.push((index, self.runs[index].take_checkpoint(archive, &self.shared)));
+        }
+        Ok(checkpoints)
     }
 
     /// What to say of `error`: where the device failed in mid-run, that what was saved stays.
@@ -277,32 +368,44 @@ impl Evolution {
 
     /// Writes what runs leave that a stop rule has ended; returns those that make the next generation: all the others, or, where
     /// a series was stopped before some had any, those.
-    fn finish_those_at_their_end(&mut self) -> Result<Vec<usize>> {
-        let mut going_on = Vec::new();
-        for (index, run) in self.runs.iter_mut().enumerate().filter(|(_, run)| !run.is_finished()) {
-            match run.stop(&self.shared) {
-                Some(stop) => run.finish(self.backend.archive(index)?, stop, &self.shared)?,
-                None => going_on.push(index),
-            }
+    fn finish_those_at_their_end(&mut self, writer: &mut Writer) -> Result<Vec<usize>> {
+        /// Runs that are finished side by side: their archives are in memory together.
+        const AT_ONCE: usize = 8;
+        let ended = self.runs.iter().enumerate().filter(|(_, run)| !run.is_finished());
+        let ended: Vec<(usize, Stop)> = ended.filter_map(|(index, run)| Some((index, run.stop()?))).collect();
+        if !ended.is_empty() {
+            writer.wait()?;
         }
+        let facts = self.meter.as_ref().map(Meter::facts);
+        for ended in ended.chunks(AT_ONCE) {
+            let archives = ended.iter().map(|&(index, _)| self.backend.archive(index)).collect::<Result<Vec<_>>>()?;
+            let runs = self.runs.iter_mut().enumerate();
+            let runs =
+                runs.filter_map(|(index, run)| ended.iter().find(|(other, _)| *other == index).map(|end| (run, end.1)));
+            let together: Vec<_> = runs.zip(archives).collect();
+            let shared = &self.shared;
+            together.into_par_iter().try_for_each(|((run, stop), archive)| run.finish(archive, stop, facts, shared))?;
+        }
+        let going_on: Vec<usize> =
+            self.runs.iter().enumerate().filter(|(_, run)| !run.is_finished()).map(|(index, _)| index).collect();
         let is_new = |&index: &usize| !self.runs[index].has_begun();
         let new: Vec<usize> = going_on.iter().copied().filter(is_new).collect();
         Ok(if new.is_empty() { going_on } else { new })
     }
 
     /// The run with the fewest generations of those that are not finished.
-    fn slowest(&self) -> &Run {
+    fn slowest(&self) -> Option<&Run> {
         let unfinished = self.runs.iter().filter(|run| !run.is_finished());
-        unfinished.min_by_key(|run| run.generation()).unwrap_or(&self.runs[0])
+        unfinished.min_by_key(|run| run.generation())
     }
 
-    /// What the progress bar says.
-    fn message(&self) -> String {
+    /// What is said beside the progress.
+    fn message(&self, rate: &mut Rate) -> String {
         let statistics = self.runs.iter().filter_map(Run::statistics);
         let (medians, over): (Vec<f64>, Vec<usize>) =
             statistics.map(|statistics| (statistics.median, statistics.over_9999)).unzip();
         let n_niches = self.shared.n_niches;
-        match (&medians[..], &over[..]) {
+        let mut message = match (&medians[..], &over[..]) {
             (&[median], &[over]) => {
                 format!("median {}  {over} of {n_niches} at .9999", confidence_text(median as f32))
             }
@@ -310,7 +413,14 @@ impl Evolution {
                 let (done, runs) = (self.runs.iter().filter(|run| run.is_finished()).count(), self.runs.len());
                 format!("{done} of {runs} runs done  {} of {} at .9999", over.iter().sum::<usize>(), runs * n_niches)
             }
+        };
+        message += &rate.text();
+        if let Some(meter) = &self.meter {
+            let sample = &meter.reading().sample;
+            message += &sample.power_watts.map_or(String::new(), |watts| format!("  {watts:.0} W"));
+            message += &sample.memory_used_bytes.map_or(String::new(), |bytes| format!("  {}", bytes_text(bytes)));
         }
+        message
     }
 
     /// Generations, unless only time ends the runs.

@@ -3,6 +3,7 @@
 use super::config::{Config, NO_LIMIT, name_of};
 use super::device::{Asked, Chosen, DeviceMemory};
 use super::evolve::{job, seeds};
+use super::writer::{AT_ONCE as CHECKPOINTS_AT_ONCE, lines_bytes};
 use crate::backend::Job;
 use crate::backend::cpu::Options;
 use crate::backend::cpu::classify::Classifier;
@@ -169,7 +170,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
         None => usable.and_then(|usable| memory.largest_chunk(usable)),
     };
     let (generations, evaluations, seconds) = length(config, request.runs, speed.genomes_per_second);
-    let output = output(request, &job, generations, evaluations)?;
+    let output = output(request, &job, generations, evaluations, device.is_some())?;
     Ok(Plan {
         preset: name_of(config.preset),
         flavour: name_of(config.flavour),
@@ -225,6 +226,8 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
     const RUNTIME: u64 = 2 << 20;
     /// What of its stack and of its part of the heap a thread touches that does nothing.
     const THREAD: u64 = 256 << 10;
+    /// Those that write, of which some do so at the same time, and that which asks a GPU.
+    const MORE_THREADS: u64 = 10;
     /// A checkpoint is made from a copy of the archive: its genomes as streams, the file's bytes, and one tensor of them, in
     /// vectors that grow by doubling.
     const COPIES: u64 = 5;
@@ -247,12 +250,18 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
         }
     };
     let archive = (job.classes.len() * elite_bytes(job)) as u64;
-    memory.parts.push(Part::fixed("checkpoint being written or read", COPIES * archive + TEXT));
+    let runs = job.seeds.len() as u64;
+    let at_once = runs.min(CHECKPOINTS_AT_ONCE as u64);
+    memory.parts.push(Part::fixed("checkpoint being written or read", at_once * (COPIES * archive + TEXT)));
+    memory.parts.push(Part::fixed(
+        "archives and metrics that wait for the disk",
+        runs * archive + lines_bytes(job.seeds.len()),
+    ));
     if pictures {
         let bytes = run_folder::pictures_memory(job.canvas, job.classes.len(), threads);
-        memory.parts.push(Part::fixed("pictures at the end", bytes));
+        memory.parts.push(Part::fixed("pictures at the end", at_once * bytes));
     }
-    let program = telemetry::mapped_files().unwrap_or(PROGRAM) + RUNTIME + threads as u64 * THREAD;
+    let program = telemetry::mapped_files().unwrap_or(PROGRAM) + RUNTIME + (threads as u64 + MORE_THREADS) * THREAD;
     memory.parts.push(Part::fixed("program, libraries and threads", program));
     memory
 }
@@ -340,7 +349,13 @@ fn length(config: &Config, runs: u32, rate: f64) -> (Option<u64>, Option<u64>, O
 }
 
 /// What the runs leave on the disk, and whether there is room for it.
-fn output(request: &PlanRequest, job: &Job, generations: Option<u64>, evaluations: Option<u64>) -> Result<Output> {
+fn output(
+    request: &PlanRequest,
+    job: &Job,
+    generations: Option<u64>,
+    evaluations: Option<u64>,
+    on_gpu: bool,
+) -> Result<Output> {
     /// The configuration and the like, as JSON, and what of it there is for each class.
     const STATE: u64 = 3 << 10;
     const CLASS: u64 = 160;
@@ -358,7 +373,7 @@ fn output(request: &PlanRequest, job: &Job, generations: Option<u64>, evaluation
         // A line for generation 0, for every log_every-th after it, and for the last.
         let lines = (generations - 1) / u64::from(config.log_every) + 2;
         let last = u32::try_from(generations).unwrap_or(u32::MAX);
-        let line = Metrics::line_bytes(last, evaluations, job.classes.len());
+        let line = Metrics::line_bytes(last, evaluations, job.classes.len(), on_gpu);
         files.push(("metrics.jsonl", lines.min(generations).saturating_mul(line)));
     }
     if request.pictures {

@@ -1,12 +1,16 @@
 //! One run of an evolution: its folder, its counters, its end.
 
 use super::config::Config;
+use super::meter::{Mark, Meter};
 use crate::archive::{ARITHMETIC_VERSION, Archive, Statistics};
 use crate::backend::{Backend, Counters};
 use crate::error::Result;
 use crate::network::Network;
-use crate::output::{About, Checkpoint, ClassResult, Manifest, Metrics, MetricsWriter, RunFolder, Stop};
+use crate::output::{
+    About, Checkpoint, ClassResult, GpuTotals, GpuUse, Manifest, Metrics, MetricsWriter, RunFolder, Stop,
+};
 use crate::simd::Simd;
+use crate::telemetry::{Facts, Reading};
 use crate::version::{COMMIT, VERSION};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,16 +39,23 @@ pub struct Shared {
 /// One run under way, or finished.
 pub struct Run {
     config: Config,
-    folder: RunFolder,
+    folder: Arc<RunFolder>,
     /// What it goes on from, until the backend has it.
     checkpoint: Option<Checkpoint>,
-    /// Open while generations are made.
-    metrics: Option<MetricsWriter>,
     /// Of the last generation; `None` before generation 0.
     counters: Option<Counters>,
     evaluations: u64,
-    /// Evaluations and seconds at the last line of metrics.
+    /// Seconds that the run had taken at the last generation, and the stop rule that held then.
+    elapsed: f64,
+    stop: Option<Stop>,
+    /// Whether the last generation is to have a line of metrics, and a checkpoint.
+    line_due: bool,
+    checkpoint_due: bool,
+    /// Evaluations and seconds at the last line of metrics, and where the GPU's meter stood.
     logged: (u64, f64),
+    mark: Option<Mark>,
+    /// What the lines say of GPUs.
+    gpu: GpuTotals,
     /// When the run began, and the seconds it had taken before this process took it up.
     began: SystemTime,
     elapsed_before: f64,
@@ -57,12 +68,17 @@ impl Run {
     pub fn new(config: Config, folder: RunFolder, checkpoint: Option<Checkpoint>) -> Run {
         Run {
             config,
-            folder,
+            folder: Arc::new(folder),
             checkpoint,
-            metrics: None,
             counters: None,
             evaluations: 0,
+            elapsed: 0.0,
+            stop: None,
+            line_due: false,
+            checkpoint_due: false,
             logged: (0, 0.0),
+            mark: None,
+            gpu: GpuTotals::default(),
             began: SystemTime::now(),
             elapsed_before: 0.0,
             manifest: None,
@@ -90,7 +106,8 @@ impl Run {
         self.counters = Some(Counters::of(&archive, replaced, skipped));
         backend.restore(index, archive, skipped)?;
         (self.evaluations, self.began, self.elapsed_before) = (evaluations, started, elapsed);
-        if self.stop(shared).is_some() {
+        self.look_at_the_rules(shared.clock.elapsed().as_secs_f64());
+        if self.stop.is_some() {
             self.manifest = self.folder.manifest()?;
         }
         match &self.manifest {
@@ -104,51 +121,65 @@ impl Run {
         Ok(())
     }
 
-    /// Opens the metrics of a run that is not finished.
+    /// Opens the metrics of a run that is not finished; sets the marks of rate and energy.
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn begin(&mut self, shared: &Shared) -> Result<()> {
-        if !self.is_finished() {
-            self.metrics = Some(self.folder.metrics(self.counters.as_ref().map(|counters| counters.generation))?);
-            self.logged = (self.evaluations, self.elapsed(shared));
+    pub fn begin(&mut self, meter: Option<&Meter>, shared: &Shared) -> Result<Option<MetricsWriter>> {
+        if self.is_finished() {
+            return Ok(None);
         }
-        Ok(())
+        let metrics = self.folder.metrics(self.counters.as_ref().map(|counters| counters.generation))?;
+        self.gpu = metrics.gpu_before().clone();
+        self.elapsed = self.elapsed_before + shared.clock.elapsed().as_secs_f64();
+        self.logged = (self.evaluations, self.elapsed);
+        self.mark = meter.map(|meter| meter.mark(self.elapsed));
+        Ok(Some(metrics))
     }
 
-    /// Takes in the `counters` of a generation and logs them when it is time or this was the last, of the run or before a
-    /// stop by a signal; returns whether a checkpoint is due.
-    ///
-    /// # Errors
-    /// If the metrics cannot be written.
-    pub fn count(&mut self, counters: Counters, stopped: bool, shared: &Shared) -> Result<bool> {
+    /// Takes in the `counters` of a generation, made when the process had been at the runs for `seconds`, and looks at what is due: a line
+    /// of metrics when it is time or this was the last one, of the run or before a stop by a signal (`stopped`), and a checkpoint.
+    /// Between two generations of a GPU, which waits meanwhile, there is this and no more.
+    pub fn count(&mut self, counters: Counters, stopped: bool, seconds: f64) {
         self.evaluations += u64::from(self.config.batch);
-        let counters = self.counters.insert(counters).clone();
-        let generation = counters.generation;
-        let last = stopped || self.stop(shared).is_some();
-        let metrics = self.metrics.as_mut().expect("the run has begun");
-        if last || generation.is_multiple_of(self.config.log_every) {
-            let elapsed = self.elapsed_before + shared.clock.elapsed().as_secs_f64();
-            let rate = (self.evaluations - self.logged.0) as f64 / (elapsed - self.logged.1).max(f64::MIN_POSITIVE);
-            self.logged = (self.evaluations, elapsed);
-            let Counters { replaced, archive_hash, statistics, .. } = counters;
-            let line = Metrics::new(generation, self.evaluations, &statistics, replaced, rate, archive_hash);
-            metrics.write(&line)?;
-        }
-        let due = last || generation.is_multiple_of(self.config.checkpoint_every);
-        if due {
-            metrics.sync()?;
-        }
-        Ok(due)
+        let generation = self.counters.insert(counters).generation;
+        self.look_at_the_rules(seconds);
+        let last = stopped || self.stop.is_some();
+        self.line_due = last || generation.is_multiple_of(self.config.log_every);
+        self.checkpoint_due = last || generation.is_multiple_of(self.config.checkpoint_every);
     }
 
-    /// Writes the state after the last generation, which left `archive`.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn write_checkpoint(&mut self, archive: Archive, shared: &Shared) -> Result<()> {
+    /// Takes in what the GPU said.
+    pub fn hear(&mut self, reading: &Reading) {
+        if let Some(mark) = &mut self.mark {
+            mark.hear(reading);
+        }
+    }
+
+    /// The line of metrics of the last generation, if one is due that was not taken yet.
+    pub fn take_line(&mut self, meter: Option<&Meter>) -> Option<Metrics> {
+        if !std::mem::take(&mut self.line_due) {
+            return None;
+        }
+        let Counters { generation, replaced, archive_hash, statistics, .. } = self.counters.as_ref()?;
+        let rate = (self.evaluations - self.logged.0) as f64 / (self.elapsed - self.logged.1).max(f64::MIN_POSITIVE);
+        self.logged = (self.evaluations, self.elapsed);
+        let gpu = meter.zip(self.mark.as_mut()).map(|(meter, mark)| meter.since(mark, self.elapsed));
+        gpu.iter().for_each(|gpu| self.gpu.add(gpu));
+        let line = Metrics::new(*generation, self.evaluations, statistics, *replaced, rate, *archive_hash);
+        Some(Metrics { gpu, ..line })
+    }
+
+    /// Whether the last generation is to have a checkpoint.
+    pub fn is_checkpoint_due(&self) -> bool {
+        self.checkpoint_due
+    }
+
+    /// The state after the last generation, which left `archive`.
+    pub fn take_checkpoint(&mut self, archive: Archive, shared: &Shared) -> Checkpoint {
+        self.checkpoint_due = false;
         let counters = self.counters.as_ref().expect("a checkpoint follows a generation");
-        self.folder.write_checkpoint(&Checkpoint {
+        Checkpoint {
             config: self.config.clone(),
             weights: shared.weights.clone(),
             mean: shared.mean.clone(),
@@ -157,33 +188,44 @@ impl Run {
             started: self.began,
             evaluations: self.evaluations,
             skipped: counters.skipped,
-            elapsed: self.elapsed(shared),
+            elapsed: self.elapsed,
             replaced: counters.replaced,
-        })
+        }
     }
 
-    /// The stop rule that holds, if one does.
-    pub fn stop(&self, shared: &Shared) -> Option<Stop> {
-        let counters = self.counters.as_ref()?;
+    /// Finds the stop rule that holds, if one does, after `seconds` of this process.
+    fn look_at_the_rules(&mut self, seconds: f64) {
+        self.elapsed = self.elapsed_before + seconds;
+        let Some(counters) = &self.counters else { return };
         let config = &self.config;
         // In f32, as the thresholds of the statistics are.
         let target = config.target as f32;
-        if target > 0.0 && counters.statistics.min >= f64::from(target) {
+        self.stop = if target > 0.0 && counters.statistics.min >= f64::from(target) {
             Some(Stop::Target)
         } else if counters.generation >= config.generations {
             Some(Stop::Generations)
         } else if config.evaluations > 0 && self.evaluations >= config.evaluations {
             Some(Stop::Evaluations)
-        } else if config.time > 0.0 && self.elapsed(shared) >= config.time {
+        } else if config.time > 0.0 && self.elapsed >= config.time {
             Some(Stop::Time)
         } else {
             None
-        }
+        };
     }
 
-    /// Seconds that the run has taken, pauses between processes left out.
-    pub fn elapsed(&self, shared: &Shared) -> f64 {
-        self.elapsed_before + shared.clock.elapsed().as_secs_f64()
+    /// The stop rule that held after the last generation, if one did.
+    pub fn stop(&self) -> Option<Stop> {
+        self.stop
+    }
+
+    /// Seconds that the run had taken at the last generation, pauses between processes left out.
+    pub fn elapsed(&self) -> f64 {
+        self.elapsed
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> Arc<RunFolder> {
+        Arc::clone(&self.folder)
     }
 
     /// Whether generation 0 is made.
@@ -206,13 +248,12 @@ impl Run {
         self.counters.as_ref().map(|counters| counters.statistics)
     }
 
-    /// Writes what a finished run leaves, whose last generation left `archive`.
+    /// Writes what a finished run leaves, whose last generation left `archive`; `facts` are those of the GPU, if it ran on one.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn finish(&mut self, archive: Archive, stopped_by: Stop, shared: &Shared) -> Result<()> {
-        self.metrics = None;
-        let seconds = self.elapsed(shared);
+    pub fn finish(&mut self, archive: Archive, stopped_by: Stop, facts: Option<&Facts>, shared: &Shared) -> Result<()> {
+        let seconds = self.elapsed_before + shared.clock.elapsed().as_secs_f64();
         let counters = self.counters.as_ref().expect("a stop rule holds after a generation");
         let mut manifest = Manifest {
             version: VERSION.to_string(),
@@ -240,6 +281,7 @@ impl Run {
             planned_memory_bytes: shared.planned_memory,
             planned_device_memory_bytes: shared.planned_device_memory,
             peak_memory_bytes: None,
+            gpu: GpuUse::of(&self.gpu, facts),
             archive_hash: counters.archive_hash,
             classes: ClassResult::table(&archive, &shared.network.classes),
         };

@@ -3,7 +3,9 @@
 use crate::archive::{Archive, Statistics};
 use crate::error::{Error, Result};
 use crate::experiment::config::Config;
+use crate::output::metrics::GpuTotals;
 use crate::output::{hex64, pictures, rfc3339};
+use crate::telemetry::Facts;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
@@ -68,10 +70,49 @@ pub struct Manifest {
     pub planned_device_memory_bytes: Option<u64>,
     /// The most that it took, where the system says so.
     pub peak_memory_bytes: Option<u64>,
+    /// What the GPU said that it ran on; of all parts of a run that was moved between devices, those on a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUse>,
     #[serde(with = "hex64")]
     pub archive_hash: u64,
     /// One a niche.
     pub classes: Vec<ClassResult>,
+}
+
+/// What a GPU took for a run. It is of the whole GPU, as in [`GpuMetrics`](super::metrics::GpuMetrics): the runs of a series share it,
+/// and each has the energy of all that ran beside it. `genomes` are theirs too, so that joules per million genomes are right for each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GpuUse {
+    /// Of the GPU that finished the run, if one did.
+    pub facts: Option<Facts>,
+    /// Time on a GPU, and the candidates that all runs of the process made in it.
+    pub seconds: f64,
+    pub genomes: u64,
+    /// `None` where the GPU has no energy counter.
+    pub energy_joules: Option<f64>,
+    pub mean_power_watts: Option<f64>,
+    pub joules_per_million_genomes: Option<f64>,
+    pub least_sm_clock_mhz: Option<u32>,
+    /// All that were seen.
+    pub throttle_reasons: Vec<String>,
+}
+
+impl GpuUse {
+    /// What the lines of a run add up to; `None` if no GPU said anything.
+    pub fn of(totals: &GpuTotals, facts: Option<&Facts>) -> Option<GpuUse> {
+        let GpuTotals { seconds, genomes, least_sm_clock_mhz, ref throttle_reasons, .. } = *totals;
+        let energy_joules = totals.energy_joules();
+        (genomes > 0).then(|| GpuUse {
+            facts: facts.cloned(),
+            seconds,
+            genomes,
+            energy_joules,
+            mean_power_watts: totals.mean_power_watts(),
+            joules_per_million_genomes: energy_joules.map(|energy| energy / (genomes as f64 / 1e6)),
+            least_sm_clock_mhz,
+            throttle_reasons: throttle_reasons.clone(),
+        })
+    }
 }
 
 /// What became of a niche.

@@ -3,6 +3,7 @@
 use crate::archive::Statistics;
 use crate::error::{Error, Result};
 use crate::output::{atomic, hex64};
+use crate::telemetry;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -28,12 +29,90 @@ pub struct Metrics {
     pub genomes_per_second: f64,
     #[serde(with = "hex64")]
     pub archive_hash: u64,
+    /// Where a GPU made it that says something of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuMetrics>,
+}
+
+/// What a GPU said from the line before to this one. It is of the whole GPU: of all runs of a series, which share it, and of whatever
+/// else uses it. The answers are some tenths of a second apart, so of several lines in that time one has all the energy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GpuMetrics {
+    /// As the last answer had it, down to the memory.
+    pub power_watts: Option<f64>,
+    pub sm_clock_mhz: Option<u32>,
+    pub memory_clock_mhz: Option<u32>,
+    pub temperature_c: Option<u32>,
+    pub memory_used_bytes: Option<u64>,
+    /// Of all answers since the line before, or the last one.
+    pub least_sm_clock_mhz: Option<u32>,
+    pub throttle_reasons: Vec<String>,
+    /// Since the line before, or since this process took the run up: energy, time, and the candidates that all runs made in it.
+    pub energy_joules: Option<f64>,
+    pub seconds: f64,
+    pub genomes: u64,
+}
+
+/// What the lines of a run say of GPUs, summed up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GpuTotals {
+    pub seconds: f64,
+    pub genomes: u64,
+    energy_joules: f64,
+    /// Seconds of lines that say the energy; that say the power, and the joules by it.
+    counted_seconds: f64,
+    powered_seconds: f64,
+    powered_joules: f64,
+    pub least_sm_clock_mhz: Option<u32>,
+    pub throttle_reasons: Vec<String>,
+}
+
+impl GpuTotals {
+    /// Takes a line in.
+    pub fn add(&mut self, line: &GpuMetrics) {
+        self.seconds += line.seconds;
+        self.genomes += line.genomes;
+        if let Some(energy) = line.energy_joules {
+            self.energy_joules += energy;
+            self.counted_seconds += line.seconds;
+        }
+        if let Some(power) = line.power_watts {
+            self.powered_joules += power * line.seconds;
+            self.powered_seconds += line.seconds;
+        }
+        self.least_sm_clock_mhz = [self.least_sm_clock_mhz, line.least_sm_clock_mhz].into_iter().flatten().min();
+        telemetry::join(&mut self.throttle_reasons, &line.throttle_reasons);
+    }
+
+    /// By the energy counter; `None` where a line lacks it.
+    pub fn energy_joules(&self) -> Option<f64> {
+        (self.seconds > 0.0 && self.counted_seconds == self.seconds).then_some(self.energy_joules)
+    }
+
+    /// By the energy counter, else the mean of the lines' powers; `None` where there is neither.
+    pub fn mean_power_watts(&self) -> Option<f64> {
+        let by_power = || (self.powered_seconds > 0.0).then(|| self.powered_joules / self.powered_seconds);
+        self.energy_joules().map(|energy| energy / self.seconds).or_else(by_power)
+    }
 }
 
 impl Metrics {
-    /// Bytes of a line, estimated: those of one whose numbers have as many digits as they can have by `evaluations`.
-    pub fn line_bytes(generation: u32, evaluations: u64, n_niches: usize) -> u64 {
+    /// Bytes of a line, estimated: those of one whose numbers have as many digits as they can have by `evaluations`, and of a GPU with
+    /// all there is to say.
+    pub fn line_bytes(generation: u32, evaluations: u64, n_niches: usize, on_gpu: bool) -> u64 {
         let third = 1.0 / 3.0;
+        let gpu = || GpuMetrics {
+            power_watts: Some(999.999),
+            sm_clock_mhz: Some(9999),
+            memory_clock_mhz: Some(99_999),
+            temperature_c: Some(100),
+            memory_used_bytes: Some(1 << 40),
+            least_sm_clock_mhz: Some(9999),
+            throttle_reasons: telemetry::gpu::throttle_names().map(String::from).collect(),
+            energy_joules: Some(1e3 * third),
+            seconds: 1e-3 * third,
+            genomes: evaluations,
+        };
         let metrics = Metrics {
             generation,
             evaluations,
@@ -47,6 +126,7 @@ impl Metrics {
             replaced: n_niches as u32,
             genomes_per_second: 1e5 * third,
             archive_hash: 0,
+            gpu: on_gpu.then(gpu),
         };
         serde_json::to_vec(&metrics).expect("metrics have a JSON form").len() as u64 + 1
     }
@@ -74,6 +154,7 @@ impl Metrics {
             replaced,
             genomes_per_second,
             archive_hash,
+            gpu: None,
         }
     }
 }
@@ -83,6 +164,7 @@ impl Metrics {
 pub struct MetricsWriter {
     file: File,
     path: PathBuf,
+    gpu_before: GpuTotals,
 }
 
 impl MetricsWriter {
@@ -93,6 +175,7 @@ impl MetricsWriter {
     /// [`Error::Io`].
     pub(super) fn open(path: &Path, after: Option<u32>) -> Result<MetricsWriter> {
         let lines = after.map(|generation| Ok((generation, lines(path)?))).transpose()?;
+        let mut gpu_before = GpuTotals::default();
         atomic::write(path, |file| {
             let Some((generation, lines)) = lines else { return Ok(()) };
             let mut first = None;
@@ -100,6 +183,7 @@ impl MetricsWriter {
                 let (text, metrics) = line?;
                 if metrics.generation <= generation {
                     first.get_or_insert(metrics.generation);
+                    metrics.gpu.iter().for_each(|gpu| gpu_before.add(gpu));
                     writeln!(file, "{text}")?;
                 }
             }
@@ -110,7 +194,12 @@ impl MetricsWriter {
             Ok(())
         })?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::io("open", path))?;
-        Ok(MetricsWriter { file, path: path.to_path_buf() })
+        Ok(MetricsWriter { file, path: path.to_path_buf(), gpu_before })
+    }
+
+    /// What the lines say of GPUs that were there when the file was opened.
+    pub fn gpu_before(&self) -> &GpuTotals {
+        &self.gpu_before
     }
 
     /// Appends a line; anyone who follows the file sees it at once.
@@ -162,4 +251,69 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = io::Result<(String, Metrics
 /// Whether the file `path` says nothing of generations after the first line's.
 pub(super) fn is_barely_begun(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() < 4096) && lines(path).is_ok_and(|lines| lines.count() <= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_without_a_gpu_is_that_of_older_versions_and_one_with_it_comes_back() {
+        let old = r#"{"generation":3,"evaluations":800,"median":0.5,"mean":0.5,"min":0.25,"max":1.0,"over_99":1,"over_999":1,"over_9999":0,"replaced":2,"genomes_per_second":100.5,"archive_hash":"0123456789abcdef"}"#;
+        let line: Metrics = serde_json::from_str(old).unwrap();
+        assert_eq!(serde_json::to_string(&line).unwrap(), old);
+        let gpu = GpuMetrics {
+            power_watts: Some(99.125),
+            throttle_reasons: vec!["power limit".into()],
+            ..Default::default()
+        };
+        let line = Metrics { gpu: Some(gpu), ..line };
+        let text = serde_json::to_string(&line).unwrap();
+        assert!(text.contains(r#""gpu":{"power_watts":99.125,"sm_clock_mhz":null,"#), "{text}");
+        assert_eq!(serde_json::from_str::<Metrics>(&text).unwrap(), line);
+    }
+
+    #[test]
+    fn estimated_line_is_longer_than_real_ones() {
+        let long = 123.456_789_012_345_67;
+        let gpu = GpuMetrics {
+            power_watts: Some(689.123),
+            sm_clock_mhz: Some(1980),
+            memory_clock_mhz: Some(2619),
+            temperature_c: Some(67),
+            memory_used_bytes: Some(80 << 30),
+            least_sm_clock_mhz: Some(1755),
+            throttle_reasons: vec!["power limit".into(), "heat (hardware)".into()],
+            energy_joules: Some(long),
+            seconds: 0.001_234_567_890_123_4,
+            genomes: 999_999,
+        };
+        let statistics = Statistics::of(&[0.123_456_78, 0.234_567_89]);
+        let line = Metrics { gpu: Some(gpu), ..Metrics::new(1001, 999_999, &statistics, 10, 1e4 * long, u64::MAX) };
+        let bytes = |line: &Metrics| serde_json::to_vec(line).unwrap().len() as u64 + 1;
+        assert!(bytes(&line) < Metrics::line_bytes(1001, 999_999, 10, true));
+        let on_cpu = Metrics { gpu: None, ..line };
+        assert!(bytes(&on_cpu) <= Metrics::line_bytes(1001, 999_999, 10, false));
+    }
+
+    #[test]
+    fn totals_have_the_energy_only_where_every_line_has_it() {
+        let line = |energy_joules, power_watts, clock| GpuMetrics {
+            energy_joules,
+            power_watts,
+            least_sm_clock_mhz: clock,
+            throttle_reasons: vec!["power limit".into()],
+            seconds: 0.5,
+            genomes: 10,
+            ..Default::default()
+        };
+        let mut totals = GpuTotals::default();
+        assert_eq!((totals.energy_joules(), totals.mean_power_watts()), (None, None));
+        totals.add(&line(Some(3.0), Some(1.0), Some(1900)));
+        totals.add(&line(Some(1.0), None, None));
+        assert_eq!((totals.energy_joules(), totals.mean_power_watts()), (Some(4.0), Some(4.0)));
+        totals.add(&line(None, Some(7.0), Some(1500)));
+        assert_eq!((totals.energy_joules(), totals.mean_power_watts()), (None, Some(4.0)));
+        assert_eq!((totals.least_sm_clock_mhz, totals.genomes, totals.throttle_reasons.len()), (Some(1500), 30, 1));
+    }
 }

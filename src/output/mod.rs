@@ -15,8 +15,8 @@ pub mod series;
 
 pub use archive_file::About;
 pub use checkpoint::Checkpoint;
-pub use manifest::{ClassResult, Manifest, Stop};
-pub use metrics::{Metrics, MetricsWriter};
+pub use manifest::{ClassResult, GpuUse, Manifest, Stop};
+pub use metrics::{GpuMetrics, GpuTotals, Metrics, MetricsWriter};
 pub use pictures::Image;
 pub use run_folder::RunFolder;
 pub use series::{Series, Summary};

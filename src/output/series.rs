@@ -1,7 +1,7 @@
 //! The folder of a series: runs that differ in nothing but their seeds, each in a folder of its own, and their summary.
 
 use super::locked_folder::LockedFolder;
-use super::{Manifest, Stop, atomic, hex64};
+use super::{GpuUse, Manifest, Stop, atomic, hex64};
 use crate::archive::{ARITHMETIC_VERSION, Statistics};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Preset, name_of};
@@ -185,6 +185,9 @@ pub struct Summary {
     /// Evaluations by seconds.
     pub genomes_per_second: f64,
     pub peak_memory_bytes: Option<u64>,
+    /// Of the run that was on a GPU for the longest time: the others shared it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUse>,
     /// Over the runs, of each number by itself.
     pub medians: Medians,
     pub runs: Vec<RunSummary>,
@@ -246,6 +249,11 @@ impl Summary {
             seconds,
             genomes_per_second: evaluations as f64 / seconds,
             peak_memory_bytes: manifests.iter().filter_map(|run| run.peak_memory_bytes).max(),
+            gpu: manifests
+                .iter()
+                .filter_map(|run| run.gpu.as_ref())
+                .max_by(|a, b| a.seconds.total_cmp(&b.seconds))
+                .cloned(),
             medians: Medians {
                 generation: median(&|run| f64::from(run.generation)),
                 evaluations: median(&|run| run.evaluations as f64),

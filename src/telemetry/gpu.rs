@@ -145,18 +145,24 @@ fn words(error: &NvmlError) -> String {
     }
 }
 
-/// What keeps the clocks down. That nothing runs is no such thing.
+/// What may keep the clocks down. That nothing runs is no such thing.
+const THROTTLES: [(ThrottleReasons, &str); 8] = [
+    (ThrottleReasons::APPLICATIONS_CLOCKS_SETTING, "clocks set by the user"),
+    (ThrottleReasons::SW_POWER_CAP, "power limit"),
+    (ThrottleReasons::HW_SLOWDOWN, "hardware slowdown"),
+    (ThrottleReasons::SYNC_BOOST, "clocks tied to another GPU"),
+    (ThrottleReasons::SW_THERMAL_SLOWDOWN, "heat (software)"),
+    (ThrottleReasons::HW_THERMAL_SLOWDOWN, "heat (hardware)"),
+    (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, "power brake"),
+    (ThrottleReasons::DISPLAY_CLOCK_SETTING, "clocks set for a display"),
+];
+
 fn names(reasons: ThrottleReasons) -> Vec<String> {
-    const NAMES: [(ThrottleReasons, &str); 8] = [
-        (ThrottleReasons::APPLICATIONS_CLOCKS_SETTING, "clocks set by the user"),
-        (ThrottleReasons::SW_POWER_CAP, "power limit"),
-        (ThrottleReasons::HW_SLOWDOWN, "hardware slowdown"),
-        (ThrottleReasons::SYNC_BOOST, "clocks tied to another GPU"),
-        (ThrottleReasons::SW_THERMAL_SLOWDOWN, "heat (software)"),
-        (ThrottleReasons::HW_THERMAL_SLOWDOWN, "heat (hardware)"),
-        (ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN, "power brake"),
-        (ThrottleReasons::DISPLAY_CLOCK_SETTING, "clocks set for a display"),
-    ];
-    let held = NAMES.iter().filter(|(reason, _)| reasons.contains(*reason));
+    let held = THROTTLES.iter().filter(|(reason, _)| reasons.contains(*reason));
     held.map(|(_, name)| name.to_string()).collect()
+}
+
+/// All that [`Sample::throttle_reasons`] can name.
+pub fn throttle_names() -> impl Iterator<Item = &'static str> {
+    THROTTLES.iter().map(|&(_, name)| name)
 }

@@ -58,7 +58,8 @@ impl Sampler {
         let (end, ended) = channel();
         let own = Arc::clone(&state);
         let body = move || {
-            let _end = end; // dropped with the thread
+            let _end = end; // dropped last
+            let own = own;
             let mut next = Instant::now() + period;
             while !own.stop.load(Ordering::Relaxed) {
                 let now = Instant::now();

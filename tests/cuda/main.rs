@@ -26,6 +26,8 @@ mod render_cppn;
 mod render_direct;
 mod runs;
 mod select;
+mod series;
 mod slots;
+mod telemetry;
 mod vary_cppn;
 mod vary_direct;

@@ -1,6 +1,6 @@
 //! The driver itself, its devices and contexts.
 
-use super::{CURRENT, Context, Device, Driver, Handle, Status, always, call, errors, give, in_context};
+use super::{CURRENT, Context, Device, Driver, Handle, N_HIDDEN, Status, always, call, errors, give, in_context};
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int};
 
@@ -71,19 +71,29 @@ pub unsafe extern "C" fn cuDeviceGetName(to: *mut c_char, length: c_int, device:
     })
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDeviceGetUuid(to: *mut [u8; 16], device: c_int) -> Status {
+/// The UUID of the device with the physical number `number`, or of the part of it that is used.
+pub fn uuid(number: usize, is_part: bool) -> [u8; 16] {
+    let mut uuid = *b"pareidolia\0\0\0\0\0\0";
+    (uuid[14], uuid[15]) = (is_part.into(), number as u8);
+    uuid
+}
+
+/// Of a part, the first version gives the UUID of the whole.
+fn give_uuid(to: *mut [u8; 16], device: c_int, of_part: bool) -> Status {
     call(|driver| {
         let device = driver.device(device)?;
-        let mut uuid = *b"pareidolia\0\0\0\0\0\0";
-        uuid[15] = device as u8;
-        unsafe { give(to, uuid) }
+        unsafe { give(to, uuid(*N_HIDDEN + device, of_part && driver.config.is_part)) }
     })
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetUuid(to: *mut [u8; 16], device: c_int) -> Status {
+    give_uuid(to, device, false)
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetUuid_v2(to: *mut [u8; 16], device: c_int) -> Status {
-    unsafe { cuDeviceGetUuid(to, device) }
+    give_uuid(to, device, true)
 }
 
 #[unsafe(no_mangle)]
@@ -132,7 +142,7 @@ fn attribute_of(driver: &Driver, attribute: c_int, device: usize) -> Option<c_in
         14 => 512,                                  // TEXTURE_ALIGNMENT
         15 | 19 | 31 | 32 | 41 | 78 | 83 | 95 => 1, // GPU_OVERLAP, CAN_MAP_HOST_MEMORY, CONCURRENT_KERNELS, ECC_ENABLED, UNIFIED_ADDRESSING, STREAM_PRIORITIES, MANAGED_MEMORY, COOPERATIVE_LAUNCH
         16 => MULTIPROCESSORS as c_int,             // MULTIPROCESSOR_COUNT
-        33 => device as c_int,                      // PCI_BUS_ID
+        33 => (*N_HIDDEN + device) as c_int,        // PCI_BUS_ID
         36 => 2_619_000,                            // MEMORY_CLOCK_RATE, kHz
         37 => 5120,                                 // GLOBAL_MEMORY_BUS_WIDTH
         38 => 50 << 20,                             // L2_CACHE_SIZE

@@ -5,6 +5,7 @@ use crate::engine::abi::Dim3;
 use crate::engine::block::{Finding, FindingKind, Launch};
 use crate::engine::image::Kernel;
 use crate::engine::{self, check};
+use crate::nvml;
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -134,6 +135,7 @@ impl Driver {
         arguments: &[u128],
     ) -> Result<()> {
         self.launches += 1;
+        nvml::launched();
         if let Some((after, code)) = self.config.lost
             && self.launches > after
         {

@@ -20,6 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 
+pub use device::uuid;
 pub use errors::Code;
 
 /// What a driver function says: 0, or one of `errors`.
@@ -30,6 +31,12 @@ type Handle = usize;
 
 static DRIVER: LazyLock<Mutex<Driver>> = LazyLock::new(|| Mutex::new(Driver::new(Config::from_environment())));
 
+/// Devices that the machine has and this driver does not show (as with `CUDA_VISIBLE_DEVICES`): the first ones.
+pub static N_HIDDEN: LazyLock<usize> = LazyLock::new(|| {
+    let text = std::env::var("PAREIDOLIA_EMULATOR_HIDDEN").unwrap_or_default();
+    text.parse().unwrap_or(0)
+});
+
 thread_local! {
     /// The contexts of the calling thread, the current one last.
     static CURRENT: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
@@ -38,6 +45,8 @@ thread_local! {
 /// What is emulated: see README.md for the variables.
 struct Config {
     n_devices: usize,
+    /// Whether each device is a part of a GPU (MIG).
+    is_part: bool,
     driver_version: i32,
     compute_capability: (i32, i32),
     memory: usize,
@@ -62,6 +71,7 @@ impl Config {
         });
         Config {
             n_devices: number("DEVICES").unwrap_or(1) as usize,
+            is_part: number("MIG") == Some(1),
             driver_version: number("DRIVER_VERSION").unwrap_or(13000) as i32,
             compute_capability: capability.unwrap_or((9, 0)),
             memory: number("MEMORY").unwrap_or(8 << 30) as usize,

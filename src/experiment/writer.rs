@@ -1,0 +1,156 @@
+//! What generations leave on the disk, written by a thread of its own: the next generation does not wait for it.
+//!
+//! All of it is written in the order in which it was handed over, so a checkpoint never stands without the lines of metrics before it. The
+//! first error ends the thread; who hands over more is told it.
+
+use crate::error::Result;
+use crate::output::{Checkpoint, Metrics, MetricsWriter, RunFolder};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+/// The files of a run that grow.
+pub struct Files {
+    pub folder: Arc<RunFolder>,
+    /// `None` for a run that is finished.
+    pub metrics: Option<MetricsWriter>,
+}
+
+/// The thread, and the way to it.
+pub struct Writer {
+    to: Option<SyncSender<Task>>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+/// By the numbers of the runs.
+enum Task {
+    Lines(Vec<(usize, Metrics)>),
+    Checkpoints(Vec<(usize, Checkpoint)>),
+    /// To be answered once all before it is done.
+    Answer(SyncSender<()>),
+}
+
+/// Lines that may wait for the disk; then the generations do.
+const LINES: usize = 4096;
+/// Checkpoints that are written at the same time.
+pub const AT_ONCE: usize = 8;
+/// Bytes that a line takes while it waits.
+const LINE: usize = 512;
+
+/// Generations whose lines may wait, of so many runs.
+fn generations(runs: usize) -> usize {
+    (LINES / runs.max(1)).max(2)
+}
+
+/// The most memory in bytes that waiting lines take.
+pub fn lines_bytes(runs: usize) -> u64 {
+    (generations(runs) * runs * LINE) as u64
+}
+
+impl Writer {
+    /// For runs with these `files`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::error::Error::Refused) if the system gives no thread.
+    pub fn start(mut files: Vec<Files>) -> Result<Writer> {
+        let (to, tasks) = sync_channel(generations(files.len()));
+        let body = move || work(&mut files, &tasks);
+        let thread = thread::Builder::new().name("disk".into()).spawn(body).map_err(|source| {
+            crate::error::Error::Refused(format!("cannot start a thread that writes the runs: {source}"))
+        })?;
+        Ok(Writer { to: Some(to), thread: Some(thread) })
+    }
+
+    /// Hands lines over.
+    ///
+    /// # Errors
+    /// What kept something before from being written, here and below.
+    pub fn lines(&mut self, lines: Vec<(usize, Metrics)>) -> Result<()> {
+        if lines.is_empty() { self.check() } else { self.hand_over(Task::Lines(lines)) }
+    }
+
+    /// Hands checkpoints over, of which each is made when its turn comes: a set of them is written before the next one is made.
+    ///
+    /// # Errors
+    /// As above, and what `make` says.
+    pub fn checkpoints(&mut self, make: impl FnOnce() -> Result<Vec<(usize, Checkpoint)>>) -> Result<()> {
+        self.wait()?;
+        self.hand_over(Task::Checkpoints(make()?))
+    }
+
+    /// Returns once all is on the disk.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn wait(&mut self) -> Result<()> {
+        let (answer, done) = sync_channel(1);
+        self.hand_over(Task::Answer(answer))?;
+        if done.recv().is_err() { self.failed() } else { Ok(()) }
+    }
+
+    /// Whether all went well so far.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn check(&mut self) -> Result<()> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) { self.failed() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self, task: Task) -> Result<()> {
+        let sent = self.to.as_ref().is_some_and(|to| to.send(task).is_ok());
+        if sent { Ok(()) } else { self.failed() }
+    }
+
+    /// What ended the thread.
+    fn failed(&mut self) -> Result<()> {
+        self.to = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()), // it was said before
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// What was handed over is written, whatever else went wrong.
+    fn drop(&mut self) {
+        self.to = None;
+        if let Some(Ok(Err(error))) = self.thread.take().map(JoinHandle::join) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+fn work(files: &mut [Files], tasks: &Receiver<Task>) -> Result<()> {
+    for task in tasks {
+        match task {
+            Task::Lines(lines) => {
+                for (run, line) in lines {
+                    files[run].metrics.as_mut().expect("a run that goes on has metrics").write(&line)?;
+                }
+            }
+            Task::Checkpoints(checkpoints) => write_checkpoints(files, &checkpoints)?,
+            Task::Answer(answer) => _ = answer.send(()), // who asked may have gone
+        }
+    }
+    Ok(())
+}
+
+/// Several at a time: most of it is waiting for the disk.
+fn write_checkpoints(files: &[Files], checkpoints: &[(usize, Checkpoint)]) -> Result<()> {
+    let write = |(run, checkpoint): &(usize, Checkpoint)| {
+        let Files { folder, metrics } = &files[*run];
+        metrics.iter().try_for_each(MetricsWriter::sync)?;
+        folder.write_checkpoint(checkpoint)
+    };
+    let share = checkpoints.len().div_ceil(AT_ONCE).max(1);
+    if checkpoints.len() == 1 {
+        return checkpoints.iter().try_for_each(write);
+    }
+    thread::scope(|scope| {
+        let parts: Vec<_> =
+            checkpoints.chunks(share).map(|part| scope.spawn(move || part.iter().try_for_each(write))).collect();
+        parts.into_iter().map(|part| part.join().expect("a checkpoint is written or refused")).collect()
+    })
+}
