@@ -279,6 +279,36 @@ fn predicted_rates_stand_beside_the_measured_ones_and_the_table_says_what_moves(
 }
 
 #[test]
+fn power_and_clocks_are_those_of_nvml_and_without_it_null() {
+    if harness::is_real() {
+        return; // what it says is what it is
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let call = ["bench", "select", "--preset", "mnist-direct", "--device", "cuda:0", "--batch", "8", "--json"];
+    let args = [&call[..], &FAST].concat();
+    let Some(command) = pareidolia(&folder, &args) else { return };
+    let report = json(&run(command, 0).0);
+    assert_eq!(report["device"]["nvml"]["power_limit_watts"], 700.0, "{report}");
+    assert!(report["device"]["no_nvml"].is_null());
+    let (line, used) = (&report["results"][0], &report["results"][0]["gpu"]);
+    let watts = used["power_watts"].as_f64().unwrap();
+    let joules = watts / line["per_second"].as_f64().unwrap() * 1e6;
+    assert!(watts > 0.0 && (used["joules_per_million"].as_f64().unwrap() / joules - 1.0).abs() < 1e-5, "{line}");
+    assert_eq!((&used["sm_clock_mhz"], &used["temperature_c"]), (&1980.into(), &41.into()));
+
+    let mut command = pareidolia(&folder, &args).unwrap();
+    command.env("PAREIDOLIA_EMULATOR_NVML_REFUSES", "nvmlInit_v2:9");
+    let report = json(&run(command, 0).0);
+    assert!(report["device"]["nvml"].is_null() && report["device"]["no_nvml"].as_str().unwrap().contains("no NVML"));
+    assert!(report["results"][0]["gpu"]["power_watts"].is_null());
+
+    let mut command = pareidolia(&folder, &args[..8]).unwrap();
+    command.args(FAST).env("PAREIDOLIA_EMULATOR_THROTTLE", "4");
+    let text = run(command, 0).0;
+    assert!(text.contains("power limit 700 W") && text.contains("held by power limit"), "{text}");
+}
+
+#[test]
 fn what_does_not_fit_into_memory_is_left_out_with_a_line() {
     if harness::is_real() {
         return; // its memory is what it is

@@ -255,7 +255,11 @@ fn time_all(request: &Request) -> Result<Report> {
     let request = &Request { steps, batches, ..request.clone() };
     let mut left_out = Vec::new();
     let (lines, peaks) = match &on_gpu {
-        Some(bench) => (bench.lines(request, &chosen, &mut left_out)?, bench.peaks()?),
+        Some(bench) => {
+            bench.announce(request);
+            let peaks = bench.peaks()?; // first: lines that find no room beside them are left out
+            (bench.lines(request, &chosen, &mut left_out)?, peaks)
+        }
         None => (lines(request)?, peaks::peaks()),
     };
     if lines.is_empty() {

@@ -11,7 +11,7 @@ use std::time::Instant;
 pub struct Meter {
     /// None where the GPU says nothing.
     sampler: Option<Arc<Sampler>>,
-    /// When the present samples began, and the energy counter then.
+    /// When the answer came with which the present samples began, and the energy counter then.
     begun: Option<(Instant, Option<f64>)>,
     lines: BTreeMap<usize, Noted>,
 }
@@ -75,14 +75,14 @@ impl Watch for Meter {
     fn begin(&mut self, _line: usize) {
         let Some(sampler) = &self.sampler else { return };
         sampler.ask();
-        self.begun = Some((Instant::now(), sampler.take().energy_joules));
+        let Reading { at, energy_joules, .. } = sampler.take();
+        self.begun = Some((at, energy_joules));
     }
 
     fn end(&mut self, line: usize) {
         let (Some(sampler), Some((began, before))) = (&self.sampler, self.begun.take()) else { return };
         sampler.ask();
         let after = sampler.take();
-        // By the times of the answers: the counter is asked a moment after the clock.
         let seconds = after.at.saturating_duration_since(began).as_secs_f64();
         self.lines.entry(line).or_default().add(seconds, before, after);
     }

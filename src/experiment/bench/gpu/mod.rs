@@ -112,7 +112,6 @@ impl Bench {
     /// [`Error::Refused`](crate::error::Error::Refused) if the CPU's bits differ; those of the backends.
     pub(super) fn lines(&self, request: &Request, chosen: &Chosen, left_out: &mut Vec<String>) -> Result<Vec<Line>> {
         let wanted = |step: &Step| request.steps.contains(step);
-        self.announce(request);
         let mut lines = Vec::new();
         if request.steps.iter().any(|&step| step != Step::Render20) {
             for &preset in &request.presets {
@@ -140,7 +139,7 @@ impl Bench {
     }
 
     /// Says what is to come, before it begins.
-    fn announce(&self, request: &Request) {
+    pub(super) fn announce(&self, request: &Request) {
         let batches = request.batches.len();
         let chunks = request.batches.iter().filter(|&&batch| batch <= DEFAULT_CHUNK).count();
         let of_step = |&step: &Step| match step {
