@@ -112,6 +112,14 @@ impl Chosen {
         }
     }
 
+    /// The GPU, open, if it is one.
+    pub(super) fn launcher(&self) -> Option<&Arc<Launcher>> {
+        match &self.place {
+            Place::Cpu => None,
+            Place::Gpu(_, launcher) => Some(launcher),
+        }
+    }
+
     /// The chunk of `job`: as `asked`, or as suits the device; never larger than all candidates.
     pub fn chunk(&self, job: &Job, asked: Option<u32>) -> u32 {
         let default = || match self.memory(job) {

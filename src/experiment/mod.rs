@@ -10,4 +10,5 @@ pub mod progress;
 pub mod render;
 pub mod request;
 mod run;
+pub mod selftest;
 pub mod train;
