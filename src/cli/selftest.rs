@@ -48,6 +48,10 @@ impl Args {
         let bad = report.bad();
         let (n, of) = (bad.len(), report.checks.len() + report.not_tried.len());
         let lost = if report.not_tried.is_empty() { "" } else { ", and the device has failed" };
-        Err(Error::Refused(format!("selftest on {}: {n} of {of} checks not ok{lost}: {}", report.device, bad.join(", "))))
+        Err(Error::Refused(format!(
+            "selftest on {}: {n} of {of} checks not ok{lost}: {}",
+            report.device,
+            bad.join(", ")
+        )))
     }
 }

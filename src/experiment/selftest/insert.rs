@@ -57,14 +57,7 @@ fn fitness(words: &mut Words) -> f32 {
 ///
 /// # Errors
 /// The driver's.
-pub fn compare(
-    gpu: &Gpu,
-    tally: &mut Tally,
-    n_niches: usize,
-    n_runs: usize,
-    active: &[u32],
-    seed: u64,
-) -> Result<()> {
+pub fn compare(gpu: &Gpu, tally: &mut Tally, n_niches: usize, n_runs: usize, active: &[u32], seed: u64) -> Result<()> {
     tally.case(n_niches, format_args!("{n_niches} niches, {n_runs} runs, active {active:?}, seed {seed}"));
     let mut words = Words(seed);
     let cells = n_runs * n_niches;

@@ -52,6 +52,9 @@ pub struct Request {
 /// Tries a kernel or a run.
 type Try = Box<dyn Fn(&mut Tally) -> Result<()>>;
 
+/// Tries runs on the backends that are made for them.
+type TryRuns = Box<dyn Fn(&mut Tally, &runs::Make) -> Result<()>>;
+
 /// Something to be tried.
 struct Planned {
     name: String,
@@ -100,7 +103,11 @@ pub const KERNELS: [(&str, &str, TryKernel); 17] = [
 /// # Errors
 /// [`Error::Usage`] for a name that no check has; [`Error::NoDevice`] if a GPU is asked for that cannot be used. What a check finds
 /// is in the report.
-pub fn run(request: &Request, begin: &mut dyn FnMut(&Report) -> Result<()>, done: &mut dyn FnMut(&Check) -> Result<()>) -> Result<Report> {
+pub fn run(
+    request: &Request,
+    begin: &mut dyn FnMut(&Report) -> Result<()>,
+    done: &mut dyn FnMut(&Check) -> Result<()>,
+) -> Result<Report> {
     let clock = Instant::now();
     let chosen = Chosen::choose(request.device, &Network::embedded_lenet(None)?)?;
     let extent = if request.quick { Extent::Quick } else { Extent::Usual };
@@ -169,30 +176,24 @@ fn on_gpu(launcher: &Arc<Launcher>, device: &str, extent: Extent) -> Vec<Planned
         let run: Try = Box::new(move |tally| run(&Gpu { launcher: &launcher }, extent, tally));
         planned.push(Planned { name: name.to_string(), compared, run });
     }
-    let mut add = |name: String, compared, run: fn(&mut Tally, Extent, &runs::Make) -> Result<()>| {
+    let mut add = |name: String, compared, run: TryRuns| {
         let (launcher, device) = (Arc::clone(launcher), device.to_string());
         let run: Try = Box::new(move |tally| {
             let make = |job: Job, chunk: u32| -> Result<Box<dyn Backend>> {
                 Ok(Box::new(CudaBackend::new(job, Arc::clone(&launcher), device.clone(), chunk)?))
             };
-            let clock = Instant::now();
-            let made = run(tally, extent, &make);
-            tally.seconds += clock.elapsed().as_secs_f64();
-            made
+            run(tally, &make)
         });
         planned.push(Planned { name, compared, run });
     };
-    const OF_A_RUN: &str = "archive with the CPU's, hash as recorded";
-    add(run_name(&runs::RECORDED[0]), OF_A_RUN, |tally, extent, make| runs::one(tally, &runs::RECORDED[0], extent, make));
-    add(run_name(&runs::RECORDED[1]), OF_A_RUN, |tally, extent, make| runs::one(tally, &runs::RECORDED[1], extent, make));
-    add(run_name(&runs::RECORDED[2]), OF_A_RUN, |tally, extent, make| runs::one(tally, &runs::RECORDED[2], extent, make));
-    add(run_name(&runs::RECORDED[3]), OF_A_RUN, |tally, extent, make| runs::one(tally, &runs::RECORDED[3], extent, make));
-    add("run-series".into(), "archives with the CPU's, hashes as recorded", |tally, extent, make| {
-        runs::series(tally, &runs::RECORDED_SERIES, extent, 36, make)
-    });
-    add("run-resumed".into(), "archive with the CPU's, hash as recorded, from a checkpoint of the CPU", |tally, extent, make| {
-        runs::resumed(tally, &runs::RECORDED[3], extent, make)
-    });
+    for recorded in &runs::RECORDED {
+        let run: TryRuns = Box::new(move |tally, make| runs::one(tally, recorded, extent, make));
+        add(run_name(recorded), "archive with the CPU's, hash as recorded", run);
+    }
+    let series: TryRuns = Box::new(move |tally, make| runs::series(tally, &runs::RECORDED_SERIES, extent, 36, make));
+    add("run-series".into(), "archives with the CPU's, hashes as recorded", series);
+    let resumed: TryRuns = Box::new(move |tally, make| runs::resumed(tally, &runs::RECORDED[3], extent, make));
+    add("run-resumed".into(), "from a checkpoint of the CPU: archive with the CPU's, hash as recorded", resumed);
     planned
 }
 

@@ -19,10 +19,8 @@ pub fn compare(gpu: &Gpu, tally: &mut Tally, rules: &Rules, n_outputs: usize, at
         format_args!("{n_outputs} outputs, {rules:?}, runs {runs:?}, active {active:?}, {chunk:?}"),
     );
     let runs = Runs::new(runs, active);
-    let want: Vec<Graph> = runs
-        .places(*chunk)
-        .map(|(run, candidate)| Graph::random(n_outputs, &runs.philox(run), candidate))
-        .collect();
+    let want: Vec<Graph> =
+        runs.places(*chunk).map(|(run, candidate)| Graph::random(n_outputs, &runs.philox(run), candidate)).collect();
     let crossing = CppnRules::new(rules, n_outputs);
     let on_device = runs.upload(gpu)?;
     let mut genomes = graphs::guarded(gpu, &crossing, want.len())?;

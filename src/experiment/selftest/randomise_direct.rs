@@ -34,9 +34,7 @@ pub fn compare(gpu: &Gpu, tally: &mut Tally, at: &Places, n_genes: usize) -> Res
     let want = on_host(Simd::detect(), at, n_genes);
     let on_device = Runs::new(runs, active).upload(gpu)?;
     let mut genomes = DirectSlots { n_genes, genes: gpu.guarded(want.len(), GUARD_F32)? };
-    gpu.timed(tally, |launcher| {
-        launcher.randomise_direct(&mut genomes, &on_device.states, &on_device.active, *chunk)
-    })?;
+    gpu.timed(tally, |launcher| launcher.randomise_direct(&mut genomes, &on_device.states, &on_device.active, *chunk))?;
     let got = gpu.read(tally, "the genes", &genomes.genes, want.len(), GUARD_F32)?;
     tally.same("the genes", &want, &got);
     Ok(())
@@ -44,7 +42,8 @@ pub fn compare(gpu: &Gpu, tally: &mut Tally, at: &Places, n_genes: usize) -> Res
 
 /// Genomes round a word's sixteen genes, a group's 64, a thread block's 512, those of MNIST, and one in colour.
 pub fn cases(extent: Extent) -> Vec<(Places, usize)> {
-    let first = |(runs, active, chunk): Places| (runs.into_iter().map(|(seed, _)| (seed, None)).collect(), active, chunk);
+    let first =
+        |(runs, active, chunk): Places| (runs.into_iter().map(|(seed, _)| (seed, None)).collect(), active, chunk);
     let places: Vec<Places> = places(8).into_iter().map(first).collect();
     let mut cases = vec![((vec![(9, None)], vec![0], Chunk { batch: 4, start: 2, count: 2 }), 3 * 256 * 256)];
     cases.extend(product(&places, &[1, 3, 15, 16, 17, 63, 64, 65, 511, 512, 513, 785, 784]));

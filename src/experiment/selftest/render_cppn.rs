@@ -53,9 +53,7 @@ pub fn compare(gpu: &Gpu, tally: &mut Tally, drawing: &Drawing) -> Result<()> {
     let programs = HostPrograms::new(rules, graphs).upload(gpu, &crossing)?;
     let planes = upload_planes(gpu.launcher, &InputPlanes::new(*canvas, rules.normalise))?;
     let mut images = gpu.guarded(want.len(), GUARD)?;
-    gpu.timed(tally, |launcher| {
-        launcher.render_cppn(&mut images, &programs, &planes, &crossing, graphs.len() as u32)
-    })?;
+    gpu.timed(tally, |launcher| launcher.render_cppn(&mut images, &programs, &planes, &crossing, graphs.len() as u32))?;
     let got = gpu.read(tally, "the images", &images, want.len(), GUARD)?;
     let images = want.chunks(canvas.len()).zip(got.chunks(canvas.len()));
     for (at, (want, got)) in images.enumerate() {

@@ -24,13 +24,7 @@ pub fn on_host(encoding: &Encoding, n_niches: u32, (runs, active, chunk): &Place
 ///
 /// # Errors
 /// The driver's.
-pub fn compare(
-    gpu: &Gpu,
-    tally: &mut Tally,
-    encoding: &Encoding,
-    n_niches: u32,
-    at: &Places,
-) -> Result<Vec<Pair>> {
+pub fn compare(gpu: &Gpu, tally: &mut Tally, encoding: &Encoding, n_niches: u32, at: &Places) -> Result<Vec<Pair>> {
     let (runs, active, chunk) = at;
     tally.case(
         chunk.count as usize,

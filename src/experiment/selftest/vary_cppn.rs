@@ -224,9 +224,7 @@ fn bare() -> Vec<Case> {
             grown(&rules, n_outputs, 3, 0),
         ];
         let one_edge = Graph { edges: parents[2].edges[..1].to_vec(), ..parents[2].clone() };
-        cases.extend(
-            all_rules().into_iter().map(|rules| Case { rules, parents: parents.clone(), at: one_run(32) }),
-        );
+        cases.extend(all_rules().into_iter().map(|rules| Case { rules, parents: parents.clone(), at: one_run(32) }));
         let rules = Rules { add_edge_rate: 0.0, ..everything() };
         cases.push(Case { rules, parents: vec![one_edge], at: one_run(32) });
     }
