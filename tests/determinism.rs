@@ -1,31 +1,22 @@
 //! A run is a function of configuration, seed and weights: not of threads, lanes or chunks.
 
-use pareidolia::backend::cpu::{CpuBackend, Options};
-use pareidolia::backend::{Backend, Counters, Job, chunks};
-use pareidolia::experiment::config::{Config, Flavour, Preset};
-use pareidolia::network::Network;
-use pareidolia::simd::Simd;
-use std::sync::Arc;
+#[path = "common/generations.rs"]
+mod all_backends;
 
-const GENERATIONS: u32 = 12;
-/// No multiple of any vector's width. Small, since the plain path may lack a fused multiply-add in hardware.
-const BATCH: u32 = 50;
+use all_backends::{ALL, configs, job};
+use pareidolia::backend::cpu::{CpuBackend, Options};
+use pareidolia::backend::{Backend, Job};
+use pareidolia::experiment::config::Config;
+use pareidolia::experiment::selftest::runs::GENERATIONS;
+use pareidolia::simd::Simd;
 
 fn backend(config: &Config, seed: u64, options: Options) -> CpuBackend {
-    backend_of(config, vec![seed], options)
+    CpuBackend::new(job(config, &[seed]), options).unwrap()
 }
 
-fn backend_of(config: &Config, seeds: Vec<u64>, options: Options) -> CpuBackend {
-    let network = Arc::new(Network::embedded_lenet(None).unwrap());
-    let job = Job {
-        seeds,
-        batch: config.batch,
-        canvas: config.canvas(),
-        encoding: config.encoding(),
-        classes: (0..10).collect(),
-        network,
-    };
-    CpuBackend::new(job, options).unwrap()
+/// For what is tried of all backends.
+fn make(job: Job, chunk: u32) -> Option<Box<dyn Backend>> {
+    Some(Box::new(CpuBackend::new(job, Options { simd: Simd::detect(), chunk }).unwrap()))
 }
 
 /// The archive hash after [`GENERATIONS`], on `threads` threads.
@@ -40,19 +31,11 @@ fn hash(config: &Config, seed: u64, threads: usize, options: Options) -> u64 {
     })
 }
 
-fn presets() -> Vec<Config> {
-    [Preset::MnistDirect, Preset::MnistCppn]
-        .into_iter()
-        .flat_map(|preset| [Flavour::Faithful, Flavour::Modern].map(|flavour| Config::preset(preset, flavour)))
-        .map(|config| Config { batch: BATCH, ..config })
-        .collect()
-}
-
 #[test]
 fn archive_hash_is_the_same_for_all_threads_lanes_and_chunks() {
-    for config in presets() {
+    for config in configs() {
         let widest = Simd::detect();
-        let want = hash(&config, 1, 1, Options { simd: widest, chunk: 4096 });
+        let want = hash(&config, 1, 1, Options { simd: widest, chunk: ALL });
         for threads in [1, 2, 3] {
             for chunk in [2, 34, 50] {
                 let got = hash(&config, 1, threads, Options { simd: widest, chunk });
@@ -60,38 +43,22 @@ fn archive_hash_is_the_same_for_all_threads_lanes_and_chunks() {
             }
         }
         for simd in Simd::available() {
-            let got = hash(&config, 1, 2, Options { simd, chunk: 4096 });
+            let got = hash(&config, 1, 2, Options { simd, chunk: ALL });
             assert_eq!(got, want, "{:?} {:?}, {simd}", config.preset, config.flavour);
         }
-        assert_ne!(hash(&config, 2, 2, Options { simd: widest, chunk: 4096 }), want, "another seed is another run");
+        assert_ne!(hash(&config, 2, 2, Options { simd: widest, chunk: ALL }), want, "another seed is another run");
     }
 }
 
-/// Recorded on x86-64 with AVX-512. A change here is a change of the arithmetic, of the shipped weights or of a preset: it
-/// is named in the commit and, where a rule changed, raises ARITHMETIC_VERSION.
 #[test]
 fn archive_hash_is_the_recorded_one() {
-    let got: Vec<String> = presets()
-        .iter()
-        .map(|config| {
-            let hash = hash(config, 1, 2, Options { simd: Simd::detect(), chunk: 4096 });
-            format!("{:?} {:?} {hash:016x}", config.preset, config.flavour)
-        })
-        .collect();
-    assert_eq!(got, RECORDED);
+    all_backends::archive_hash_is_the_recorded_one_whatever_the_chunk(&make);
 }
-
-const RECORDED: [&str; 4] = [
-    "MnistDirect Faithful 304e244acc58b44a",
-    "MnistDirect Modern b6c15752704af78a",
-    "MnistCppn Faithful 8fae78ccada41bf9",
-    "MnistCppn Modern c6c964c4347fe2e4",
-];
 
 #[test]
 fn restored_archive_goes_on_to_the_same_hash() {
-    let options = Options { simd: Simd::detect(), chunk: 4096 };
-    for config in presets() {
+    let options = Options { simd: Simd::detect(), chunk: ALL };
+    for config in configs() {
         let mut whole = backend(&config, 3, options);
         for _ in 0..=GENERATIONS {
             whole.generation().unwrap();
@@ -113,58 +80,10 @@ fn restored_archive_goes_on_to_the_same_hash() {
 
 #[test]
 fn steps_one_by_one_make_what_a_generation_makes_at_once() {
-    for config in presets() {
-        let mut whole = backend(&config, 3, Options { simd: Simd::detect(), chunk: 4096 });
-        let mut parted = backend(&config, 3, Options { simd: Simd::detect(), chunk: 22 });
-        for _ in 0..=GENERATIONS {
-            whole.generation().unwrap();
-            let is_first = parted.is_first();
-            for chunk in chunks(parted.places(), parted.chunk()) {
-                if is_first {
-                    parted.randomise(chunk.clone()).unwrap();
-                } else {
-                    parted.select(chunk.clone()).unwrap();
-                    parted.vary(chunk.clone()).unwrap();
-                }
-                parted.render(chunk.clone()).unwrap();
-                parted.classify(chunk.clone()).unwrap();
-                parted.niche_argmax(chunk).unwrap();
-            }
-            parted.insert().unwrap();
-        }
-        assert_eq!(whole.archive(0).unwrap(), parted.archive(0).unwrap(), "{:?}", config.preset);
-    }
+    all_backends::steps_one_by_one_make_what_a_generation_makes_at_once(&make);
 }
 
 #[test]
 fn runs_that_share_chunks_are_the_runs_by_themselves() {
-    let seeds = [7, 8, 11];
-    for config in presets() {
-        // Chunks end in the midst of runs.
-        for chunk in [4096, 36] {
-            let options = Options { simd: Simd::detect(), chunk };
-            let mut alone: Vec<CpuBackend> = seeds.iter().map(|&seed| backend(&config, seed, options)).collect();
-            for (run, generations) in alone.iter_mut().zip([GENERATIONS, 4, GENERATIONS]) {
-                (0..=generations).for_each(|_| run.generation().unwrap());
-            }
-            let mut together = backend_of(&config, seeds.to_vec(), options);
-            (0..=4).for_each(|_| together.generation().unwrap());
-            // The second run ends; the others go on, the third from a restored archive.
-            together.activate(&[0, 2]).unwrap();
-            let third = together.archive(2).unwrap();
-            let skipped = together.counters().unwrap()[1].skipped;
-            together.restore(2, third, skipped).unwrap();
-            (4..GENERATIONS).for_each(|_| together.generation().unwrap());
-            for (run, alone) in alone.iter_mut().enumerate() {
-                assert_eq!(
-                    together.archive(run).unwrap(),
-                    alone.archive(0).unwrap(),
-                    "{:?}, chunk {chunk}, run {run}",
-                    config.preset
-                );
-            }
-            let counters: Vec<Counters> = [0, 2].map(|run| alone[run].counters().unwrap().remove(0)).into();
-            assert_eq!(together.counters().unwrap(), counters);
-        }
-    }
+    all_backends::runs_that_share_chunks_are_the_runs_by_themselves(&make);
 }

@@ -153,7 +153,7 @@ fn registry(source: &Path, text: &str) -> String {
 }
 
 /// The kernels that a `.cu` file defines, and what their `__launch_bounds__` say.
-fn kernels(text: &str) -> Vec<(String, String)> {
+pub fn kernels(text: &str) -> Vec<(String, String)> {
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();

@@ -6,6 +6,7 @@ pub mod evolve;
 pub mod info;
 pub mod plan;
 pub mod render;
+pub mod selftest;
 pub mod train;
 
 use crate::error::{Error, Result};
@@ -47,6 +48,7 @@ enum Command {
     Render(render::Args),
     Train(train::Args),
     Bench(bench::Args),
+    Selftest(selftest::Args),
     Info(info::Args),
 }
 
@@ -66,6 +68,7 @@ impl Cli {
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
             Command::Bench(args) => args.run(self.quiet),
+            Command::Selftest(args) => args.run(),
             Command::Info(args) => args.run(),
         }
     }

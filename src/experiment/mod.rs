@@ -11,5 +11,6 @@ pub mod progress;
 pub mod render;
 pub mod request;
 mod run;
+pub mod selftest;
 pub mod train;
 mod writer;

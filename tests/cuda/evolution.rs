@@ -1,46 +1,19 @@
 //! Whole runs: the archive of the CPU's, in every bit.
 
+#[path = "../common/generations.rs"]
+mod all_backends;
+
 use crate::harness;
+pub use all_backends::job;
+use all_backends::{ALL, assert_same, configs, cpu, generations};
 use pareidolia::archive::Archive;
-use pareidolia::backend::cpu::{CpuBackend, Options};
+use pareidolia::backend::cpu::CpuBackend;
 use pareidolia::backend::cuda::CudaBackend;
-use pareidolia::backend::{Backend, Counters, Job, chunks};
-use pareidolia::experiment::config::{Config, Flavour, Preset};
+use pareidolia::backend::{Backend, Counters, Job};
+use pareidolia::experiment::config::Config;
+use pareidolia::experiment::selftest::runs::{BATCH, GENERATIONS};
 use pareidolia::genome::cppn;
-use pareidolia::network::Network;
-use pareidolia::simd::Simd;
 use std::sync::Arc;
-
-const GENERATIONS: u32 = 12;
-/// No multiple of a warp.
-const BATCH: u32 = 50;
-const ALL: u32 = 4096;
-
-/// The archive hashes of tests/determinism.rs, where the CPU backend makes them.
-const RECORDED: [(Preset, Flavour, u64); 4] = [
-    (Preset::MnistDirect, Flavour::Faithful, 0x304e_244a_cc58_b44a),
-    (Preset::MnistDirect, Flavour::Modern, 0xb6c1_5752_704a_f78a),
-    (Preset::MnistCppn, Flavour::Faithful, 0x8fae_78cc_ada4_1bf9),
-    (Preset::MnistCppn, Flavour::Modern, 0xc6c9_64c4_347f_e2e4),
-];
-
-/// Both presets in both flavours.
-fn configs() -> impl Iterator<Item = Config> {
-    RECORDED.iter().map(|&(preset, flavour, _)| Config { batch: BATCH, ..Config::preset(preset, flavour) })
-}
-
-pub fn job(config: &Config, seeds: &[u64]) -> Job {
-    let network = Arc::new(Network::embedded_lenet(None).unwrap());
-    let all = || (0..network.classes.len() as u32).collect();
-    Job {
-        seeds: seeds.to_vec(),
-        batch: config.batch,
-        canvas: config.canvas(),
-        encoding: config.encoding(),
-        classes: if config.classes.is_empty() { all() } else { config.classes.clone() },
-        network,
-    }
-}
 
 /// Gives CPPNs a capacity that operators run into.
 fn tighten(config: &mut Config) {
@@ -52,56 +25,32 @@ fn tighten(config: &mut Config) {
 
 /// A backend on a device of its own; `None`, and said so, where there is none.
 fn cuda(config: &Config, seeds: &[u64], chunk: u32) -> Option<CudaBackend> {
+    backend(job(config, seeds), chunk)
+}
+
+fn backend(job: Job, chunk: u32) -> Option<CudaBackend> {
     let launcher = Arc::new(harness::own_launcher()?);
-    Some(CudaBackend::new(job(config, seeds), launcher, "a device".into(), chunk).unwrap())
+    Some(CudaBackend::new(job, launcher, "a device".into(), chunk).unwrap())
 }
 
-fn cpu(config: &Config, seeds: &[u64], chunk: u32) -> CpuBackend {
-    CpuBackend::new(job(config, seeds), Options { simd: Simd::detect(), chunk }).unwrap()
-}
-
-fn generations(backend: &mut impl Backend, n: u32) {
-    (0..n).for_each(|_| backend.generation().unwrap());
-}
-
-/// Fails at what differs first, in words that fit a screen.
-#[track_caller]
-fn assert_same(want: &Archive, got: &Archive, case: &str) {
-    assert_eq!(
-        (want.generation, &want.classes, want.elites.len()),
-        (got.generation, &got.classes, got.elites.len()),
-        "{case}"
-    );
-    for (niche, (want, got)) in want.elites.iter().zip(&got.elites).enumerate() {
-        assert_eq!(want.born, got.born, "{case}: niche {niche}: birth");
-        harness::assert_bits(&want.probabilities, &got.probabilities, &format!("{case}: niche {niche}"));
-        assert!(want.image == got.image, "{case}: niche {niche}: images differ");
-        assert!(want.genome == got.genome, "{case}: niche {niche}: genomes differ");
-        assert_eq!(want.content_hash, got.content_hash, "{case}: niche {niche}: content hash");
-    }
-    assert_eq!(want.hash(), got.hash(), "{case}");
+/// The same for what is tried of all backends.
+fn make(job: Job, chunk: u32) -> Option<Box<dyn Backend>> {
+    Some(Box::new(backend(job, chunk)?))
 }
 
 #[test]
 fn archive_hash_is_the_recorded_one_whatever_the_chunk() {
-    for (config, (preset, flavour, hash)) in configs().zip(RECORDED) {
-        for chunk in [2, 34, 50] {
-            let Some(mut backend) = cuda(&config, &[1], chunk) else { return };
-            generations(&mut backend, 1 + GENERATIONS);
-            let counters = backend.counters().unwrap().remove(0);
-            let archive = backend.archive(0).unwrap();
-            assert_eq!(
-                counters.archive_hash,
-                archive.hash(),
-                "{preset:?} {flavour:?}, chunk {chunk}: hash of the device"
-            );
-            assert_eq!(
-                format!("{:016x}", counters.archive_hash),
-                format!("{hash:016x}"),
-                "{preset:?} {flavour:?}, chunk {chunk}"
-            );
-        }
-    }
+    all_backends::archive_hash_is_the_recorded_one_whatever_the_chunk(&make);
+}
+
+#[test]
+fn steps_one_by_one_make_what_the_recorded_generation_makes() {
+    all_backends::steps_one_by_one_make_what_a_generation_makes_at_once(&make);
+}
+
+#[test]
+fn runs_that_share_chunks_are_the_runs_by_themselves() {
+    all_backends::runs_that_share_chunks_are_the_runs_by_themselves(&make);
 }
 
 #[test]
@@ -125,59 +74,6 @@ fn archive_and_counters_are_those_of_the_cpu_after_every_generation() {
         if config.cppn.is_some() {
             let skipped = want.counters().unwrap().iter().map(|counters| counters.skipped).min();
             assert!(skipped > Some(10), "operators were to be skipped: {skipped:?}");
-        }
-    }
-}
-
-#[test]
-fn steps_one_by_one_make_what_the_recorded_generation_makes() {
-    for config in configs() {
-        let (Some(mut whole), Some(mut parted)) = (cuda(&config, &[3], ALL), cuda(&config, &[3], 22)) else { return };
-        for _ in 0..=GENERATIONS {
-            whole.generation().unwrap();
-            let is_first = parted.is_first();
-            for chunk in chunks(parted.places(), parted.chunk()) {
-                if is_first {
-                    parted.randomise(chunk.clone()).unwrap();
-                } else {
-                    parted.select(chunk.clone()).unwrap();
-                    parted.vary(chunk.clone()).unwrap();
-                }
-                parted.render(chunk.clone()).unwrap();
-                parted.classify(chunk.clone()).unwrap();
-                parted.niche_argmax(chunk).unwrap();
-            }
-            parted.insert().unwrap();
-        }
-        let case = format!("{:?} {:?}", config.preset, config.flavour);
-        assert_same(&whole.archive(0).unwrap(), &parted.archive(0).unwrap(), &case);
-    }
-}
-
-#[test]
-fn runs_that_share_chunks_are_the_runs_by_themselves() {
-    let seeds = [7, 8, 11];
-    for config in configs() {
-        // Chunks end in the midst of runs.
-        for chunk in [ALL, 36] {
-            let mut alone: Vec<CpuBackend> = seeds.iter().map(|&seed| cpu(&config, &[seed], ALL)).collect();
-            for (run, n) in alone.iter_mut().zip([GENERATIONS, 4, GENERATIONS]) {
-                generations(run, 1 + n);
-            }
-            let Some(mut together) = cuda(&config, &seeds, chunk) else { return };
-            generations(&mut together, 5);
-            // The second run ends; the others go on, the third from a restored archive.
-            together.activate(&[0, 2]).unwrap();
-            let third = together.archive(2).unwrap();
-            let skipped = together.counters().unwrap()[1].skipped;
-            together.restore(2, third, skipped).unwrap();
-            generations(&mut together, GENERATIONS - 4);
-            for (run, alone) in alone.iter_mut().enumerate() {
-                let case = format!("{:?} {:?}, chunk {chunk}, run {run}", config.preset, config.flavour);
-                assert_same(&alone.archive(0).unwrap(), &together.archive(run).unwrap(), &case);
-            }
-            let counters: Vec<Counters> = [0, 2].map(|run| alone[run].counters().unwrap().remove(0)).into();
-            assert_eq!(together.counters().unwrap(), counters);
         }
     }
 }

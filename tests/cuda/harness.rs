@@ -3,17 +3,16 @@
 use crate::left_out::left_out;
 use cudarc::driver::DeviceRepr;
 use pareidolia::backend::cuda::Launcher;
+use pareidolia::error::Result;
+use pareidolia::experiment::selftest::gpu::Gpu;
+pub use pareidolia::experiment::selftest::gpu::{GUARD_F32, GUARDS};
+use pareidolia::experiment::selftest::tally::Tally;
 use pareidolia_emulator::Emulator;
 use std::fmt::Debug;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Set for a process that is to test on the real GPU.
 pub const ON_REAL_GPU: &str = "PAREIDOLIA_TEST_GPU";
-
-/// Elements that stand behind what a kernel is to write, and must stay as they are.
-pub const GUARDS: usize = 67;
-/// Such a number: a NaN of bits that no arithmetic makes.
-pub const GUARD_F32: f32 = f32::from_bits(0x7fab_cdef);
 
 /// Whether this process tests on the real GPU.
 pub fn is_real() -> bool {
@@ -43,12 +42,30 @@ pub fn own_launcher() -> Option<Launcher> {
 
 /// A device that all tests of this process share. `None`, and said so, where there is none.
 pub fn launcher() -> Option<&'static Launcher> {
-    static LAUNCHER: OnceLock<Option<Launcher>> = OnceLock::new();
-    let launcher = LAUNCHER.get_or_init(own_launcher).as_ref();
+    gpu().map(|gpu| gpu.launcher.as_ref())
+}
+
+/// The same device, as self-tests see it.
+pub fn gpu() -> Option<Gpu<'static>> {
+    static LAUNCHER: OnceLock<Option<Arc<Launcher>>> = OnceLock::new();
+    let launcher = LAUNCHER.get_or_init(|| own_launcher().map(Arc::new)).as_ref();
     if launcher.is_none() {
         left_out("there is no driver, not even an emulated one");
     }
-    launcher
+    launcher.map(|launcher| Gpu { launcher })
+}
+
+/// What `check` returns, which must compare something and find no difference. `None`, and said so, where there is no device.
+#[track_caller]
+pub fn passes<T>(check: impl FnOnce(&Gpu, &mut Tally) -> Result<T>) -> Option<T> {
+    let gpu = gpu()?;
+    let mut tally = Tally::default();
+    let result = check(&gpu, &mut tally).unwrap();
+    if let Some(first) = tally.first {
+        panic!("{} values differ; the first: {first}", tally.differing);
+    }
+    assert!(tally.cases > 0 && tally.elements > 0, "nothing was compared");
+    Some(result)
 }
 
 /// The first `len` of `values`; the others, of which there must be some, must be `guard`, bit for bit.

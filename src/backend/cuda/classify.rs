@@ -89,19 +89,15 @@ impl Launcher {
         self.lenet_probabilities(probabilities, lenet, batch, stride)
     }
 
-    /// The first kernel of [`Launcher::classify`]: `lenet.features`, `(batch, 800)`, of `images`.
-    ///
-    /// # Errors
-    /// As [`Launcher::classify`].
-    pub(super) fn lenet_features(&self, lenet: &mut Lenet, images: &CudaSlice<u8>, batch: usize) -> Result<()> {
+    /// The first kernel: writes `lenet.features`, `(batch, 800)`, of `images`. The rest is as [`Launcher::classify`] has it.
+    pub(crate) fn lenet_features(&self, lenet: &mut Lenet, images: &CudaSlice<u8>, batch: usize) -> Result<()> {
         check_len("images", images, batch * lenet::INPUT.len())?;
         check_len("features", &lenet.features, batch * FEATURES)?;
         if batch == 0 {
             return Ok(()); // a grid of no blocks is a launch error
         }
-        let [few, many] = self.features_shapes();
-        let is_few = batch <= lenet.thresholds.features_few;
-        let (shape, conv2) = if is_few { (few, &lenet.conv2_few) } else { (many, &lenet.conv2) };
+        let (shape, is_few) = self.features_shape(lenet, batch);
+        let conv2 = if is_few { &lenet.conv2_few } else { &lenet.conv2 };
         let config = LaunchConfig {
             grid_dim: ((batch as u32).div_ceil(shape.images), 1, 1),
             block_dim: (tuning::LENET_FEATURES_THREADS, 1, 1),
@@ -118,11 +114,8 @@ impl Launcher {
         Ok(())
     }
 
-    /// The second: `probabilities` of `lenet.features`.
-    ///
-    /// # Errors
-    /// As [`Launcher::classify`].
-    pub(super) fn lenet_probabilities(
+    /// The second kernel: writes `probabilities` of `lenet.features`. The rest is as [`Launcher::classify`] has it.
+    pub(crate) fn lenet_probabilities(
         &self,
         probabilities: &mut CudaSlice<f32>,
         lenet: &Lenet,
@@ -136,7 +129,7 @@ impl Launcher {
             return Err(Error::Shape { what: "a row of probabilities", got: stride, want: batch });
         }
         if batch == 0 {
-            return Ok(());
+            return Ok(()); // a grid of no blocks is a launch error
         }
         let shape = self.probabilities_shape(lenet, batch);
         let config = LaunchConfig {
@@ -154,25 +147,30 @@ impl Launcher {
         Ok(())
     }
 
-    /// The name of the kernel that [`Launcher::classify`] takes for the features of `batch` images.
-    pub(super) fn features_name(&self, lenet: &Lenet, batch: usize) -> &'static str {
+    /// The launch of the first kernel for `batch` images, and whether it is that for few.
+    fn features_shape(&self, lenet: &Lenet, batch: usize) -> (FeaturesShape<'_>, bool) {
         let [few, many] = self.features_shapes();
-        if batch <= lenet.thresholds.features_few { few.name } else { many.name }
+        let is_few = batch <= lenet.thresholds.features_few;
+        (if is_few { few } else { many }, is_few)
     }
 
-    /// The name of the kernel that [`Launcher::classify`] takes for the probabilities of `batch` images.
-    pub(super) fn probabilities_name(&self, lenet: &Lenet, batch: usize) -> &'static str {
-        self.probabilities_shape(lenet, batch).name
-    }
-
-    /// For `batch` images, of which there must be one.
+    /// The launch of the second kernel for `batch` images.
     fn probabilities_shape(&self, lenet: &Lenet, batch: usize) -> ProbabilitiesShape<'_> {
         let Thresholds { probabilities_few, probabilities_some, .. } = lenet.thresholds;
         let shapes = self.probabilities_shapes().into_iter().zip([probabilities_some, probabilities_few, 0]);
-        let mut fitting =
-            shapes.filter(|(shape, beyond)| batch > *beyond && shape.shared_bytes(lenet.n_classes) <= MAX_SHARED_BYTES);
-        let (shape, _) = fitting.next().expect("Lenet::check knows the most classes");
-        shape
+        let mut fitting = shapes.filter(|(shape, beyond)| {
+            batch.max(1) > *beyond && shape.shared_bytes(lenet.n_classes) <= MAX_SHARED_BYTES
+        });
+        fitting.next().expect("Lenet::check knows the most classes").0
+    }
+
+    /// Names of the kernels that take `batch` images.
+    pub(crate) fn features_kernel(&self, lenet: &Lenet, batch: usize) -> &'static str {
+        self.features_shape(lenet, batch).0.name
+    }
+
+    pub(crate) fn probabilities_kernel(&self, lenet: &Lenet, batch: usize) -> &'static str {
+        self.probabilities_shape(lenet, batch).name
     }
 
     /// Lets the kernels have more shared memory than 48 KiB a block, which a driver gives only if it is told before. Not in a

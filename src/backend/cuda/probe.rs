@@ -82,8 +82,8 @@ impl CudaBackend {
             Kernel::Vary => either("vary_direct_f32", "vary_cppn_f32"),
             Kernel::Compile => "compile_cppn_f32",
             Kernel::Render => either("render_direct_u8", "render_cppn_u8"),
-            Kernel::Features => self.launcher.features_name(lenet, count as usize),
-            Kernel::Probabilities => self.launcher.probabilities_name(lenet, count as usize),
+            Kernel::Features => self.launcher.features_kernel(lenet, count as usize),
+            Kernel::Probabilities => self.launcher.probabilities_kernel(lenet, count as usize),
             Kernel::NicheArgmax => either("niche_argmax_direct_f32", "niche_argmax_cppn_f32"),
             Kernel::Insert => "insert_u64",
         }

@@ -1,0 +1,214 @@
+//! `pareidolia selftest` on a GPU: it tries every kernel, finds a fault in each, and says when the device is lost.
+
+use crate::harness;
+use crate::left_out::left_out;
+use crate::program::{pareidolia, run};
+use pareidolia::experiment::selftest::KERNELS;
+use pareidolia::experiment::selftest::report::{Outcome, Report};
+use pareidolia_emulator::compile::{Build, files_below, kernels};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of the kernels.
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
+}
+
+/// What `selftest` with `args` and these settings of the emulated driver says, which must end with `code`: its report, and stderr.
+/// `None`, and said so, where there is no driver.
+#[track_caller]
+fn selftest(code: i32, args: &[&str], settings: &[(&str, &str)]) -> Option<(Report, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let args = [&["selftest", "--device", "cuda:0", "--json"], args].concat();
+    let mut command = pareidolia(&folder, &args)?;
+    command.envs(settings.iter().copied());
+    let (stdout, stderr) = run(command, code);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    Some((serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}")), stderr))
+}
+
+#[test]
+fn selftest_tries_every_kernel_of_the_program() {
+    let files = files_below(&sources(), &["cu"]).unwrap();
+    let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
+    let mut all: Vec<String> = texts.flat_map(|text| kernels(&text)).map(|(name, _)| name).collect();
+    all.sort();
+    let mut tried: Vec<&str> = KERNELS.iter().map(|(name, ..)| *name).collect();
+    tried.sort_unstable();
+    assert_eq!(tried, all, "each kernel of kernels/ has a line in experiment::selftest::KERNELS");
+    if let Some(report) = pareidolia::kernels::report() {
+        let mut built: Vec<String> = report.kernels.into_iter().map(|resources| resources.kernel).collect();
+        built.dedup();
+        assert_eq!(tried, built, "and of those that nvcc has compiled");
+    }
+}
+
+#[test]
+fn selftest_passes_on_a_good_device() {
+    for args in [&[][..], &["--quick"]] {
+        let Some((report, stderr)) = selftest(0, args, &[]) else { return };
+        assert!(report.passed && report.not_tried.is_empty() && !stderr.contains("error"), "{report:#?}{stderr}");
+        let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
+        let kernels: Vec<&str> = KERNELS.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names[..kernels.len()], kernels);
+        assert_eq!(names[kernels.len()..].iter().filter(|name| name.starts_with("run-mnist-")).count(), 4);
+        assert_eq!(names[kernels.len() + 4..], ["run-series", "run-resumed"]);
+        for check in &report.checks {
+            assert!(check.result == Outcome::Ok && check.first_difference.is_none(), "{check:?}");
+            assert!(check.cases > 0 && check.elements > 0 && check.largest_batch > 0, "{check:?}");
+            assert!(check.device_seconds > 0.0, "{check:?}");
+        }
+        assert_eq!((report.quick, report.device.starts_with("cuda:0, ")), (!args.is_empty(), true), "{report:#?}");
+    }
+}
+
+#[test]
+fn selftest_prints_a_table_of_what_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["selftest", "--device", "auto", "--quick", "select", "insert_u64"];
+    let Some(command) = pareidolia(&folder, &args) else { return };
+    let (stdout, _) = run(command, 0);
+    let lines: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(stdout.contains("on cuda:0, ") && stdout.contains("(--device auto: the first GPU)"), "{stdout}");
+    for name in ["select_u32", "insert_u64"] {
+        let line = lines.iter().find(|line| line.first() == Some(&name)).unwrap_or_else(|| panic!("{stdout}"));
+        assert_eq!((line[5], line[6]), ("s", "ok"), "{stdout}");
+    }
+    assert!(stdout.contains("2 of 2 checks ok") && !stdout.contains("vary_cppn"), "{stdout}");
+
+    let unknown = pareidolia(&folder, &["selftest", "--device", "cuda:0", "selekt"]).unwrap();
+    let (stdout, stderr) = run(unknown, 2);
+    assert!(stdout.is_empty() && stderr.contains("\"selekt\"") && stderr.contains("select_u32, "), "{stderr}");
+}
+
+#[test]
+fn selftest_says_that_the_device_is_lost_and_ends() {
+    if harness::is_real() {
+        return;
+    }
+    let settings = [("PAREIDOLIA_EMULATOR_LOST_AFTER", "100")];
+    let Some((report, stderr)) = selftest(1, &["--quick"], &settings) else { return };
+    let (last, before) = report.checks.split_last().unwrap();
+    assert!(!before.is_empty() && before.iter().all(|check| check.result == Outcome::Ok), "{report:#?}");
+    assert_eq!(last.result, Outcome::Failed);
+    assert!(last.failure.as_ref().unwrap().contains("on the GPU: "), "{last:?}");
+    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 6);
+    assert!(!report.passed && report.not_tried.contains(&"run-resumed".to_string()), "{report:#?}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(
+        errors.len() == 1 && errors[0].contains("the device has failed") && errors[0].contains(&last.name),
+        "{stderr}"
+    );
+}
+
+/// A fault: kernel, file, a part of its text, and what takes its place.
+type Fault = (&'static str, &'static str, &'static str, &'static str);
+
+/// One a kernel, each in a line that this kernel alone goes through: a wrong constant, one too many, another order.
+const FAULTS: [Fault; 17] = [
+    ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
+    ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
+    ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
+    ("select_u32", "archive/select.cu", "words.w[3] >> 31 == 1", "words.w[3] >> 30 == 3"),
+    ("vary_direct_f32", "genome/vary_direct.cu", "math::pow_neg(bound, eta + 1)", "math::pow_neg(bound, eta)"),
+    (
+        "vary_cppn_f32",
+        "genome/vary_cppn.cu",
+        "unit(amounts.word(i)), rules.weight_eta)",
+        "unit(amounts.word(i)), rules.weight_eta + 1)",
+    ),
+    (
+        "render_direct_u8",
+        "image/render_direct.cu",
+        "pixel(four.gene[2]) << 16 | pixel(four.gene[3]) << 24",
+        "pixel(four.gene[3]) << 16 | pixel(four.gene[2]) << 24",
+    ),
+    ("compile_cppn_f32", "image/compile_cppn.cu", "edge = own_edges[i];", "edge = own_edges[n_edges - 1 - i];"),
+    (
+        "render_cppn_u8",
+        "image/render_cppn.cu",
+        "p[k] = fmaf(weight, value[k * WARP_SIZE], p[k]);",
+        "p[k] = weight * value[k * WARP_SIZE] + p[k];",
+    ),
+    (
+        "lenet_features_f32",
+        "network/lenet_features.cu",
+        "const float bias = conv2_bias[group * TILE + channel];",
+        "const float bias = conv2_bias[group * TILE + channel] + (TILE == LENET_FEATURES_CHANNELS ? 1e-6f : 0.0f);",
+    ),
+    (
+        "lenet_features_few_f32",
+        "network/lenet_features.cu",
+        "sums[channel][r][c] = fmaf(x[r][c + tap], w[tap * TILE + channel], sums[channel][r][c]);",
+        "const int k = TILE == LENET_FEATURES_FEW_CHANNELS ? KERNEL - 1 - tap : tap;
+         sums[channel][r][c] = fmaf(x[r][c + k], w[k * TILE + channel], sums[channel][r][c]);",
+    ),
+    (
+        "lenet_probabilities_f32",
+        "network/lenet_probabilities.cu",
+        "float sum = 0.0f;",
+        "float sum = T::IMAGES == LENET_PROBABILITIES_IMAGES ? 1e-6f : 0.0f;",
+    ),
+    (
+        "lenet_probabilities_some_f32",
+        "network/lenet_probabilities.cu",
+        "for (int k = 0; k < HIDDEN; k += 4) {",
+        "for (int k = 0; k < HIDDEN - (T::IMAGES == LENET_PROBABILITIES_SOME_IMAGES ? 4 : 0); k += 4) {",
+    ),
+    (
+        "lenet_probabilities_few_f32",
+        "network/lenet_probabilities.cu",
+        "float sum = fc2_bias[output];",
+        "float sum = fc2_bias[T::IMAGES == LENET_PROBABILITIES_FEW_IMAGES && output > 0 ? output - 1 : output];",
+    ),
+    (
+        "niche_argmax_direct_f32",
+        "archive/niche_argmax.cu",
+        "content_term(n + 1, n_genes)",
+        "content_term(n + 1, n_genes + 1)",
+    ),
+    (
+        "niche_argmax_cppn_f32",
+        "archive/niche_argmax.cu",
+        "uint32_t(edge.source) | uint32_t(edge.target) << 16",
+        "uint32_t(edge.target) | uint32_t(edge.source) << 16",
+    ),
+    ("insert_u64", "archive/insert.cu", "smem_order[(n_niches - 1) / 2]", "smem_order[n_niches / 2]"),
+];
+
+#[test]
+fn selftest_finds_a_fault_in_every_kernel() {
+    if harness::is_real() {
+        return;
+    }
+    let compiler = match pareidolia_emulator::compiler() {
+        Ok(compiler) => compiler,
+        Err(why) => return left_out(&why.to_string()),
+    };
+    assert_eq!(FAULTS.map(|(kernel, ..)| kernel), KERNELS.map(|(name, ..)| name), "a fault a kernel");
+    // All of them at once: each check gets its inputs from the host, so that none sees the fault of another kernel.
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("selftest");
+    let mut files = files_below(&sources(), &["cu"]).unwrap();
+    for source in &mut files {
+        let mut text = fs::read_to_string(&source).unwrap();
+        for (kernel, _, old, new) in FAULTS.iter().filter(|(_, file, ..)| source.ends_with(file)) {
+            assert_eq!(text.matches(old).count(), 1, "{kernel}: {} has {old:?} once", source.display());
+            text = text.replace(old, new);
+        }
+        *source = work.join(source.file_name().unwrap());
+        fs::create_dir_all(&work).unwrap();
+        fs::write(&*source, text).unwrap();
+    }
+    let library = work.join("kernels.so");
+    compiler.library(&library, &files, &[sources()], Build::Fast, &work).unwrap();
+    let settings = [("PAREIDOLIA_EMULATOR_KERNELS", library.to_str().unwrap())];
+    for args in [&[][..], &["--quick"]] {
+        let (report, stderr) = selftest(1, args, &settings).unwrap();
+        assert!(!report.passed && report.not_tried.is_empty(), "{report:#?}");
+        for check in &report.checks {
+            assert_eq!(check.result, Outcome::Differs, "{args:?}: {check:?}");
+            assert!(check.differing > 0 && check.first_difference.is_some(), "{check:?}");
+            assert!(stderr.contains(&check.name), "{stderr}");
+        }
+    }
+}
