@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What an evolution came to, and the folder that holds it.
 #[derive(Clone, Debug)]
@@ -84,6 +84,39 @@ struct UnitOfProgress {
     total: u64,
     name: &'static str,
     is_time: bool,
+}
+
+/// What the host does of each generation, for those who look (`--verbose`).
+#[derive(Default)]
+struct HostShare {
+    generations: u32,
+    /// While the device waits for it, and while it works.
+    between: Duration,
+    beside: Duration,
+    came: Option<Instant>,
+}
+
+impl HostShare {
+    /// The counters of a generation are there.
+    fn comes(&mut self) -> Instant {
+        *self.came.insert(Instant::now())
+    }
+
+    /// The next generation begins.
+    fn leaves(&mut self) {
+        if let Some(came) = self.came.take() {
+            self.between += came.elapsed();
+            self.generations += 1;
+        }
+    }
+
+    fn say(&self, on_gpu: bool) {
+        let each = |all: Duration| 1e6 * all.as_secs_f64() / f64::from(self.generations.max(1));
+        if on_gpu {
+            let (between, beside) = (each(self.between), each(self.beside));
+            tracing::debug!("the host: {between:.2} us between generations, {beside:.2} us beside them, on average");
+        }
+    }
 }
 
 /// How fast it goes, for the progress.
@@ -270,6 +303,7 @@ impl Evolution {
         let mut rate = Rate { genomes: 0, shown: (0, Instant::now()) };
         // A GPU makes a generation while the host writes of the one before; on a CPU, lines come first.
         let lines_wait = self.shared.planned_device_memory.is_some();
+        let mut host = HostShare::default();
         let mut active = Vec::new();
         let mut is_new = true;
         loop {
@@ -277,6 +311,7 @@ impl Evolution {
                 let taken = self.finish_those_at_their_end(&mut writer)?;
                 if taken.is_empty() {
                     progress.finish();
+                    host.say(lines_wait);
                     return writer.wait();
                 }
                 if taken != active {
@@ -284,14 +319,18 @@ impl Evolution {
                     active = taken;
                 }
             }
+            host.leaves();
             self.backend.generation()?;
             if lines_wait {
+                let begin = Instant::now();
                 writer.lines(self.take_lines(&active))?;
                 self.show(&mut progress, &unit, &mut rate);
+                host.beside += begin.elapsed();
             }
             let counters = self.backend.counters()?;
+            let now = host.comes();
             let signal = signals.caught();
-            let seconds = self.shared.clock.elapsed().as_secs_f64();
+            let seconds = (now - self.shared.clock).as_secs_f64();
             let (mut due, was_first) = (false, !self.runs[active[0]].has_begun());
             is_new = was_first;
             for (&run, counters) in active.iter().zip(counters) {

@@ -266,6 +266,7 @@ mod tests {
             planned_memory_bytes: 0,
             planned_device_memory_bytes: None,
             peak_memory_bytes: None,
+            gpu: None,
             archive_hash: 0,
             classes: vec![class; 2],
         }

@@ -9,6 +9,7 @@ mod checked;
 mod classify;
 mod elementary;
 mod evolution;
+mod gpu_check;
 mod grown;
 mod harness;
 mod insert;
