@@ -90,10 +90,13 @@ struct UnitOfProgress {
 #[derive(Default)]
 struct HostShare {
     generations: u32,
-    /// While the device waits for it, and while it works.
+    /// While the device waits for it, while that is for checkpoints (which it copies then), and while it works.
     between: Duration,
+    checkpoints: Duration,
     beside: Duration,
+    /// Of this generation: since when the device waits, and for how long that was for checkpoints.
     came: Option<Instant>,
+    due: Duration,
 }
 
 impl HostShare {
@@ -105,7 +108,9 @@ impl HostShare {
     /// The next generation begins.
     fn leaves(&mut self) {
         if let Some(came) = self.came.take() {
-            self.between += came.elapsed();
+            let due = std::mem::take(&mut self.due);
+            self.between += came.elapsed() - due;
+            self.checkpoints += due;
             self.generations += 1;
         }
     }
@@ -113,8 +118,11 @@ impl HostShare {
     fn say(&self, on_gpu: bool) {
         let each = |all: Duration| 1e6 * all.as_secs_f64() / f64::from(self.generations.max(1));
         if on_gpu {
-            let (between, beside) = (each(self.between), each(self.beside));
-            tracing::debug!("the host: {between:.2} us between generations, {beside:.2} us beside them, on average");
+            let (between, checkpoints, beside) = (each(self.between), each(self.checkpoints), each(self.beside));
+            tracing::debug!(
+                "the host, in a generation: {between:.2} us between two of the device, {checkpoints:.2} us more for checkpoints, \
+                 {beside:.2} us beside the device"
+            );
         }
     }
 }
@@ -353,7 +361,9 @@ impl Evolution {
                 self.show(&mut progress, &unit, &mut rate);
             }
             if due {
+                let begin = Instant::now();
                 writer.checkpoints(|| self.take_checkpoints(&active))?;
+                host.due = begin.elapsed();
             }
             if let Some(signal) = signal {
                 progress.finish();
