@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What an evolution came to, and the folder that holds it.
 #[derive(Clone, Debug)]
@@ -84,6 +84,47 @@ struct UnitOfProgress {
     total: u64,
     name: &'static str,
     is_time: bool,
+}
+
+/// What the host does of each generation, for those who look (`--verbose`).
+#[derive(Default)]
+struct HostShare {
+    generations: u32,
+    /// While the device waits for it, while that is for checkpoints (which it copies then), and while it works.
+    between: Duration,
+    checkpoints: Duration,
+    beside: Duration,
+    /// Of this generation: since when the device waits, and for how long that was for checkpoints.
+    came: Option<Instant>,
+    due: Duration,
+}
+
+impl HostShare {
+    /// The counters of a generation are there.
+    fn comes(&mut self) -> Instant {
+        *self.came.insert(Instant::now())
+    }
+
+    /// The next generation begins.
+    fn leaves(&mut self) {
+        if let Some(came) = self.came.take() {
+            let due = std::mem::take(&mut self.due);
+            self.between += came.elapsed() - due;
+            self.checkpoints += due;
+            self.generations += 1;
+        }
+    }
+
+    fn say(&self, on_gpu: bool) {
+        let each = |all: Duration| 1e6 * all.as_secs_f64() / f64::from(self.generations.max(1));
+        if on_gpu {
+            let (between, checkpoints, beside) = (each(self.between), each(self.checkpoints), each(self.beside));
+            tracing::debug!(
+                "the host, in a generation: {between:.2} us between two of the device, {checkpoints:.2} us more for checkpoints, \
+                 {beside:.2} us beside the device"
+            );
+        }
+    }
 }
 
 /// How fast it goes, for the progress.
@@ -270,6 +311,7 @@ impl Evolution {
         let mut rate = Rate { genomes: 0, shown: (0, Instant::now()) };
         // A GPU makes a generation while the host writes of the one before; on a CPU, lines come first.
         let lines_wait = self.shared.planned_device_memory.is_some();
+        let mut host = HostShare::default();
         let mut active = Vec::new();
         let mut is_new = true;
         loop {
@@ -277,6 +319,7 @@ impl Evolution {
                 let taken = self.finish_those_at_their_end(&mut writer)?;
                 if taken.is_empty() {
                     progress.finish();
+                    host.say(lines_wait);
                     return writer.wait();
                 }
                 if taken != active {
@@ -284,14 +327,18 @@ impl Evolution {
                     active = taken;
                 }
             }
+            host.leaves();
             self.backend.generation()?;
             if lines_wait {
+                let begin = Instant::now();
                 writer.lines(self.take_lines(&active))?;
                 self.show(&mut progress, &unit, &mut rate);
+                host.beside += begin.elapsed();
             }
             let counters = self.backend.counters()?;
+            let now = host.comes();
             let signal = signals.caught();
-            let seconds = self.shared.clock.elapsed().as_secs_f64();
+            let seconds = (now - self.shared.clock).as_secs_f64();
             let (mut due, was_first) = (false, !self.runs[active[0]].has_begun());
             is_new = was_first;
             for (&run, counters) in active.iter().zip(counters) {
@@ -314,7 +361,9 @@ impl Evolution {
                 self.show(&mut progress, &unit, &mut rate);
             }
             if due {
+                let begin = Instant::now();
                 writer.checkpoints(|| self.take_checkpoints(&active))?;
+                host.due = begin.elapsed();
             }
             if let Some(signal) = signal {
                 progress.finish();

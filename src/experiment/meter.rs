@@ -90,8 +90,7 @@ impl Meter {
             memory_used_bytes: sample.memory_used_bytes,
             least_sm_clock_mhz,
             throttle_reasons,
-            // A driver that was loaded anew begins at 0.
-            energy_joules: energy_joules.zip(old.energy_joules).map(|(now, before)| (now - before).max(0.0)),
+            energy_joules: energy_joules.zip(old.energy_joules).map(|(now, before)| difference(now, before)),
             seconds: seconds - old.seconds,
             genomes: self.genomes - old.genomes,
         }
@@ -104,4 +103,9 @@ impl Mark {
         self.least_sm_clock_mhz = [self.least_sm_clock_mhz, reading.least_sm_clock_mhz].into_iter().flatten().min();
         join(&mut self.throttle_reasons, &reading.throttle_reasons);
     }
+}
+
+/// What the energy counter, which counts millijoules, has counted. That of a driver that was loaded anew began at 0.
+fn difference(now: f64, before: f64) -> f64 {
+    ((now - before).max(0.0) * 1e3).round() / 1e3
 }

@@ -10,6 +10,7 @@ mod checked;
 mod classify;
 mod elementary;
 mod evolution;
+mod gpu_check;
 mod harness;
 mod insert;
 mod memory;

@@ -227,7 +227,7 @@ fn progress_shows_rate_power_and_memory() {
         let stderr = run(command, 0).1;
         let line = stderr.lines().find(|line| line.starts_with("generations ")).unwrap();
         assert!(line.contains(" genomes/s"), "{line}");
-        assert_eq!(line.contains("  312 W  2.67 GiB"), on_gpu, "{line}");
+        assert_eq!(line.contains("  312 W  2.7 GiB"), on_gpu, "{line}");
     }
 }
 

@@ -45,7 +45,8 @@ const SERIES: Job = &[
 const CALLS: &str = "openat,write,writev,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,\
                      mkdir,mkdirat,ftruncate,flock,fcntl,copy_file_range";
 
-/// `job` under strace with `options`. One worker thread makes all the calls: strace counts by thread.
+/// `job` under strace with `options`. strace counts by thread: of those that make calls, the worker and the one that writes, each meets
+/// what befalls its own n-th.
 fn traced(options: &[&str], job: Command) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq"]).args(options).arg("--").arg(job.get_program()).args(job.get_args());
