@@ -2,7 +2,7 @@
 
 use crate::harness::{self, passes};
 use pareidolia::backend::cuda::classify::MAX_CLASSES;
-use pareidolia::backend::cuda::lenet::{FEATURES, Lenet};
+use pareidolia::backend::cuda::lenet::Lenet;
 use pareidolia::experiment::selftest::lenet::{
     Case, PIXELS, SHAPES, batch_of_the_paper, changed, classes, compare, compare_features, edges, extremes,
     features_on_host, images, probabilities_on_host, random_lenet,

@@ -125,6 +125,29 @@ pub fn late(orphans: u16, fed: u16, n_more: u16) -> Graph {
     grey(&activations, &edges)
 }
 
+/// Layers of two sine nodes, each fed by both of the layer before with weights of 6 to 10: what is rounded differently in one of the
+/// first is another pixel at the end, where 8 bits would hide it.
+pub fn chaotic(n_layers: u16) -> Graph {
+    let philox = Philox::new(11);
+    let gene = |source: u16, target: u16| {
+        let [word, sign, ..] = philox.block([source.into(), target.into(), n_layers.into(), 0]);
+        let gene = 0.8 + 0.2 * unit(word);
+        if sign >> 31 == 1 { 1.0 - gene } else { gene }
+    };
+    let join = |from: &[u16], to: &[u16]| -> Vec<Edge> {
+        to.iter().flat_map(|&to| from.iter().map(move |&from| edge(from, to, gene(from, to)))).collect()
+    };
+    let mut layer = vec![0, 1, 2];
+    let mut edges = Vec::new();
+    for first in (5..5 + 2 * n_layers).step_by(2) {
+        let next = vec![first, first + 1];
+        edges.extend(join(&layer, &next));
+        layer = next;
+    }
+    edges.extend(join(&layer, &[4]));
+    grey(&vec![Sine; 1 + 2 * usize::from(n_layers)], &edges)
+}
+
 /// The content of `graph`, as it is hashed.
 pub fn words(graph: &Graph) -> Vec<u32> {
     let mut words = Vec::new();

@@ -3,7 +3,7 @@
 use super::cases::Extent;
 use super::compile_cppn::HostPrograms;
 use super::gpu::Gpu;
-use super::graphs::{chain, drifted, grown, late, odd, shuffled};
+use super::graphs::{chain, chaotic, drifted, grown, late, odd, shuffled};
 use super::tally::Tally;
 use crate::backend::cuda::params::CppnRules;
 use crate::backend::cuda::render_cppn::upload_planes;
@@ -156,10 +156,19 @@ fn long(extent: Extent) -> Vec<Drawing> {
     drawings
 }
 
-/// The images of all [`drawings`].
+/// Images in which a difference of rounding shows.
+pub fn chaos() -> [Drawing; 2] {
+    [Rules::modern(), Rules::faithful()].map(|rules| Drawing {
+        rules,
+        canvas: canvas(28, 28, 1),
+        graphs: (1..=12).map(chaotic).collect(),
+    })
+}
+
+/// The images of all [`drawings`], and of [`chaos`].
 ///
 /// # Errors
 /// Those of [`compare`].
 pub fn render_cppn(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
-    drawings(extent).iter().try_for_each(|drawing| compare(gpu, tally, drawing))
+    drawings(extent).iter().chain(&chaos()).try_for_each(|drawing| compare(gpu, tally, drawing))
 }
