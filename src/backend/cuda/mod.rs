@@ -24,25 +24,34 @@
 //! }
 //! ```
 
+pub mod arena;
 pub mod classify;
 pub mod compile_cppn;
+pub mod conv2d;
+pub mod conv2d_images;
+pub mod copy;
+pub mod dense;
 pub mod device;
 pub mod elementary;
 pub mod elites;
+pub mod gemm;
 pub mod genomes;
 pub mod insert;
 pub mod kernels;
 pub mod launcher;
 pub mod lenet;
+pub mod lrn;
 pub mod memory;
 pub mod niche_argmax;
 pub mod params;
 pub mod pinned;
+pub mod pool;
 pub mod randomise_cppn;
 pub mod randomise_direct;
 pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
+pub mod softmax;
 mod steps;
 pub mod vary_cppn;
 pub mod vary_direct;
