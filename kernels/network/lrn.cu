@@ -11,13 +11,14 @@
 //           two channels on either side of a part. lrn_max_pool: a block normalises a band of a plane into one of two buffers in
 //           shared memory and pools it from there, channel after channel, one barrier each; the band is what its outputs see.
 // Banks     no conflicts: neighbours write neighbouring words; pooling with stride 2 reads two words apart, two to a bank.
-// Cost      bytes of an image's two pools and norms, as passes of their own and fused: CaffeNet 3.9 MB and 2.4 MB, BVLC AlexNet
-//           6.6 MB and 2.9 MB. Instructions: a square root 9, twice, a division 11, 8 around: some 45 a value normalised, with
-//           1.2 of them for one of lrn_max_pool at 55 x 55. CaffeNet 113,248 values, BVLC AlexNet 477,024.
-// Predicted 9e5 images/s at 1024 on an H100: CaffeNet's two max_pool_lrn, 2.4 MB of 3.35e12 bytes a second at 65 %.
-// Predicted 4.5e5 images/s at 1024 on an H100: BVLC AlexNet's two lrn_max_pool, 620,000 values of some 70 instructions, 1.36 M of a
-//           warp's, of 1.05e12 a second at 60 %.
-// Predicted 3e5 images/s at 1024 on an H100: BVLC AlexNet's two norms as lrn by itself, 477,024 values of some 90 instructions at 45 %.
+// Cost      bytes of an image's two pools and norms, as passes of their own and fused: CaffeNet 3.3 MB and 2.4 MB, BVLC AlexNet 6.2 MB
+//           and 2.4 MB. Instructions for a value normalised, a square root 9, twice, a division 11, as compiled for sm_90a some 190
+//           (max_pool_lrn, with its window), 120 (lrn_max_pool), 200 (lrn). CaffeNet normalises 113,248 values, BVLC AlexNet 477,024;
+//           lrn_max_pool 8 % more, for rows that two bands see.
+// Predicted 2e5 images/s at 1024 on an H100: lrn_f32: BVLC AlexNet's two by themselves, 3.0 M instructions of a warp; 60 % of the slots
+//           of 1.05e12 a second.
+// Predicted 8e5 images/s at 1024 on an H100: max_pool_lrn_f32: CaffeNet's two, 0.67 M instructions and 2.4 MB, near both limits.
+// Predicted 3e5 images/s at 1024 on an H100: lrn_max_pool_f32: BVLC AlexNet's two, 1.9 M instructions; 60 %.
 // Numbers   exact: sum = fma(x, x, sum) from 0 over the channels that exist, ascending; s = fma(alpha / size, sum, k);
 //           x / (sqrt(s) * sqrt(sqrt(s))). Pooling as pool.cu.
 // Twin      backend::cpu; tests/cuda/lrn.rs.

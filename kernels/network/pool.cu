@@ -6,10 +6,10 @@
 //
 // Mapping   a thread an output; neighbours in a row of outputs.
 // Banks     no shared memory; neighbours read `stride` words apart, and each other's values from the L1 cache.
-// Cost      kernel^2 loads an output; in bytes 4 (in + out) an image. Bound by the memory: 2.9 MB for the three of an image of
-//           torchvision's AlexNet, 2.3 % of the time of its convolutions.
-// Predicted 1.1e6 images/s at 1024 on an H100: torchvision AlexNet's three, 1,046,000 + 300,000 bytes in and out of 3.35e12 a
-//           second at 45 %.
+// Cost      kernel^2 loads an output; 4 (in + out) bytes an image, 1.86 MB for torchvision AlexNet's three. Bound by the memory.
+// Predicted 8e5 images/s at 1024 on an H100: max_pool_f32: torchvision AlexNet's three, at 45 % of 3.35e12 bytes a second.
+// Predicted 1.1e6 images/s at 1024 on an H100: average_pool_f32: SqueezeNet's, 225,000 values to 1,000, at 30 %: neighbours read far
+//           apart.
 // Numbers   exact: the largest of the window's part inside the image, of equals the first, row by row; the sum of that part from 0,
 //           row by row, divided by the number of positions, with the padding's if the layer counts them.
 // Twin      backend::cpu; tests/cuda/pool.rs.

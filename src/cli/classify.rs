@@ -2,7 +2,8 @@
 
 use super::{Source, Speed};
 use crate::error::Result;
-use crate::experiment::classify::{Fit, Item, Resize, classify, read};
+use crate::experiment::device::{Asked, Chosen};
+use crate::experiment::classify::{Fit, Item, Resize, classify_on, read};
 use crate::network::Network;
 use crate::output::confidence_text;
 use serde::Serialize;
@@ -39,6 +40,10 @@ pub struct Args {
     /// Print JSON: an array with an object for each image
     #[arg(long)]
     json: bool,
+
+    /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU; the answer is the same
+    #[arg(long, default_value = "auto")]
+    device: Asked,
 
     #[command(flatten)]
     source: Source,
@@ -87,7 +92,10 @@ impl Args {
         for file in &self.files {
             items.extend(read(file, &network, fit)?);
         }
-        let probabilities = self.speed.pool()?.install(|| classify(&network, self.speed.simd, &items))?;
+        let device = Chosen::choose(self.device, &network)?;
+        info!("device {}", device.name());
+        let run = || classify_on(&device, &network, self.speed.simd, &items);
+        let probabilities = self.speed.pool()?.install(run)?;
         let reports: Vec<Report> = items
             .iter()
             .zip(&probabilities)

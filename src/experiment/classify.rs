@@ -1,7 +1,9 @@
 //! Classification: what a network says of pictures, MNIST's files, and the elites of a run.
 
 use crate::archive::Archive;
+use super::device::Chosen;
 use crate::backend::cpu::classify::Classifier;
+use crate::backend::cuda::classifier;
 use crate::dataset;
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
@@ -110,13 +112,32 @@ pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
 /// # Errors
 /// [`Error::Refused`] if the network does not fit into memory.
 pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Vec<Vec<f32>>> {
-    let images: Vec<u8> = items.iter().flat_map(|item| &item.pixels).copied().collect();
     let n_classes = network.classes.len();
     let mut probabilities = vec![0.0; items.len() * n_classes];
     let classifier = Classifier::new(Arc::clone(network), simd);
     classifier.check(rayon::current_num_threads())?;
-    classifier.classify(&images, &mut probabilities);
+    classifier.classify(&pixels(items), &mut probabilities);
     Ok(probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect())
+}
+
+/// As [`classify`], on `device`.
+///
+/// # Errors
+/// Those of [`classify`]; [`Error::Driver`] for what a GPU refuses.
+pub fn classify_on(
+    device: &Chosen,
+    network: &Arc<Network>,
+    simd: Simd,
+    items: &[Item],
+) -> Result<Vec<Vec<f32>>> {
+    let Some(launcher) = device.launcher() else { return classify(network, simd, items) };
+    let probabilities = classifier::classify(launcher, network, &pixels(items))?;
+    Ok(probabilities.chunks(network.classes.len()).map(<[f32]>::to_vec).collect())
+}
+
+/// All items' pixels, one after the other.
+fn pixels(items: &[Item]) -> Vec<u8> {
+    items.iter().flat_map(|item| &item.pixels).copied().collect()
 }
 
 /// What a file holds, by its first bytes.

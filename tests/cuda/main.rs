@@ -16,6 +16,8 @@ mod harness;
 mod insert;
 mod layers;
 mod memory;
+mod network;
+mod network_planted;
 mod niche_argmax;
 mod planted;
 mod pool;

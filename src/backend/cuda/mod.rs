@@ -25,6 +25,7 @@
 //! ```
 
 pub mod arena;
+pub mod classifier;
 pub mod classify;
 pub mod compile_cppn;
 pub mod conv2d;
@@ -42,6 +43,7 @@ pub mod launcher;
 pub mod lenet;
 pub mod lrn;
 pub mod memory;
+pub mod network;
 pub mod niche_argmax;
 pub mod params;
 pub mod pinned;
@@ -63,8 +65,8 @@ use crate::genome::Genome;
 use crate::network::Network;
 use cudarc::driver::CudaGraph;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use classifier::Classifier;
 pub use launcher::Launcher;
-use lenet::Lenet;
 use params::RunState;
 use std::ops::Range;
 use std::sync::Arc;
@@ -78,7 +80,7 @@ pub const DEFAULT_CHUNK: u32 = 65_536;
 /// # Errors
 /// [`Error::NoDevice`] if there are none, with the reason.
 pub fn check_network(network: &Network) -> Result<()> {
-    Lenet::check(network)
+    Classifier::check(network)
 }
 
 /// The state of a job on a GPU.
