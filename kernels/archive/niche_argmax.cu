@@ -23,11 +23,11 @@
 // Cost      reads 4 bytes a candidate and niche once, from L2, where classify left them; a winner takes
 //           2 * (image_len + 4 * n_classes + the genome's) bytes, and a mix, some 20 instructions, a word of 32 bits. 32 registers,
 //           128 bytes of shared memory: 8 blocks an SM. Bound by latency: a block has 8 KiB under way, 27 GB/s at 300 ns.
-// Predicted direct 67e6 genomes/s at 200 on an H100: 3 us, little more than a launch.
-// Predicted direct 5.5e9 genomes/s at 65536 on an H100: 12 us for 262 kB a block, of which 27 GB/s come; a thousandth of the network's
+// Predicted niche_argmax_direct_f32 67e6 genomes/s at 200 on an H100: 3 us, little more than a launch.
+// Predicted niche_argmax_direct_f32 5.5e9 genomes/s at 65536 on an H100: 12 us for 262 kB a block, of which 27 GB/s come; a thousandth of the network's
 //           time.
-// Predicted cppn 67e6 genomes/s at 200 on an H100: the same 3 us.
-// Predicted cppn 5.5e9 genomes/s at 65536 on an H100: the same 12 us.
+// Predicted niche_argmax_cppn_f32 67e6 genomes/s at 200 on an H100: the same 3 us.
+// Predicted niche_argmax_cppn_f32 5.5e9 genomes/s at 65536 on an H100: the same 12 us.
 // Numbers   comparisons and integers only: exact, whatever the launch shape. Strictly greater wins, of equals the lowest candidate;
 //           a NaN never does.
 // Twin      backend::cpu::niche_argmax and archive::content_hash; compared in tests/cuda/niche_argmax.rs.

@@ -126,3 +126,100 @@ struct Counters {
     uint32_t reserved;  // 0: fills the struct
 };
 static_assert(sizeof(Counters) == 80 && offsetof(Counters, generation) == 48, "twin: params.rs");
+
+// A convolution: columns of its matrix product are positions of all images, rows are output channels of a group. Lengths of
+// activations are in floats.
+struct Conv2dShape {
+    uint32_t n_columns;  // images * out_plane
+    uint32_t out_width;
+    uint32_t out_plane;
+    uint32_t out_image;  // between two images of the output
+    uint32_t in_height;
+    uint32_t in_width;
+    uint32_t in_image;   // between two images of the input
+    uint32_t in_group;   // between the inputs of two groups
+    uint32_t rows;       // output channels of a group
+    uint32_t pitch;      // of a row of weights: rows, rounded up to a multiple of 4
+    uint32_t padded_k;   // rows of weights of a group: k, rounded up to whole stages
+    uint32_t row_tiles;
+    uint32_t stride;
+    uint32_t padding;
+    uint32_t rectify;    // 1: x > 0 ? x : 0 of each output
+    uint32_t reserved;   // 0: fills the struct
+};
+static_assert(sizeof(Conv2dShape) == 64 && offsetof(Conv2dShape, row_tiles) == 44, "twin: params.rs");
+
+// What one k of a convolution reads: how far from the value under the kernel's first corner, and which row and column of the kernel
+// that is. The k's that fill the last stage have row 29, which no kernel has. Not packed closer: it is unpacked for each value.
+struct Conv2dTap {
+    int32_t offset;  // bytes
+    uint32_t row;
+    uint32_t column;
+    uint32_t reserved;  // 0: fills the struct
+};
+static_assert(sizeof(Conv2dTap) == 16, "twin: params.rs");
+
+// What one k of a convolution of 8-bit images reads: how far from the pixel under the kernel's first corner, in bytes.
+struct ImageTap {
+    uint32_t at;       // row of the kernel (29: none), and column << 8
+    int32_t plain;     // in an image
+    int32_t mirrored;  // in one that is mirrored
+    int32_t mean;      // in the mean
+};
+static_assert(sizeof(ImageTap) == 16, "twin: params.rs");
+
+// 8-bit images, channels last, of which the network sees parts.
+struct ImageShape {
+    uint32_t row;       // bytes
+    uint32_t image;     // bytes
+    uint32_t channels;
+    uint32_t n_crops;   // of each image, side by side in the batch
+};
+static_assert(sizeof(ImageShape) == 16, "twin: params.rs");
+
+// A part of an image: its first column and row, and whether the network sees it mirrored.
+struct Crop {
+    uint32_t x;
+    uint32_t y;
+    uint32_t mirror;
+};
+static_assert(sizeof(Crop) == 12, "twin: params.rs");
+
+// A dense layer: columns of its matrix product are images, rows are outputs. Lengths are in floats.
+struct DenseShape {
+    uint32_t batch;
+    uint32_t rows;
+    uint32_t pitch;       // of a row of weights: rows, rounded up to a multiple of 4
+    uint32_t k;           // inputs of an image
+    uint32_t padded_k;    // rows of weights: k, rounded up to whole stages
+    uint32_t in_image;    // between two images of the input
+    uint32_t out_image;   // between two images of the output
+    uint32_t row_tiles;
+    uint32_t rectify;     // 1: x > 0 ? x : 0 of each output
+};
+static_assert(sizeof(DenseShape) == 36 && offsetof(DenseShape, row_tiles) == 28, "twin: params.rs");
+
+// Pooling, normalisation across channels, or one after the other. Lengths are in floats.
+struct PoolShape {
+    uint32_t batch;
+    uint32_t channels;
+    uint32_t in_height;
+    uint32_t in_width;
+    uint32_t in_image;   // between two images of the input
+    uint32_t out_height;
+    uint32_t out_width;
+    uint32_t out_image;  // between two images of the output
+    uint32_t kernel;
+    uint32_t stride;
+    uint32_t padding;
+    uint32_t count_padding;  // averages: 1 if padding is counted in the divisor
+};
+static_assert(sizeof(PoolShape) == 48 && offsetof(PoolShape, kernel) == 32, "twin: params.rs");
+
+// Local response normalisation: x / (k + alpha / size * sum of squares of `size` channels around)^0.75.
+struct LrnRule {
+    uint32_t size;  // odd
+    float scale;    // alpha / size
+    float k;
+};
+static_assert(sizeof(LrnRule) == 12, "twin: params.rs");

@@ -25,6 +25,28 @@ static __device__ __forceinline__ void copy_float4(float* shared, const float* g
 #endif
 }
 
+// As copy_float of `bytes`, 4 or 0: with 0 it writes 0 and reads nothing.
+static __device__ __forceinline__ void copy_float_or_zero(float* shared, const float* global, uint32_t bytes) {
+#ifdef PAREIDOLIA_ON_HOST
+    *shared = bytes == 4 ? *global : 0.0f;
+#else
+    const uint32_t address = uint32_t(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(global), "r"(bytes) : "memory");
+#endif
+}
+
+// As copy_float4 where `is_there`, else writes 0 and reads nothing.
+static __device__ __forceinline__ void copy_float4_or_zero(float* shared, const float* global, bool is_there) {
+#ifdef PAREIDOLIA_ON_HOST
+    *reinterpret_cast<float4*>(shared) =
+        is_there ? *reinterpret_cast<const float4*>(global) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#else
+    const uint32_t address = uint32_t(__cvta_generic_to_shared(shared));
+    const int bytes = is_there ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes) : "memory");
+#endif
+}
+
 // Makes a group of the copies that this thread started since the last one; it may be empty.
 static __device__ __forceinline__ void copies_commit() {
 #ifndef PAREIDOLIA_ON_HOST

@@ -49,6 +49,43 @@ constexpr int LENET_PROBABILITIES_FEW_IMAGES = 4;
 constexpr int LENET_PROBABILITIES_FEW_THREADS = 128;
 constexpr int LENET_PROBABILITIES_FEW_BATCH = 528;
 
+// conv2d, conv2d_images: k's of a stage; threads of a block and positions that it makes; fewer threads where it makes few channels.
+constexpr int CONV2D_STAGE_K = 8;
+constexpr int CONV2D_THREADS = 256;
+constexpr int CONV2D_COLUMNS = 256;
+constexpr int CONV2D_NARROW_THREADS = 128;
+// The same for batches of few images.
+constexpr int CONV2D_FEW_THREADS = 64;
+constexpr int CONV2D_FEW_COLUMNS = 32;
+
+// dense: what k is rounded up to: whole stages of every shape.
+constexpr int DENSE_PADDED_K = 32;
+// Outputs, images and threads of a block; for some images; for few.
+constexpr int DENSE_ROWS = 128;
+constexpr int DENSE_COLUMNS = 256;
+constexpr int DENSE_THREADS = 256;
+constexpr int DENSE_SOME_ROWS = 64;
+constexpr int DENSE_SOME_COLUMNS = 64;
+constexpr int DENSE_SOME_THREADS = 64;
+constexpr int DENSE_FEW_ROWS = 8;
+constexpr int DENSE_FEW_COLUMNS = 16;
+constexpr int DENSE_FEW_THREADS = 32;
+
+// pool: threads of a block, an output each.
+constexpr int POOL_THREADS = 256;
+// lrn: threads of a block, a position each; channels that a thread goes through.
+constexpr int LRN_THREADS = 128;
+constexpr int LRN_CHANNELS = 32;
+// lrn_max_pool: threads of a block, and positions of a plane that it normalises at a time.
+constexpr int LRN_MAX_POOL_THREADS = 256;
+constexpr int LRN_MAX_POOL_POSITIONS = 512;
+// The sizes of normalisation that are fused with a pooling: all that the networks have.
+constexpr int LRN_FUSED_SIZE = 5;
+// softmax: threads of a block, which makes a warp's worth of images.
+constexpr int SOFTMAX_THREADS = 256;
+// copy, preprocess: threads of a block, a value each.
+constexpr int COPY_THREADS = 256;
+
 // niche_argmax: threads of a block, a niche of a run each.
 constexpr int NICHE_ARGMAX_THREADS = 256;
 // insert: threads of a block, a run each; at least two warps.

@@ -26,7 +26,7 @@
 //           take 65 % of the pipe.
 // Predicted 13e6 genomes/s at 65536 on an H100: 15.5 M/s if every slot issued, of which 85 %: 74 % of the card's 17.7 M/s for these
 //           layers.
-// Predicted few 7.4e6 genomes/s at 200 on an H100: 100 blocks of 39,500 instructions a scheduler, at 3 of 4 slots 27 us.
+// Predicted lenet_features_few_f32 7.4e6 genomes/s at 200 on an H100: 100 blocks of 39,500 instructions a scheduler, at 3 of 4 slots 27 us.
 // Numbers   exact: preprocessing `(pixel - mean) * scale`, two roundings; each sum from the bias, k ascending in (input channel,
 //           kernel row, kernel column), fused; pooling `a > b ? a : b` in row-major order, which tells 0 from -0 and NaN.
 // Twin      backend::cpu::{preprocess, conv2d, max_pool}; tests/cuda/classify.rs.

@@ -21,9 +21,9 @@
 //           pipe. fc2 and softmax: chains of 500 additions, some 5 % of the time.
 // Predicted 55e6 genomes/s at 65536 on an H100: 69 M/s if every slot issued, of which 80 %: 67 % of the card's 82.6 M/s for these
 //           layers; the L2 cache gives 1.4 TB/s of its some 5.5.
-// Predicted some 48e6 genomes/s at 4096 on an H100: two blocks a multiprocessor, 131,000 instructions a scheduler, at 4 of 5 slots
+// Predicted lenet_probabilities_some_f32 48e6 genomes/s at 4096 on an H100: two blocks a multiprocessor, 131,000 instructions a scheduler, at 4 of 5 slots
 //           85 us. 1,600 images, one block a multiprocessor, take 45 us.
-// Predicted few 11.8e6 genomes/s at 200 on an H100: 17 us, bound by the 64 bytes a cycle that a multiprocessor gets from L2.
+// Predicted lenet_probabilities_few_f32 11.8e6 genomes/s at 200 on an H100: 17 us, bound by the 64 bytes a cycle that a multiprocessor gets from L2.
 // Numbers   exact: each sum from the bias, k ascending, fused; the rectifier `x > 0 ? x : 0`; softmax: exp(x - largest), the sum
 //           over the classes ascending from 0, one division a class. A NaN gives the one NaN 0x7fc00000.
 // Twin      backend::cpu::{dense, relu, softmax}; tests/cuda/classify.rs.

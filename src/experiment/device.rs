@@ -104,6 +104,14 @@ impl Chosen {
         }
     }
 
+    /// The way to the GPU, if it is one.
+    pub fn launcher(&self) -> Option<&Launcher> {
+        match &self.place {
+            Place::Cpu => None,
+            Place::Gpu(_, launcher) => Some(launcher),
+        }
+    }
+
     /// The device, for run.json.
     pub fn name(&self) -> String {
         match &self.place {

@@ -66,7 +66,7 @@ fn classify_hands_the_features_of_one_kernel_to_the_other() {
 fn features(network: &Network, image: &[u8]) -> Vec<f32> {
     let Preprocess { scale, mean, .. } = &network.preprocess;
     let pixels: Vec<f32> =
-        (0..PIXELS).map(|at| (f32::from(image[at]) - mean.get(at).copied().unwrap_or(0.0)) * scale).collect();
+        (0..PIXELS).map(|at| (f32::from(image[at]) - mean.get(at).copied().unwrap_or(0.0)) * scale[0]).collect();
     let convolved = |input: &[f32], (channels, size): (usize, usize), parameters: &Parameters| -> Vec<f32> {
         let out = size - 4;
         (0..parameters.bias.len() * out * out)

@@ -1,10 +1,10 @@
 //! What the buffers of a run on a GPU come to. Whoever adds a buffer adds it here: tests/cuda/memory.rs compares the sum with what
 //! is allocated, to the byte.
 
+use super::classifier::Classifier;
 use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
-use super::lenet::Lenet;
 use super::params::{Counters, CppnRules, Pair, RunState};
 use super::render_cppn::planes_bytes;
 use crate::backend::Job;
@@ -18,13 +18,12 @@ pub fn memory(job: &Job) -> Memory {
     let mut parts = vec![
         Part::per_candidate("genomes", Genomes::slot_bytes(job) as u64),
         Part::per_candidate("images", job.canvas.len() as u64),
-        Part::per_candidate("features", Lenet::IMAGE_BYTES as u64),
         Part::per_candidate("probabilities", (n_classes * size_of::<f32>()) as u64),
         Part::per_candidate("pairs", size_of::<Pair>() as u64 / 2),
         Part::fixed("archive and winners of a generation", runs * n_niches * Elites::niche_bytes(job) as u64),
-        Part::fixed("network", Lenet::bytes(n_classes) as u64),
         Part::fixed("states, counters and classes", runs * state as u64 + n_niches * size_of::<u32>() as u64),
     ];
+    parts.extend(Classifier::memory(&job.network, job.candidates() as usize));
     if let Encoding::Cppn(rules) = &job.encoding {
         let programs = CppnPrograms::slot_bytes(&CppnRules::new(rules, job.canvas.channels));
         parts.push(Part::per_candidate("programs", programs as u64));

@@ -24,27 +24,38 @@
 //! }
 //! ```
 
+pub mod arena;
+pub mod classifier;
 pub mod classify;
 pub mod compile_cppn;
+pub mod conv2d;
+pub mod conv2d_images;
+pub mod copy;
+pub mod dense;
 pub mod device;
 pub mod elementary;
 pub mod elites;
+pub mod gemm;
 pub mod genomes;
 pub mod insert;
 pub mod kernels;
 pub mod launcher;
 pub mod lenet;
+pub mod lrn;
 pub mod memory;
+pub mod network;
 pub mod niche_argmax;
 pub mod params;
 pub mod peak;
 pub mod pinned;
+pub mod pool;
 pub mod probe;
 pub mod randomise_cppn;
 pub mod randomise_direct;
 pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
+pub mod softmax;
 mod steps;
 pub mod traffic;
 pub mod vary_cppn;
@@ -56,8 +67,8 @@ use crate::error::{Error, Result};
 use crate::genome::Genome;
 use crate::network::Network;
 use cudarc::driver::CudaGraph;
+use classifier::Classifier;
 pub use launcher::Launcher;
-use lenet::Lenet;
 use params::RunState;
 use std::ops::Range;
 use std::sync::Arc;
@@ -71,7 +82,7 @@ pub const DEFAULT_CHUNK: u32 = 65_536;
 /// # Errors
 /// [`Error::NoDevice`] if there are none, with the reason.
 pub fn check_network(network: &Network) -> Result<()> {
-    Lenet::check(network)
+    Classifier::check(network)
 }
 
 /// The state of a job on a GPU.

@@ -273,6 +273,139 @@ impl Counters {
     }
 }
 
+crossing! {
+    /// A convolution as a matrix product. Lengths of activations are in floats.
+    Conv2dShape, size 64 {
+        /// Images times `out_plane`.
+        n_columns: u32 = 0,
+        out_width: u32 = 4,
+        out_plane: u32 = 8,
+        /// Between two images of the output.
+        out_image: u32 = 12,
+        in_height: u32 = 16,
+        in_width: u32 = 20,
+        /// Between two images of the input.
+        in_image: u32 = 24,
+        /// Between the inputs of two groups.
+        in_group: u32 = 28,
+        /// Output channels of a group.
+        rows: u32 = 32,
+        /// Of a row of weights.
+        pitch: u32 = 36,
+        /// Rows of weights of a group.
+        padded_k: u32 = 40,
+        row_tiles: u32 = 44,
+        stride: u32 = 48,
+        padding: u32 = 52,
+        /// 1: `x > 0 ? x : 0` of each output.
+        rectify: u32 = 56,
+        reserved: u32 = 60,
+    }
+}
+
+crossing! {
+    /// What one k of a convolution reads.
+    Conv2dTap, size 16 {
+        /// From the value under the kernel's first corner, in bytes.
+        offset: i32 = 0,
+        row: u32 = 4,
+        column: u32 = 8,
+        reserved: u32 = 12,
+    }
+}
+
+crossing! {
+    /// What one k of a convolution of 8-bit images reads: offsets from the pixel under the kernel's first corner, in bytes.
+    ImageTap, size 16 {
+        /// Row of the kernel, and column << 8.
+        at: u32 = 0,
+        /// In an image.
+        plain: i32 = 4,
+        /// In one that is mirrored.
+        mirrored: i32 = 8,
+        mean: i32 = 12,
+    }
+}
+
+crossing! {
+    /// 8-bit images, channels last, of which the network sees parts.
+    ImageShape, size 16 {
+        /// Bytes of a row.
+        row: u32 = 0,
+        /// Bytes of an image.
+        image: u32 = 4,
+        channels: u32 = 8,
+        /// Of each image, side by side in the batch.
+        n_crops: u32 = 12,
+    }
+}
+
+crossing! {
+    /// A part of an image, as large as the network's input.
+    Crop, size 12 {
+        /// Its first column.
+        x: u32 = 0,
+        /// Its first row.
+        y: u32 = 4,
+        /// 1 if the network sees it mirrored.
+        mirror: u32 = 8,
+    }
+}
+
+crossing! {
+    /// A dense layer as a matrix product. Lengths are in floats.
+    DenseShape, size 36 {
+        batch: u32 = 0,
+        /// Outputs.
+        rows: u32 = 4,
+        /// Of a row of weights.
+        pitch: u32 = 8,
+        /// Inputs.
+        k: u32 = 12,
+        /// Rows of weights.
+        padded_k: u32 = 16,
+        /// Between two images of the input.
+        in_image: u32 = 20,
+        /// Between two images of the output.
+        out_image: u32 = 24,
+        row_tiles: u32 = 28,
+        /// 1: `x > 0 ? x : 0` of each output.
+        rectify: u32 = 32,
+    }
+}
+
+crossing! {
+    /// Pooling, normalisation across channels, or one after the other. Lengths are in floats.
+    PoolShape, size 48 {
+        batch: u32 = 0,
+        channels: u32 = 4,
+        in_height: u32 = 8,
+        in_width: u32 = 12,
+        /// Between two images of the input.
+        in_image: u32 = 16,
+        out_height: u32 = 20,
+        out_width: u32 = 24,
+        /// Between two images of the output.
+        out_image: u32 = 28,
+        kernel: u32 = 32,
+        stride: u32 = 36,
+        padding: u32 = 40,
+        /// Averages: 1 if padding is counted in the divisor.
+        count_padding: u32 = 44,
+    }
+}
+
+crossing! {
+    /// Local response normalisation across channels.
+    LrnRule, size 12 {
+        /// Channels of a sum; odd.
+        size: u32 = 0,
+        /// Alpha over size.
+        scale: f32 = 4,
+        k: f32 = 8,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,6 +475,61 @@ mod tests {
         };
         let statistics = [0.5, 0.25, 0.125, 1.0].map(d).concat();
         assert_eq!(words(&counters), [&[1, 2, 3, 4], &statistics[..], &[5, 6, 7, 8, 9, 10, 11, 12]].concat());
+    }
+
+    #[test]
+    fn every_field_of_a_layer_has_its_own_word() {
+        let conv2d = Conv2dShape {
+            n_columns: 1,
+            out_width: 2,
+            out_plane: 3,
+            out_image: 4,
+            in_height: 5,
+            in_width: 6,
+            in_image: 7,
+            in_group: 8,
+            rows: 9,
+            pitch: 10,
+            padded_k: 11,
+            row_tiles: 12,
+            stride: 13,
+            padding: 14,
+            rectify: 15,
+            reserved: 16,
+        };
+        assert_eq!(words(&conv2d), (1..=16).collect::<Vec<u32>>());
+        assert_eq!(words(&Conv2dTap { offset: 1, row: 2, column: 3, reserved: 4 }), [1, 2, 3, 4]);
+        assert_eq!(words(&ImageTap { at: 1, plain: 2, mirrored: 3, mean: 4 }), [1, 2, 3, 4]);
+        assert_eq!(words(&ImageShape { row: 1, image: 2, channels: 3, n_crops: 4 }), [1, 2, 3, 4]);
+        assert_eq!(words(&Crop { x: 1, y: 2, mirror: 3 }), [1, 2, 3]);
+        let dense = DenseShape {
+            batch: 1,
+            rows: 2,
+            pitch: 3,
+            k: 4,
+            padded_k: 5,
+            in_image: 6,
+            out_image: 7,
+            row_tiles: 8,
+            rectify: 9,
+        };
+        assert_eq!(words(&dense), (1..=9).collect::<Vec<u32>>());
+        let pool = PoolShape {
+            batch: 1,
+            channels: 2,
+            in_height: 3,
+            in_width: 4,
+            in_image: 5,
+            out_height: 6,
+            out_width: 7,
+            out_image: 8,
+            kernel: 9,
+            stride: 10,
+            padding: 11,
+            count_padding: 12,
+        };
+        assert_eq!(words(&pool), (1..=12).collect::<Vec<u32>>());
+        assert_eq!(words(&LrnRule { size: 1, scale: 0.5, k: 0.25 }), [1, 0.5_f32.to_bits(), 0.25_f32.to_bits()]);
     }
 
     #[test]

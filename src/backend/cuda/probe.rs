@@ -1,5 +1,6 @@
 //! A job on a GPU taken apart for measurements: one kernel at a time, the state kept and put back, what a generation moves.
 
+use super::classifier::Classifier;
 use super::elites::Elites;
 use super::genomes::Genomes;
 use super::launcher::Launcher;
@@ -51,7 +52,7 @@ impl CudaBackend {
     /// [`Error::Launch`] if the driver refuses it.
     ///
     /// # Panics
-    /// If it is none of the job's: pixels are not compiled.
+    /// If it is none of the job's: pixels are not compiled, and only LeNet has kernels of its own.
     pub fn launch(&mut self, kernel: Kernel, chunk: Range<u32>) -> Result<()> {
         let CudaBackend { steps, launcher, .. } = self;
         let chunk = steps.chunk(chunk);
@@ -75,15 +76,18 @@ impl CudaBackend {
     pub fn name_of(&self, kernel: Kernel, count: u32) -> &'static str {
         let of_pixels = matches!(self.steps.encoded, Encoded::Direct(_));
         let either = |direct, cppn| if of_pixels { direct } else { cppn };
-        let lenet = &self.steps.lenet;
+        let lenet = || match &self.steps.classifier {
+            Classifier::Lenet(lenet) => lenet,
+            Classifier::Layers(_) => panic!("no LeNet"),
+        };
         match kernel {
             Kernel::Randomise => either("randomise_direct_f32", "randomise_cppn_f32"),
             Kernel::Select => "select_u32",
             Kernel::Vary => either("vary_direct_f32", "vary_cppn_f32"),
             Kernel::Compile => "compile_cppn_f32",
             Kernel::Render => either("render_direct_u8", "render_cppn_u8"),
-            Kernel::Features => self.launcher.features_kernel(lenet, count as usize),
-            Kernel::Probabilities => self.launcher.probabilities_kernel(lenet, count as usize),
+            Kernel::Features => self.launcher.features_kernel(lenet(), count as usize),
+            Kernel::Probabilities => self.launcher.probabilities_kernel(lenet(), count as usize),
             Kernel::NicheArgmax => either("niche_argmax_direct_f32", "niche_argmax_cppn_f32"),
             Kernel::Insert => "insert_u64",
         }

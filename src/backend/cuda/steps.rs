@@ -1,11 +1,11 @@
 //! The buffers of a job on the device, and the steps between them.
 
 use super::Launcher;
+use super::classifier::Classifier;
 use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
 use super::insert::check_niches;
-use super::lenet::Lenet;
 use super::niche_argmax::Scored;
 use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
 use super::pinned::Pinned;
@@ -37,7 +37,7 @@ pub struct Steps {
     pub genomes: Genomes,
     /// `(chunk, height, width, channels)`
     pub images: CudaSlice<u8>,
-    pub lenet: Lenet,
+    pub classifier: Classifier,
     /// `(C, stride)`
     pub probabilities: CudaSlice<f32>,
     /// Places of a chunk.
@@ -93,7 +93,7 @@ impl Steps {
             pairs: launcher.zeros(n / 2)?,
             genomes: Genomes::new(launcher, job, n)?,
             images: launcher.zeros(n * job.canvas.len())?,
-            lenet: Lenet::new(launcher, &job.network, n)?,
+            classifier: Classifier::new(launcher, &job.network, n, job.candidates() as usize)?,
             stride: n,
             probabilities: launcher.zeros(n * job.network.classes.len())?,
             counters: launcher.zeros(n_runs)?,
@@ -172,18 +172,20 @@ impl Steps {
 
     /// [`Backend::classify`](crate::backend::Backend::classify).
     pub fn classify(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        let Steps { probabilities, lenet, images, stride, .. } = self;
-        launcher.classify(probabilities, lenet, images, chunk.count as usize, *stride)
+        let Steps { probabilities, classifier, images, stride, .. } = self;
+        classifier.run(launcher, probabilities, images, chunk.count as usize, *stride)
     }
 
-    /// The first of the network's two kernels.
+    /// The first of LeNet's two kernels.
     pub fn features(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        launcher.lenet_features(&mut self.lenet, &self.images, chunk.count as usize)
+        let Classifier::Lenet(lenet) = &mut self.classifier else { panic!("no LeNet") };
+        launcher.lenet_features(lenet, &self.images, chunk.count as usize)
     }
 
     /// The second.
     pub fn probabilities(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
-        launcher.lenet_probabilities(&mut self.probabilities, &self.lenet, chunk.count as usize, self.stride)
+        let Classifier::Lenet(lenet) = &self.classifier else { panic!("no LeNet") };
+        launcher.lenet_probabilities(&mut self.probabilities, lenet, chunk.count as usize, self.stride)
     }
 
     /// [`Backend::niche_argmax`](crate::backend::Backend::niche_argmax).

@@ -41,7 +41,7 @@ pub fn random_lenet(stream: u32, n_classes: usize, mean: bool) -> Network {
     });
     let mean = if mean { random(stream + 99, PIXELS).iter().map(|x| 70.0 * (x + 1.0)).collect() } else { Vec::new() };
     // No power of two, by which all products would be exact.
-    let preprocess = Preprocess { scale: 1.0 / 251.0, mean, channel_order: ChannelOrder::Grey };
+    let preprocess = Preprocess { scale: [1.0 / 251.0; 3], mean, channel_order: ChannelOrder::Grey };
     let classes = (0..n_classes).map(|class| class.to_string()).collect();
     Network::new("random", lenet::INPUT, preprocess, layers.clone(), parameters.collect(), classes)
         .expect("LeNet's layers and their weights")

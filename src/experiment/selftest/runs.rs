@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::experiment::evolve;
 use crate::genome::Genome;
-use crate::network::Network;
+use crate::network::{Network, weights::Files};
 use crate::output::Checkpoint;
 use crate::simd::Simd;
 use std::sync::Arc;
@@ -169,8 +169,7 @@ pub fn resumed(tally: &mut Tally, recorded: &Recorded, extent: Extent, make: &Ma
     generations(&mut whole, 1 + first)?;
     let counters = whole.counters()?.remove(0);
     let checkpoint = Checkpoint {
-        weights: None,
-        mean: None,
+        files: Files::default(),
         weights_sha256: Network::embedded_lenet(None)?.sha256,
         archive: whole.archive(0)?,
         started: SystemTime::now(),

@@ -1,0 +1,100 @@
+//! A fault planted into a copy of each kernel of networks in general: the tests of the layers find each, on the checked build.
+
+use crate::harness;
+use crate::left_out::left_out;
+use pareidolia_emulator::compile::{Build, files_below};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// File, a part of its text, what takes its place, the test that is to fail, and a word of why.
+type Fault = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const FAULTS: [Fault; 7] = [
+    (
+        "network/conv2d.cu", // what is right of a row is the next one
+        "gemm::inside(x, shape.in_width)",
+        "gemm::inside(x, shape.in_width + 1)",
+        "conv2d::conv2d_gives_the_bits_of_the_formula_round",
+        "element",
+    ),
+    (
+        "network/conv2d_images.cu", // no mirrors
+        "from[int(crop.mirror ? tap.z : tap.y)]",
+        "from[int(tap.y)]",
+        "conv2d::conv2d_images",
+        "conv2d_images",
+    ),
+    (
+        "network/dense.cu", // what is behind the last input
+        "k < inputs ? bytes : 0",
+        "bytes",
+        "dense::dense_gives",
+        "element",
+    ),
+    (
+        "network/pool.cu", // a plane too early
+        "const uint32_t channel = within / out_plane;",
+        "const uint32_t channel = (within + 1) / out_plane;",
+        "pool::pool_gives",
+        "pool",
+    ),
+    (
+        "network/lrn.cu", // a barrier that is not there
+        "__syncthreads();  // the band is normalised",
+        "// the band is normalised",
+        "pool::lrn_before_a_pooling",
+        "kernel lrn_max_pool_f32",
+    ),
+    (
+        "network/softmax.cu",
+        "__syncthreads();  // the powers are written, one warp adds them",
+        "",
+        "softmax::softmax_gives",
+        "kernel softmax_f32",
+    ),
+    (
+        "network/copy.cu",
+        "rectify ? maximum(value, 0.0f) : value",
+        "value",
+        "pool::copy_rectifies",
+        "element",
+    ),
+];
+
+#[test]
+fn faults_planted_into_the_kernels_of_layers_are_found() {
+    if harness::is_real() {
+        return;
+    }
+    let compiler = match pareidolia_emulator::compiler() {
+        Ok(compiler) => compiler,
+        Err(why) => return left_out(&why.to_string()),
+    };
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("network_planted");
+    fs::create_dir_all(&work).unwrap();
+    // All faults in one library: each is in a file, and so in kernels, of its own.
+    let mut sources = files_below(&kernels, &["cu"]).unwrap();
+    for (file, old, new, ..) in FAULTS {
+        let text = fs::read_to_string(kernels.join(file)).unwrap();
+        assert_eq!(text.matches(old).count(), 1, "{file} has {old:?} once");
+        let patched = work.join(Path::new(file).file_name().unwrap());
+        fs::write(&patched, text.replace(old, new)).unwrap();
+        sources.iter_mut().filter(|source| source.ends_with(file)).for_each(|source| source.clone_from(&patched));
+    }
+    let library = work.join("kernels.so");
+    compiler.library(&library, &sources, std::slice::from_ref(&kernels), Build::Checked, &work).unwrap();
+    let mut missed = Vec::new();
+    for (file, old, _, test, word) in FAULTS {
+        let mut tests = Command::new(std::env::current_exe().unwrap());
+        tests.env("PAREIDOLIA_EMULATOR_CHECKED", "1").env("PAREIDOLIA_EMULATOR_KERNELS", &library).arg(test);
+        let output = tests.output().unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(text.contains("running 1 test"), "{test}: {text}");
+        if output.status.success() || !text.contains(word) {
+            missed.push(format!("{file}, {old:?}, {test}: {text}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
