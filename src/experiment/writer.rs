@@ -151,6 +151,6 @@ fn write_checkpoints(files: &[Files], checkpoints: &[(usize, Checkpoint)]) -> Re
     thread::scope(|scope| {
         let parts: Vec<_> =
             checkpoints.chunks(share).map(|part| scope.spawn(move || part.iter().try_for_each(write))).collect();
-        parts.into_iter().map(|part| part.join().expect("a checkpoint is written or refused")).collect()
+        parts.into_iter().try_for_each(|part| part.join().expect("a checkpoint is written or refused"))
     })
 }

@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn estimated_line_is_longer_than_real_ones() {
-        let long = 123.456_789_012_345_67;
+        let long = 123.456_789_012_345_6;
         let gpu = GpuMetrics {
             power_watts: Some(689.123),
             sm_clock_mhz: Some(1980),
@@ -288,7 +288,7 @@ mod tests {
             seconds: 0.001_234_567_890_123_4,
             genomes: 999_999,
         };
-        let statistics = Statistics::of(&[0.123_456_78, 0.234_567_89]);
+        let statistics = Statistics::of(&[0.123_456_78, 0.234_567_9]);
         let line = Metrics { gpu: Some(gpu), ..Metrics::new(1001, 999_999, &statistics, 10, 1e4 * long, u64::MAX) };
         let bytes = |line: &Metrics| serde_json::to_vec(line).unwrap().len() as u64 + 1;
         assert!(bytes(&line) < Metrics::line_bytes(1001, 999_999, 10, true));
