@@ -150,8 +150,8 @@ fn halving() -> Vec<(Rules, Places, usize)> {
     cases
 }
 
-/// The [`ordinary`], the [`halving`], a rate of mutation that is the very word of gene 20 of the first child and the one after it,
-/// and genomes in colour.
+/// The ordinary ones, those where the rate halves, a rate of mutation that is the very word of gene 20 of the first child and the
+/// one after it, and genomes in colour.
 pub fn cases(extent: Extent) -> Vec<(Rules, Places, usize)> {
     let mut cases = extent.of(ordinary(), 8, 280);
     cases.extend(extent.of(halving(), 3, usize::MAX));
