@@ -456,6 +456,19 @@ fn graphs_equal_their_formulas_at_every_width_and_number_of_threads() {
     }
 }
 
+#[test]
+fn a_batch_of_several_chunks_has_the_bits_of_its_images() {
+    let layers = vec![conv2d("a", 5, 3, 1, 1, 1), RELU, dense("b", 40), RELU, dense("c", 7)];
+    let network = Arc::new(random_network(shape(1, 5, 4), GREY, layers));
+    let images = random_images(3, 600 * 20); // two chunks of 256 and a part
+    let want: Vec<f32> = images.chunks(20).flat_map(|image| reference_logits(&network, image)).collect();
+    for simd in Simd::available() {
+        let mut got = vec![f32::NAN; 600 * 7];
+        Classifier::with_mapping(Arc::clone(&network), simd, Mapping::Graph).logits(&images, &mut got);
+        assert_same_bits(&want, &got, &simd.to_string());
+    }
+}
+
 /// A kernel on one tile of equal images.
 struct OnTile<'a> {
     input: &'a [f32],
