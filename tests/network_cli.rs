@@ -119,7 +119,7 @@ fn what_the_call_gets_wrong_is_one_line() {
         (
             with(&["--network", "lenet"]),
             1,
-            "w.safetensors: tensor \"conv1.weight\" is missing; the file has \"a.bias\"",
+            "w.safetensors: tensor \"conv1.weight\" is missing; the file has \"a.weight\"",
         ),
         (with(&["--network", "none.toml"]), 1, "none.toml: cannot open"),
         (with(&["--network", "names.txt"]), 1, "names.txt: line 1: not a layer list: "),

@@ -178,7 +178,7 @@ fn what_is_no_list_or_does_not_compose_is_refused_with_layer_and_shapes() {
         ("k = 2 ", "k = 0 ", "layer \"norm\" (lrn of (6, 5, 5)): size 3, alpha 0.5, k 0"),
         (
             "inputs = [\"right\", \"left\"]",
-            "inputs = [\"right\"]",
+            "inputs = [\"right\"] },\n  { name = \"more\", type = \"concat\", inputs = [\"both\", \"left\"]",
             "layer \"both\" (concat of (6, 3, 3)): needs two inputs or more",
         ),
         (
