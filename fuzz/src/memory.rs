@@ -78,4 +78,8 @@ pub mod limits {
     /// 65,536 classes, of 24 bytes each as a TOML value, twice there while a later setting replaces an earlier one. Files are at
     /// most a mebibyte.
     pub const CONFIG: Limit = Limit { factor: 128, constant: 8 << 20 };
+
+    /// Values stay in the file; gathered floats and the parameters of the small networks that are tried are few times its size. The
+    /// constant holds lists whose lengths are capped: a pickle's quarter of a million values, an archive's 65,536 entries.
+    pub const IMPORT: Limit = Limit { factor: 8, constant: 64 << 20 };
 }

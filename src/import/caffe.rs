@@ -102,10 +102,11 @@ pub fn read(bytes: &[u8]) -> Result<Graph<'_>, String> {
 /// Where it breaks off or makes no sense.
 pub fn read_mean(bytes: &[u8]) -> Result<Tensor<'_>, String> {
     let mean = blob("mean", bytes)?;
+    let reason = format!("a blob of shape {}, wanted a mean image (1, channels, height, width)", tuple(&mean.shape));
     match mean.shape[..] {
-        [1, channels, height, width] => Ok(mean.reshaped(&[channels, height, width])),
+        [1, channels, height, width] => mean.reshaped(&[channels, height, width]).ok_or(reason),
         [_, _, _] => Ok(mean),
-        _ => Err(format!("a blob of shape {}, wanted a mean image (1, channels, height, width)", tuple(&mean.shape))),
+        _ => Err(reason),
     }
 }
 
@@ -398,28 +399,11 @@ fn node<'a>(layer: &Layer<'a>, blobs: &HashMap<&str, Source>) -> Result<Node<'a>
         if layer.blobs.len() > 2 {
             return Err(format!("{} blobs, wanted weights and biases", layer.blobs.len()));
         }
-        if op == Op::Dense {
-            let matrix = squeezed(parameters.remove(0), 2);
-            let matrix = if layer.parameters.transpose && matrix.shape.len() == 2 { matrix.transposed() } else { matrix };
-            parameters.insert(0, matrix);
-        }
-        if let Some(biases) = parameters.pop_if(|tensor| tensor.name.ends_with(".bias")) {
-            parameters.push(squeezed(biases, 1));
+        if op == Op::Dense && layer.parameters.transpose {
+            parameters[0] = parameters[0].clone().transposed(); // only later files say so, whose blobs are matrices
         }
     }
     Ok(Node { name: layer.name.to_string(), kind: layer.kind.clone(), op, inputs, parameters })
-}
-
-/// A blob of the four dimensions that all had once, with the leading ones gone: (1, 1, 500, 800) is a matrix, (1, 1, 1, 500)
-/// are biases.
-fn squeezed(blob: Tensor<'_>, dimensions: usize) -> Tensor<'_> {
-    match blob.shape.split_at_checked(blob.shape.len().wrapping_sub(dimensions)) {
-        Some((leading, shape)) if leading.iter().all(|&size| size == 1) => {
-            let shape = shape.to_vec();
-            blob.reshaped(&shape)
-        }
-        _ => blob,
-    }
 }
 
 /// A `BlobProto`.

@@ -39,11 +39,16 @@ struct Attribute<'a> {
 /// # Errors
 /// Where it breaks off or makes no sense, or what of it lies in another file.
 pub fn read(bytes: &[u8]) -> Result<Graph<'_>, String> {
-    let mut graph = None;
+    let (mut graph, mut has_operators) = (None, false);
     for field in fields(bytes) {
-        if let (7, value) = field? {
-            graph = Some(value.bytes()?);
+        match field? {
+            (7, value) => graph = Some(value.bytes()?),
+            (8, _) => has_operators = true,
+            _ => {}
         }
+    }
+    if !has_operators {
+        return Err("an ONNX model that does not say which operators it has, or truncated".to_string());
     }
     let mut nodes = Vec::new();
     let mut initializers: HashMap<&str, Tensor> = HashMap::new();

@@ -28,6 +28,9 @@ impl Format {
     }
 }
 
+/// What is said of a Caffe blob.
+pub const BLOB: &str = "it seems to be a Caffe blob, perhaps a mean image: give it with --mean";
+
 /// How files begin that people may take for weights, and what they are.
 const OTHERS: [(&[u8], &str); 17] = [
     (b"\x89PNG", "a PNG picture"),
@@ -96,7 +99,7 @@ fn message(bytes: &[u8]) -> Option<Result<Format, String>> {
             Ok((7, Value::Bytes(_))) if onnx => return Some(Ok(Format::Onnx)),
             // BlobProto: num, channels, height, width (1 to 4) are numbers, data (5) are floats.
             Ok((2..=4, Value::Varint(_))) if onnx => {
-                return Some(Err("it seems to be a Caffe blob, perhaps a mean image: give it with --mean".to_string()));
+                return Some(Err(BLOB.to_string()));
             }
             // NetParameter: name (1) is a text; layers (2) and layer (100) are messages.
             Ok((2 | 100, Value::Bytes(_))) if !onnx => return Some(Ok(Format::Caffe)),

@@ -116,13 +116,10 @@ impl<'a> Tensor<'a> {
         self.len() == 0
     }
 
-    /// The same values under another shape of as many values. Only for row-major tensors, which those of Caffe and ONNX are.
-    pub fn reshaped(mut self, shape: &[usize]) -> Tensor<'a> {
-        assert_eq!(self.len(), shape.iter().product::<usize>());
-        assert_eq!(self.strides, row_major(&self.shape), "a view has no other shape");
-        self.strides = row_major(shape);
-        self.shape = shape.to_vec();
-        self
+    /// The same values under another shape; `None` if that has not as many, or they do not lie one after the other.
+    pub fn reshaped(&self, shape: &[usize]) -> Option<Tensor<'a>> {
+        let fits = self.strides == row_major(&self.shape) && shape.iter().product::<usize>() == self.len();
+        fits.then(|| Tensor { shape: shape.to_vec(), strides: row_major(shape), ..self.clone() })
     }
 
     /// A matrix with rows and columns exchanged.
