@@ -19,10 +19,12 @@ use flate2::write::GzEncoder;
 use memory::{Limit, limits};
 use pareidolia::archive::{Archive, Elite, content_hash};
 use pareidolia::dataset::{IdxImages, IdxLabels};
-use pareidolia::error::Result;
+use pareidolia::error::{Error, Result};
 use pareidolia::experiment::config::{Config, Flavour, Preset, Setting};
 use pareidolia::genome::cppn::{self, Activation, Edge, Graph, Scratch};
 use pareidolia::genome::{Canvas, Encoding, Genome, direct};
+use pareidolia::network::list::List;
+use pareidolia::network::weights::Files;
 use pareidolia::network::{Network, lenet, shapes};
 use pareidolia::output::{About, Checkpoint, archive_file};
 use pareidolia::rng::Philox;
@@ -157,7 +159,7 @@ fn weights_take_a_small_multiple_of_their_size() {
         ("mean_bgr", "1,".repeat(N), "1 numbers"),
         ("network", "1 (".repeat(N), "is not known"),
         ("input", "1x".repeat(N), "begins with 1x28x28"),
-        ("classes", u64::MAX.to_string(), "the layer needs (18446744073709551615, 500)"),
+        ("classes", u64::MAX.to_string(), "it has too many weights"),
         ("input_scale", "1".repeat(N), "above 0"),
     ] {
         let file = files::fill_tensors(&lenet_header(json!({ key: value }), false)).unwrap();
@@ -291,6 +293,54 @@ fn idx_files_take_a_small_multiple_of_their_size() {
     }
 }
 
+// --- layer lists ---
+
+/// A list that has all there is.
+const LIST: &str = r#"name = "tiny"
+channel_order = "RGB"
+image = 12
+crop = 9
+mean = [1, 2.5, 3]
+scale = [0.5, 0.25, 0.125]
+classes = 4
+layers = [
+  { name = "a", type = "convolution", outputs = 6, kernel = 3, stride = 2, padding = 1, groups = 3 },
+  { name = "b", type = "relu" },
+  { name = "c", type = "max-pool", inputs = ["b"], kernel = 2, stride = 2, rounding = "ceil" },
+  { name = "d", type = "lrn", inputs = ["b"], size = 3, alpha = 0.5, beta = 0.75, k = 2 },
+  { name = "e", type = "average-pool", kernel = 3, stride = 2, padding = 1, rounding = "floor", count_padding = false },
+  { name = "f", type = "concat", inputs = ["e", "c"] },
+  { name = "g", type = "dense", outputs = "classes" },
+  { name = "h", type = "softmax" },
+]
+"#;
+
+fn layers(file: &[u8]) -> Result<List, String> {
+    List::parse(str::from_utf8(file).map_err(|error| error.to_string())?)
+}
+
+#[test]
+fn layer_lists_take_a_small_multiple_of_their_size() {
+    let list = |layers: String| LIST.split_once("layers").unwrap().0.to_string() + "layers = [" + &layers + "]";
+    let some = N / 40;
+    let chain: String = (0..some).map(|i| format!("{{name=\"{i}\",type=\"relu\"}},")).collect();
+    let inputs = |n: usize| "\"input\",".repeat(n);
+    for (text, want) in [
+        (list(chain.clone()), "must be the softmax"),
+        (list(format!("{chain}{{name=\"c\",type=\"dense\",outputs=4}},{{name=\"s\",type=\"softmax\"}}")), ""),
+        (
+            list(format!("{{name=\"c\",type=\"concat\",inputs=[{}]}},{{name=\"s\",type=\"softmax\"}}", inputs(N / 10))),
+            "one a class",
+        ),
+        (list(format!("{{name=\"{}\",type=\"relu\"}}", "x".repeat(N))), "1 to 200 bytes"),
+        (list("[".repeat(N)), "line 9"),
+        (format!("mean=[{}]", "1,".repeat(N)), "line"),
+        (format!("name=\"{}\"", "\\n".repeat(N)), "missing field"),
+    ] {
+        assert_read(limits::LAYERS, text.as_bytes(), |file| layers(file).map_err(Error::Usage), want);
+    }
+}
+
 // --- fuzz/corpus ---
 
 fn corpus(target: &str) -> PathBuf {
@@ -310,13 +360,14 @@ fn accepts(target: &str, file: &[u8]) -> bool {
         }
         "idx" => idx(file).1.is_ok(),
         "config" => limits::CONFIG.hold(file.len(), || config(file).is_ok()),
+        "layers" => limits::LAYERS.hold(file.len(), || layers(file).is_ok()),
         _ => panic!("no target {target:?}"),
     }
 }
 
 #[test]
 fn the_good_files_of_the_corpora_are_accepted_and_the_others_refused() {
-    for target in ["weights", "checkpoint", "idx", "config"] {
+    for target in ["weights", "checkpoint", "idx", "config", "layers"] {
         let mut n_good = 0;
         for entry in fs::read_dir(corpus(target)).unwrap() {
             let path = entry.unwrap().path();
@@ -370,8 +421,7 @@ fn the_corpora_are_what_this_file_makes() {
         let checkpoint = Checkpoint {
             archive: archive(genomes, config.canvas()),
             config,
-            weights: Some("weights.safetensors".into()),
-            mean: None,
+            files: Files { weights: Some("weights.safetensors".into()), ..Files::default() },
             weights_sha256: "5af2".to_string(),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             evaluations: 1000,
@@ -436,6 +486,15 @@ fn the_corpora_are_what_this_file_makes() {
     ] {
         files.push(("config", name, text.as_bytes().to_vec()));
     }
+
+    for (name, list) in [("good-lenet", "lenet"), ("good-caffenet", "caffenet"), ("good-squeezenet", "squeezenet")] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/network/lists/{list}.toml"));
+        files.push(("layers", name, fs::read(path).unwrap()));
+    }
+    files.push(("layers", "good-tiny", LIST.into()));
+    files.push(("layers", "huge", LIST.replace("outputs = 6", "outputs = 9223372036854775807").into()));
+    files.push(("layers", "no-window", LIST.replace("kernel = 2, stride = 2", "kernel = 9, stride = 9").into()));
+    files.push(("layers", "no-use", LIST.replace("[\"e\", \"c\"]", "[\"e\", \"e\"]").into()));
 
     for (target, name, bytes) in files {
         assert!(bytes.len() < 20_000, "{target}/{name} has {} bytes", bytes.len());

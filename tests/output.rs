@@ -5,6 +5,7 @@ use pareidolia::error::{Error, Result};
 use pareidolia::experiment::config::{Config, Flavour, Preset};
 use pareidolia::genome::cppn::{Activation, Edge, Graph};
 use pareidolia::genome::{Canvas, Encoding, Genome, cppn, direct};
+use pareidolia::network::weights::Files;
 use pareidolia::output::pictures::{elite_file, read_png, write_png};
 use pareidolia::output::{
     About, Checkpoint, ClassResult, Manifest, Metrics, RunFolder, Stop, archive_file, atomic, confidence_text, metrics,
@@ -72,8 +73,7 @@ fn checkpoint() -> Checkpoint {
     Checkpoint {
         archive: cppn_archive(config.canvas(), &config.classes),
         config,
-        weights: Some("weights.safetensors".into()),
-        mean: None,
+        files: Files { weights: Some("weights.safetensors".into()), ..Files::default() },
         weights_sha256: "5af2".to_owned(),
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         evaluations: (1 << 60) + 1,
@@ -99,6 +99,7 @@ fn manifest(archive: &Archive) -> Manifest {
         network: "LeNet".to_owned(),
         weights: "built in".to_owned(),
         weights_sha256: "5af2".to_owned(),
+        random_weights: None,
         start: time,
         end: time + Duration::from_secs(60),
         seconds: 59.5,

@@ -10,7 +10,8 @@ use pareidolia::backend::{Backend, Job};
 use pareidolia::experiment::config::{Config, Flavour, KEYS, Key, Kind, Preset, Setting};
 use pareidolia::genome::cppn::{self, Compiler, Graph, InputPlanes, N_INPUTS, Renderer, Scratch, Streams};
 use pareidolia::genome::{Canvas, Encoding, Genome, direct};
-use pareidolia::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape};
+use pareidolia::network::weights::Files;
+use pareidolia::network::{ChannelOrder, Layer, Network, Operation, Parameters, Preprocess, Rounding, Shape, Window};
 use pareidolia::output::{About, Checkpoint, archive_file};
 use pareidolia::rng::{Chance, Philox, Purpose, below, unit};
 use pareidolia::simd::{Lanes, MAX_LANES, Simd, Vectorised};
@@ -333,12 +334,12 @@ fn small_network(seed: u64, n_classes: usize) -> Network {
     Network::new(
         "small",
         Shape { channels: 1, height: 28, width: 28 },
-        Preprocess { scale: 1.0 / 256.0, mean: Vec::new(), channel_order: ChannelOrder::Grey },
-        vec![
-            Layer::MaxPool { kernel: 4, stride: 4 },
-            Layer::Dense { name: "dense".into(), out_features: n_classes },
-            Layer::Softmax,
-        ],
+        Preprocess { scale: [1.0 / 256.0; 3], mean: Vec::new(), channel_order: ChannelOrder::Grey },
+        Layer::chain([
+            ("pool", Operation::MaxPool(Window { kernel: 4, stride: 4, padding: 0, rounding: Rounding::Ceil })),
+            ("dense", Operation::Dense { out_features: n_classes }),
+            ("softmax", Operation::Softmax),
+        ]),
         vec![parameters],
         (0..n_classes).map(|class| format!("class {class}")).collect(),
     )
@@ -429,8 +430,7 @@ proptest! {
         let counters = before.counters().unwrap().remove(0);
         let saved = Checkpoint {
             config: config.clone(),
-            weights: None,
-            mean: None,
+            files: Files { weights: None, ..Files::default() },
             weights_sha256: network.sha256.clone(),
             archive: before.archive(0).unwrap(),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),

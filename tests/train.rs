@@ -14,7 +14,9 @@ use pareidolia::backend::cpu::train::{Sgd, Trainer};
 use pareidolia::dataset::{IdxImages, IdxLabels, Mnist, Split};
 use pareidolia::experiment::progress::ProgressMode;
 use pareidolia::experiment::train::{Order, Recipe, initial_parameters, train};
-use pareidolia::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape, lenet};
+use pareidolia::network::{
+    ChannelOrder, Layer, Network, Operation, Parameters, Preprocess, Rounding, Shape, Window, lenet,
+};
 use pareidolia::rng::{Philox, Purpose};
 use pareidolia::simd::Simd;
 use rayon::ThreadPoolBuilder;
@@ -24,7 +26,7 @@ const SGD: Sgd = Sgd { momentum: 0.9, decay: 0.0005, bias_rate: 2.0 };
 
 fn network(input: Shape, layers: Vec<Layer>, seed: u64) -> Network {
     let channel_order = if input.channels == 1 { ChannelOrder::Grey } else { ChannelOrder::Rgb };
-    let preprocess = Preprocess { scale: 1.0 / 256.0, mean: Vec::new(), channel_order };
+    let preprocess = Preprocess { scale: [1.0 / 256.0; 3], mean: Vec::new(), channel_order };
     let mut parameters = initial_parameters(input, &layers, seed);
     // Biases of their own, so that none is hidden by the others being 0.
     for (layer, parameters) in parameters.iter_mut().enumerate() {
@@ -41,30 +43,46 @@ fn word(seed: u64, stream: u32, index: u32) -> u32 {
     Philox::new(seed).draws(Purpose::DirectInit, stream, 0).word(index)
 }
 
-fn conv2d(name: &str, out_channels: usize, kernel: usize, stride: usize, padding: usize, groups: usize) -> Layer {
-    Layer::Conv2d { name: name.to_string(), out_channels, kernel, stride, padding, groups }
+type Named = (&'static str, Operation);
+
+fn conv2d(
+    name: &'static str,
+    out_channels: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    groups: usize,
+) -> Named {
+    (name, Operation::Conv2d { out_channels, kernel, stride, padding, groups })
 }
 
-fn dense(name: &str, out_features: usize) -> Layer {
-    Layer::Dense { name: name.to_string(), out_features }
+fn dense(name: &'static str, out_features: usize) -> Named {
+    (name, Operation::Dense { out_features })
 }
+
+fn max_pool_of(kernel: usize, stride: usize) -> Named {
+    ("pool", Operation::MaxPool(Window { kernel, stride, padding: 0, rounding: Rounding::Ceil }))
+}
+
+const RELU: Named = ("relu", Operation::Relu);
+const SOFTMAX: Named = ("softmax", Operation::Softmax);
 
 /// A small network with what the kernels tell apart: stride, padding, groups, 1, 3 and 10 input channels a group, sizes
 /// that no block divides, pooling windows that overlap, touch, and are clipped, ReLU before pooling (ties).
 fn odd_network() -> Network {
     let layers = vec![
         conv2d("conv1", 6, 3, 2, 1, 3),
-        Layer::Relu,
-        Layer::MaxPool { kernel: 3, stride: 2 },
+        RELU,
+        max_pool_of(3, 2),
         conv2d("conv2", 10, 3, 1, 1, 2),
         conv2d("conv3", 7, 2, 1, 0, 1),
-        Layer::MaxPool { kernel: 2, stride: 2 },
+        max_pool_of(2, 2),
         dense("fc1", 37),
-        Layer::Relu,
+        RELU,
         dense("fc2", 5),
-        Layer::Softmax,
+        SOFTMAX,
     ];
-    network(Shape { channels: 3, height: 20, width: 17 }, layers, 3)
+    network(Shape { channels: 3, height: 20, width: 17 }, Layer::chain(layers), 3)
 }
 
 fn random_batch(network: &Network, batch: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
@@ -215,8 +233,8 @@ fn lenets_weights_after_20_iterations_are_the_same_at_every_width_and_number_of_
 
 #[test]
 fn a_convolution_with_stride_behind_another_is_refused_by_name() {
-    let layers = vec![conv2d("a", 4, 3, 1, 0, 1), conv2d("b", 4, 3, 2, 0, 1), dense("c", 3), Layer::Softmax];
-    let network = network(Shape { channels: 1, height: 9, width: 9 }, layers, 1);
+    let layers = vec![conv2d("a", 4, 3, 1, 0, 1), conv2d("b", 4, 3, 2, 0, 1), dense("c", 3), SOFTMAX];
+    let network = network(Shape { channels: 1, height: 9, width: 9 }, Layer::chain(layers), 1);
     let error = Trainer::new(&network, 16, SGD, Simd::Plain).unwrap_err().to_string();
     assert!(error.contains("layer \"b\"") && error.contains("stride 2"), "{error}");
 }

@@ -5,8 +5,27 @@ mod common;
 use std::io::Write;
 use std::path::Path;
 
+use pareidolia::network::list::List;
+use pareidolia::network::weights::Given;
 use pareidolia::network::{Layer, Network, lenet, shapes};
 use serde_json::{Map, Value, json};
+
+/// A list of a network that is small, sees the middle of its images, and has a mean and a scale a channel.
+const SMALL: &str = r#"
+name = "small"
+channel_order = "RGB"
+image = 6
+crop = 4
+mean = [1, 2, 3]
+scale = [0.5, 0.25, 0.125]
+classes = 2
+layers = [
+  { name = "conv", type = "convolution", outputs = 5, kernel = 1 },
+  { name = "pool", type = "average-pool", kernel = 4, rounding = "floor" },
+  { name = "fc", type = "dense", outputs = "classes" },
+  { name = "prob", type = "softmax" },
+]
+"#;
 
 /// A weights file in the making: metadata, and tensors with name, type, shape and bytes.
 #[derive(Clone, Default)]
@@ -25,6 +44,12 @@ impl File {
             file = file.with(&format!("{name}.bias"), &shape[..1]).with(&format!("{name}.weight"), &shape);
         }
         file
+    }
+
+    /// The weights of [`SMALL`], zeros.
+    fn small() -> File {
+        let file = File::default().with("conv.weight", &[5, 3, 1, 1]).with("conv.bias", &[5]);
+        file.with("fc.weight", &[2, 5]).with("fc.bias", &[2])
     }
 
     fn key(mut self, key: &'static str, value: &str) -> File {
@@ -173,10 +198,10 @@ fn wrong_tensors_are_refused_by_name() {
 fn a_network_that_is_not_known_is_named() {
     assert_refused(&File::lenet(10).key("format", "vgg").bytes(), "network \"vgg\" is not known; known: lenet");
     let torch = File::lenet(10).key("format", "pt").key("network", "AlexNet (Krizhevsky 2012)").bytes();
-    assert_refused(&torch, "network \"AlexNet\" is not known; known: lenet");
+    assert_refused(&torch, "network \"AlexNet\" is not known; known: lenet, ");
     assert_refused(&File::default().bytes(), "its tensors are not those of one: no tensors");
     let many = (0..30).fold(File::default(), |file, index| file.with(&format!("layer{index}"), &[]));
-    assert_refused(&many.bytes(), "names no network in its metadata (key \"format\"; known: lenet)");
+    assert_refused(&many.bytes(), "names no network in its metadata (key \"format\"; known: lenet, caffenet, ");
     assert_refused(&many.bytes(), " and 20 more");
 }
 
@@ -211,7 +236,7 @@ fn metadata_that_cannot_be_understood_are_refused_by_key_and_value() {
 #[test]
 fn metadata_say_how_the_network_is_used() {
     let network = Network::from_bytes(&File::lenet(10).key("format", "pt").bytes(), None).unwrap();
-    assert_eq!((network.preprocess.scale, network.preprocess.mean.len()), (1.0 / 256.0, 0));
+    assert_eq!((network.preprocess.scale, network.preprocess.mean.len()), ([1.0 / 256.0; 3], 0));
     assert_eq!((network.classes.concat().as_str(), network.path), ("0123456789", None));
     let file = File::lenet(3)
         .key("format", "caffe-lenet")
@@ -222,7 +247,7 @@ fn metadata_say_how_the_network_is_used() {
         .key("classes", "3, of our own")
         .key("class_names", "one\nthe other\nfooling");
     let network = Network::from_bytes(&file.bytes(), None).unwrap();
-    assert_eq!((network.preprocess.scale, network.preprocess.mean), (0.125, vec![33.5; 784]));
+    assert_eq!((network.preprocess.scale, network.preprocess.mean), ([0.125; 3], vec![33.5; 784]));
     assert_eq!(network.classes, ["one", "the other", "fooling"]);
     let network =
         Network::from_bytes(&File::lenet(10).with("mean", &[1, 28, 28]).set("mean", 3, 2.0).bytes(), None).unwrap();
@@ -258,6 +283,126 @@ fn a_mean_file_replaces_the_mean_of_the_weights() {
     }
 }
 
+/// What [`SMALL`]'s list makes of a file.
+fn small(file: &File) -> Result<Network, String> {
+    let given = Given { list: Some(List::parse(SMALL).unwrap()), ..Given::default() };
+    Network::from_bytes_as(&file.bytes(), &given).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_list_of_the_users_own_says_what_the_network_is() {
+    let network = small(&File::small()).unwrap();
+    assert_eq!((network.name.as_str(), network.image.height, network.input.height), ("small", 6, 4));
+    assert_eq!(network.preprocess.scale, [0.5, 0.25, 0.125]);
+    assert_eq!(network.preprocess.mean, [[1.0; 16], [2.0; 16], [3.0; 16]].concat());
+    assert_eq!(network.classes, ["0", "1"]);
+    // The file may be of another order of channels: then the list's numbers follow it.
+    let network = small(&File::small().key("channel_order", "BGR")).unwrap();
+    assert_eq!((network.preprocess.scale, network.preprocess.mean[0]), ([0.125, 0.25, 0.5], 3.0));
+    let all = File::small()
+        .key("format", "my-net")
+        .key("image_side", "5")
+        .key("input", "1x3x4x4, the middle")
+        .key("input_scale", "0.5,0.25,2")
+        .key("input_mean", "7,8,9.5 in 0..255 units")
+        .key("class_names", "a\nb")
+        .key("random_weights", "random weights (seed 3)");
+    let network = small(&all).unwrap();
+    assert_eq!((network.image.width, network.input.width), (5, 4));
+    assert_eq!((network.preprocess.scale, network.preprocess.mean[47]), ([0.5, 0.25, 2.0], 9.5));
+    assert_eq!(
+        (network.classes.join(" "), network.random.as_deref()),
+        ("a b".to_string(), Some("random weights (seed 3)"))
+    );
+    // A mean image of the images' size: its middle.
+    let file = File::small().with("mean", &[3, 6, 6]).set("mean", 6 + 1, 5.0).set("mean", 36 + 4 * 6 + 4, 6.0);
+    let mean = small(&file).unwrap().preprocess.mean;
+    assert_eq!((mean.len(), mean[0], mean[16 + 15], mean.iter().sum::<f32>()), (48, 5.0, 6.0, 11.0));
+}
+
+#[test]
+fn what_does_not_fit_the_users_list_is_refused_in_a_line() {
+    let cases = [
+        (File::lenet(10), "tensor \"conv.weight\" is missing; the file has \"conv1.bias\""),
+        (File::small().key("classes", "3"), "tensor \"fc.weight\" has shape (2, 5), the layer needs (3, 5)"),
+        (File::small().with("fc2.weight", &[1]), "has tensors that small has no use for: \"fc2.weight\""),
+        (
+            File::small().key("crop", "3"),
+            "layer \"pool\" (average-pool of (5, 3, 3)): its 4x4 window is larger than the padded input",
+        ),
+        (File::small().key("crop", "7").key("image_side", "6"), "the crop 7 is larger than the image, whose side is 6"),
+        (
+            File::small().key("crop", "0"),
+            "metadata key \"crop\" has the value \"0\", wanted a number of pixels, 1 to 65536",
+        ),
+        (File::small().key("input", "3x6x6"), "wanted a text that begins with 3x4x4"),
+        (
+            File::small().key("channel_order", "grey"),
+            "metadata key \"channel_order\" has the value \"grey\", wanted RGB or BGR",
+        ),
+        (File::small().key("input_scale", "1,2"), "wanted a decimal number above 0, or 3 of them separated by commas"),
+        (File::small().key("input_mean", "1,2"), "wanted 3 numbers, separated by commas"),
+        (
+            File::small().key("input_mean", "1,2,3").key("mean_bgr", "1,2,3"),
+            "has both the metadata key \"input_mean\" and the metadata key \"mean_bgr\"",
+        ),
+        (
+            File::small().with("mean", &[3, 5, 5]),
+            "tensor \"mean\" has shape (3, 5, 5), the network needs (3, 4, 4) or (3, 6, 6)",
+        ),
+        (File::small().key("random_weights", ""), "metadata key \"random_weights\""),
+        (File::small().key("classes", "4000000000"), "the layer needs (4000000000, 5)"),
+        (File::small().key("classes", "9000000000000"), "layer \"fc\" (dense of (5, 1, 1)): it has too many weights"),
+    ];
+    for (file, want) in cases {
+        let error = small(&file).expect_err(want);
+        assert!(error.contains(want), "want {want:?} in {error:?}");
+        assert!(!error.contains('\n') && error.len() < 1500, "not one line: {error:?}");
+    }
+}
+
+/// The tensors of the list `name`, empty of data, are too many bytes for a test; their names are not.
+#[test]
+fn a_file_that_two_lists_fit_is_refused_until_one_is_named() {
+    let alexnet = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"];
+    let file = alexnet.iter().fold(File::default(), |file, layer| file.with(&format!("{layer}.weight"), &[1]));
+    assert_refused(&file.bytes(), "its tensors are those of caffenet and of bvlc-alexnet: say which with --network");
+    assert_refused(
+        &file.clone().key("format", "caffenet").bytes(),
+        "tensor \"conv1.weight\" has shape (1), the layer needs (96, 3, 11, 11)",
+    );
+    let given = Given { list: List::built_in("bvlc-alexnet"), ..Given::default() };
+    let named = |file: File| Network::from_bytes_as(&file.bytes(), &given).unwrap_err().to_string();
+    assert!(named(file.clone()).contains("tensor \"conv1.weight\" has shape (1)"));
+    let error = named(file.key("format", "caffenet"));
+    assert!(error.contains("has the weights of caffenet, not of bvlc-alexnet, which --network asks for"), "{error}");
+}
+
+#[test]
+fn class_names_come_from_a_file_of_the_right_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("names.txt");
+    let load = |names: &[u8]| {
+        std::fs::write(&path, names).unwrap();
+        let given = Given { class_names: Some(path.clone()), ..Given::default() };
+        Network::from_bytes_as(&File::lenet(3).key("classes", "3").bytes(), &given).map_err(|error| error.to_string())
+    };
+    assert_eq!(load(b"a\n b c \r\nd").unwrap().classes, ["a", "b c", "d"]);
+    for (names, want) in [
+        (&b"a\nb\n"[..], "has 2 class names, the network has 3 classes: wanted a name a line"),
+        (b"a\nb\nc\nd\n", "has 4 class names, the network has 3 classes"),
+        (b"a\n\nc\n", "line 2 is empty, wanted a class name a line"),
+        (b"a\nb\n\xff\n", "not a text"),
+    ] {
+        let error = load(names).unwrap_err();
+        assert!(error.starts_with(&path.display().to_string()) && error.contains(want), "want {want:?} in {error:?}");
+    }
+    std::fs::File::create(&path).unwrap().set_len((1 << 20) + 1).unwrap();
+    let given = Given { class_names: Some(path), ..Given::default() };
+    let error = Network::from_bytes_as(&File::lenet(10).bytes(), &given).unwrap_err().to_string();
+    assert!(error.contains("larger than 1048576 bytes"), "{error}");
+}
+
 #[test]
 fn files_that_cannot_be_read_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -282,7 +427,6 @@ fn files_of_the_shared_data_are_known_or_named() {
     let load =
         |name: &str, mean: Option<&Path>| Network::load(&data.join(name), mean).map_err(|error| error.to_string());
     let cases = [
-        (load("squeezenet-v1.0.safetensors", None), "network \"SqueezeNet v1.0\" is not known; known: lenet"),
         (load("lenet-golden.safetensors", None), "network \"lenet-paper.safetensors\" is not known"),
         (load("mnist-mean.safetensors", None), "its tensors are not those of one: \"mean\""),
         (load("hen_256.png", None), "not a safetensors file"),

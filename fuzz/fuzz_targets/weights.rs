@@ -21,7 +21,7 @@ fuzz_target!(|file: &[u8]| {
 fn read(file: &[u8]) {
     if let Ok(network) = limits::WEIGHTS.hold(file.len(), || Network::from_bytes(file, None)) {
         assert_eq!(network.shapes().last().map(|shape| shape.len()), Some(network.classes.len()));
-        assert!(network.preprocess.scale > 0.0 && network.preprocess.scale.is_finite());
+        assert!(network.preprocess.scale.iter().all(|scale| *scale > 0.0 && scale.is_finite()));
         assert!(network.preprocess.mean.iter().all(|mean| mean.is_finite()));
     }
 }

@@ -61,8 +61,8 @@ pub mod limits {
     use super::Limit;
 
     /// 48: a number of a shape, two bytes of JSON, is eight in memory; a list that grows is there one and a half to three times;
-    /// and safetensors keeps two lists.
-    pub const WEIGHTS: Limit = Limit { factor: 64, constant: 64 << 10 };
+    /// and safetensors keeps two lists. The constant is the largest layer list that the program has, 13 kB, while it is parsed.
+    pub const WEIGHTS: Limit = Limit { factor: 64, constant: 2 << 20 };
 
     /// 42: a node of a CPPN, a byte of the file, has a list of edges while the graph is checked. 39: a class of the
     /// configuration, two bytes of JSON, is two TOML values while it is checked.
@@ -78,6 +78,10 @@ pub mod limits {
     /// 65,536 classes, of 24 bytes each as a TOML value, twice there while a later setting replaces an earlier one. Files are at
     /// most a mebibyte.
     pub const CONFIG: Limit = Limit { factor: 128, constant: 8 << 20 };
+
+    /// A token, a byte of TOML, is some fifty bytes to its parser, as above; a layer, 24 bytes at least, is 500. Files are at most a
+    /// mebibyte.
+    pub const LAYERS: Limit = Limit { factor: 192, constant: 64 << 10 };
 
     /// Values stay in the file; gathered floats and the parameters of the small networks that are tried are few times its size. The
     /// constant holds lists whose lengths are capped: a pickle's quarter of a million values, an archive's 65,536 entries.

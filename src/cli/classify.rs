@@ -16,7 +16,8 @@ use tracing::info;
 /// Takes PNG files, IDX files (MNIST's, plain or gzip), and runs: a folder or its archive.safetensors. Of a run's elites it
 /// also says whether the network gives the very probabilities that the archive has recorded, in every bit.
 ///
-/// Colour becomes grey by the weights of Rec. 601 (0.299 red, 0.587 green, 0.114 blue) where the network sees grey.
+/// Colour becomes grey by the weights of Rec. 601 (0.299 red, 0.587 green, 0.114 blue) where the network sees grey. A network that sees
+/// the middle of an image, as AlexNet sees 227 x 227 of 256 x 256, takes images of either size as they are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// PNG, IDX, archive.safetensors, or a run's folder
@@ -80,12 +81,13 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let network = Arc::new(self.source.network()?);
         info!("network {}, weights SHA-256 {}", network.name, network.sha256);
+        super::warn_of_random(&network);
         let fit = Fit { resize: self.resize, invert: self.invert };
         let mut items = Vec::new();
         for file in &self.files {
             items.extend(read(file, &network, fit)?);
         }
-        let probabilities = self.speed.pool()?.install(|| classify(&network, self.speed.simd, &items));
+        let probabilities = self.speed.pool()?.install(|| classify(&network, self.speed.simd, &items))?;
         let reports: Vec<Report> = items
             .iter()
             .zip(&probabilities)

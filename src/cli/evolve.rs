@@ -173,8 +173,7 @@ impl Args {
         Ok(EvolveRequest {
             config,
             runs: run.runs,
-            weights: run.source.weights.clone(),
-            mean: run.source.mean.clone(),
+            files: run.source.files(),
             out,
             device: run.device,
             stop: overrides,

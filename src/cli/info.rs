@@ -1,11 +1,14 @@
 //! `pareidolia info`: what this program is and what it runs on.
 
+use super::{Source, layers};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cuda::device::{self, Device};
 use crate::error::Result;
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::genome::{Encoding, direct::Crossover};
 use crate::kernels::{self, Report, Resources};
+use crate::network::list::List;
+use crate::network::weights::Files;
 use crate::network::{Network, lenet};
 use crate::simd::Simd;
 use crate::{telemetry, version};
@@ -23,6 +26,10 @@ pub struct Args {
     /// Print what the compiled CUDA kernels take of a GPU instead
     #[arg(long)]
     kernels: bool,
+
+    /// With --weights: print what that network is instead, its layers, shapes and preprocessing
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Serialize)]
@@ -46,6 +53,8 @@ struct Info {
     /// Whether this build has the CUDA kernels, for what, and how to get them.
     kernels: &'static str,
     networks: Vec<NetworkInfo>,
+    /// Names of the layer lists: networks whose weights can be brought.
+    layer_lists: Vec<&'static str>,
     presets: Vec<Config>,
     /// `PAREIDOLIA_DATA`, if it is set.
     data: Option<PathBuf>,
@@ -66,8 +75,13 @@ impl Args {
     /// Prints it.
     ///
     /// # Errors
-    /// If standard output takes no more.
+    /// If standard output takes no more, or the network of --weights cannot be read.
     pub fn run(self) -> Result<()> {
+        if self.source.files() != Files::default() {
+            let network = self.source.network()?;
+            super::warn_of_random(&network);
+            return super::print(&layers::report(&network, self.json)?);
+        }
         if self.kernels {
             return super::print(&kernels_text(self.json)?);
         }
@@ -117,6 +131,7 @@ impl Info {
             no_gpu,
             kernels: kernels::BUILT,
             networks: vec![NetworkInfo::embedded_lenet()?],
+            layer_lists: List::names().collect(),
             presets,
             data_found: data.as_ref().is_some_and(|path| path.is_dir()),
             data,
@@ -151,6 +166,7 @@ impl Info {
             lines.push(("network", format!("{name}, {classes} classes, weights {weights}, test accuracy {accuracy}")));
             lines.push(("", format!("SHA-256 {sha256}")));
         }
+        lines.push(("layer lists", self.layer_lists.join(", ")));
         lines.extend(self.presets.iter().map(|preset| ("preset", describe(preset))));
         lines.push(("data", data));
         lines.iter().map(|(what, text)| format!("{what:<11} {text}\n")).collect()

@@ -3,13 +3,16 @@
 pub mod bench;
 pub mod classify;
 pub mod evolve;
+pub mod import;
 pub mod info;
+mod layers;
 pub mod plan;
 pub mod render;
 pub mod train;
+pub mod weights;
 
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::network::{Network, weights::Files};
 use crate::simd::Simd;
 use clap::{Parser, Subcommand};
 use rayon::ThreadPool;
@@ -46,6 +49,8 @@ enum Command {
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
+    Import(import::Args),
+    Weights(weights::Args),
     Bench(bench::Args),
     Info(info::Args),
 }
@@ -65,6 +70,8 @@ impl Cli {
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
+            Command::Import(args) => args.run(),
+            Command::Weights(args) => args.run(),
             Command::Bench(args) => args.run(self.quiet),
             Command::Info(args) => args.run(),
         }
@@ -110,18 +117,36 @@ pub struct Source {
     /// Mean image to subtract from every image, a safetensors file [default: as the weights file says]
     #[arg(long, value_name = "FILE")]
     pub mean: Option<PathBuf>,
+
+    /// The layers of the weights: a layer list (TOML), or the name of one that `info` lists [default: as the weights file says]
+    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    pub network: Option<PathBuf>,
+
+    /// Class names, a text file with a name a line [default: as the weights file says]
+    #[arg(long, value_name = "FILE")]
+    pub class_names: Option<PathBuf>,
 }
 
 impl Source {
+    /// The files that the call names.
+    pub fn files(&self) -> Files {
+        let Source { weights, mean, network, class_names } = self.clone();
+        Files { weights, mean, network, class_names }
+    }
+
     /// Reads it.
     ///
     /// # Errors
     /// Whatever is wrong with the files.
     pub fn network(&self) -> Result<Network> {
-        match &self.weights {
-            Some(path) => Network::load(path, self.mean.as_deref()),
-            None => Network::embedded_lenet(self.mean.as_deref()),
-        }
+        self.files().load()
+    }
+}
+
+/// Warns where nobody trained the network.
+pub fn warn_of_random(network: &Network) {
+    if let Some(how) = &network.random {
+        tracing::warn!("network {:?} has {how}: nobody trained it, and what it says means nothing", network.name);
     }
 }
 

@@ -54,7 +54,8 @@ pub struct Recorded {
     pub probabilities: Vec<f32>,
 }
 
-/// Reads the images of `path` for `network`: a PNG, an IDX file (plain or gzip), an archive, or a run's folder.
+/// Reads the images of `path` for `network`: a PNG, an IDX file (plain or gzip), an archive, or a run's folder. Where the network
+/// sees the middle of the images that it is shown, that is cut out of each; an image as large as the middle is taken for it.
 ///
 /// Colour becomes grey by Rec. 601's weights, `(299 R + 587 G + 114 B + 500) / 1000`; a grey picture for a network that
 /// sees colour has three equal channels.
@@ -64,13 +65,21 @@ pub struct Recorded {
 /// [`Error::Io`] if it cannot be read.
 pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
     let name = path.display().to_string();
-    let input = network.input;
-    let want = Canvas { height: input.height, width: input.width, channels: input.channels };
+    let [shown, seen] = [network.image, network.input].map(|shape| Canvas {
+        height: shape.height,
+        width: shape.width,
+        channels: shape.channels,
+    });
     let fitted = |name: String, image: Image| {
-        let pixels = fit_image(image, want, fit).map_err(|reason| {
+        let pixels = fit_image(image, shown, seen, fit).map_err(|reason| {
+            let part = if shown == seen {
+                String::new()
+            } else {
+                format!(", or the {} x {} in the middle of that", seen.width, seen.height)
+            };
             Error::file(
                 path,
-                format!("{reason}, {} wants {} x {}; see --resize", network.name, want.width, want.height),
+                format!("{reason}, {} wants {} x {}{part}; see --resize", network.name, shown.width, shown.height),
             )
         })?;
         Ok(Item { name, pixels, recorded: None })
@@ -97,12 +106,17 @@ pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
 }
 
 /// Probabilities of each item, `(n_classes)` each. Runs on rayon's current pool.
-pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Vec<Vec<f32>> {
+///
+/// # Errors
+/// [`Error::Refused`] if the network does not fit into memory.
+pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Vec<Vec<f32>>> {
     let images: Vec<u8> = items.iter().flat_map(|item| &item.pixels).copied().collect();
     let n_classes = network.classes.len();
     let mut probabilities = vec![0.0; items.len() * n_classes];
-    Classifier::new(Arc::clone(network), simd).classify(&images, &mut probabilities);
-    probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect()
+    let classifier = Classifier::new(Arc::clone(network), simd);
+    classifier.check(rayon::current_num_threads())?;
+    classifier.classify(&images, &mut probabilities);
+    Ok(probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect())
 }
 
 /// What a file holds, by its first bytes.
@@ -130,22 +144,33 @@ impl FileKind {
     }
 }
 
-/// The pixels of `image` on the canvas `want`, or why not.
-fn fit_image(image: Image, want: Canvas, fit: Fit) -> Result<Vec<u8>, String> {
+/// The pixels of `image` on the canvas `shown`, of which the middle, as large as `seen`, is kept; or why not.
+fn fit_image(image: Image, shown: Canvas, seen: Canvas, fit: Fit) -> Result<Vec<u8>, String> {
     let Image { canvas, pixels } = image;
-    let mut pixels = match (canvas.channels, want.channels) {
+    let mut pixels = match (canvas.channels, seen.channels) {
         (3, 1) => pixels.chunks_exact(3).map(|rgb| grey([rgb[0], rgb[1], rgb[2]])).collect(),
         (1, 3) => pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
         _ => pixels,
     };
-    if (canvas.height, canvas.width) != (want.height, want.width) {
-        let resize = fit.resize.ok_or_else(|| format!("is {} x {} pixels", canvas.width, canvas.height))?;
-        pixels = resized(&pixels, canvas, want, resize).map_err(|error| format!("cannot be resized: {error}"))?;
+    let is = |other: Canvas| (canvas.height, canvas.width) == (other.height, other.width);
+    if !is(seen) {
+        if !is(shown) {
+            let resize = fit.resize.ok_or_else(|| format!("is {} x {} pixels", canvas.width, canvas.height))?;
+            pixels = resized(&pixels, canvas, shown, resize).map_err(|error| format!("cannot be resized: {error}"))?;
+        }
+        pixels = middle(&pixels, shown, seen);
     }
     if fit.invert {
         pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
     }
     Ok(pixels)
+}
+
+/// The middle of `pixels`, as large as `seen`, of those of `shown`: half of what is left, rounded down, lies above and on the left.
+fn middle(pixels: &[u8], shown: Canvas, seen: Canvas) -> Vec<u8> {
+    let (top, left) = ((shown.height - seen.height) / 2, (shown.width - seen.width) / 2);
+    let row = |y: usize| &pixels[((top + y) * shown.width + left) * seen.channels..][..seen.width * seen.channels];
+    (0..seen.height).flat_map(row).copied().collect()
 }
 
 /// Luma of Rec. 601, rounded; equal channels stay what they are.
@@ -200,7 +225,8 @@ mod tests {
     #[test]
     fn another_size_needs_resize() {
         let image = Image { canvas: canvas(2, 4, 1), pixels: vec![0, 0, 200, 200, 0, 0, 200, 200] };
-        let fit = |resize| fit_image(image.clone(), canvas(1, 2, 1), Fit { resize, invert: false });
+        let to = canvas(1, 2, 1);
+        let fit = |resize| fit_image(image.clone(), to, to, Fit { resize, invert: false });
         assert_eq!(fit(None), Err("is 4 x 2 pixels".into()));
         assert_eq!(fit(Some(Resize::Nearest)), Ok(vec![0, 200]));
         // Shrinking by 2, the triangle filter weighs the pixels of a row 1/8 3/8 3/8 1/8; at the edges 3/7 3/7 1/7.
@@ -210,9 +236,23 @@ mod tests {
     #[test]
     fn colours_and_inversion_reach_the_network() {
         let colour = Image { canvas: canvas(1, 2, 3), pixels: vec![255, 0, 0, 7, 7, 7] };
-        let inverted = fit_image(colour, canvas(1, 2, 1), Fit { resize: None, invert: true });
+        let to = canvas(1, 2, 1);
+        let inverted = fit_image(colour, to, to, Fit { resize: None, invert: true });
         assert_eq!(inverted, Ok(vec![255 - 76, 248]));
         let grey = Image { canvas: canvas(1, 2, 1), pixels: vec![9, 8] };
-        assert_eq!(fit_image(grey, canvas(1, 2, 3), Fit::default()), Ok(vec![9, 9, 9, 8, 8, 8]));
+        let to = canvas(1, 2, 3);
+        assert_eq!(fit_image(grey, to, to, Fit::default()), Ok(vec![9, 9, 9, 8, 8, 8]));
+    }
+
+    #[test]
+    fn the_middle_of_an_image_is_cut_out() {
+        let (shown, seen) = (canvas(4, 5, 1), canvas(2, 2, 1));
+        let pixels: Vec<u8> = (0..20).collect();
+        let fit =
+            |canvas, pixels, resize| fit_image(Image { canvas, pixels }, shown, seen, Fit { resize, invert: false });
+        assert_eq!(fit(shown, pixels.clone(), None), Ok(vec![6, 7, 11, 12]));
+        assert_eq!(fit(seen, vec![1, 2, 3, 4], None), Ok(vec![1, 2, 3, 4]), "an image as large as the middle");
+        let twice: Vec<u8> = (0..80).map(|at| pixels[at / 20 * 5 + at % 10 / 2]).collect();
+        assert_eq!(fit(canvas(8, 10, 1), twice, Some(Resize::Nearest)), Ok(vec![6, 7, 11, 12]));
     }
 }

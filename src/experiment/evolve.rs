@@ -110,23 +110,19 @@ impl Evolution {
                 resumed = Some((folder, checkpoint));
             }
         }
-        let (saved_config, saved_weights, saved_mean) = match (&series, &resumed) {
-            (Some(series), _) => {
-                let series::Record { configuration, weights, mean, .. } = series.record();
-                (Some(configuration), weights.as_deref(), mean.as_deref())
-            }
-            (_, Some((_, saved))) => (Some(&saved.config), saved.weights.as_deref(), saved.mean.as_deref()),
-            _ => (None, None, None),
+        let (saved_config, saved_files) = match (&series, &resumed) {
+            (Some(series), _) => (Some(&series.record().configuration), Some(&series.record().files)),
+            (_, Some((_, saved))) => (Some(&saved.config), Some(&saved.files)),
+            _ => (None, None),
         };
         let mut config = saved_config.unwrap_or(&request.config).clone();
         request.stop.apply(&mut config);
         config.check()?;
-        let weights = file_of_run(request.weights.as_deref(), saved_weights)?;
-        let mean = file_of_run(request.mean.as_deref(), saved_mean)?;
-        let network = Arc::new(match &weights {
-            Some(path) => Network::load(path, mean.as_deref())?,
-            None => Network::embedded_lenet(mean.as_deref())?,
-        });
+        let files = request.files.or(saved_files, file_of_run)?;
+        let network = Arc::new(files.load()?);
+        if let Some(how) = &network.random {
+            tracing::warn!("network {:?} has {how}: nobody trained it, and what it says means nothing", network.name);
+        }
         let seeds = match &series {
             Some(series) => series.record().seeds.clone(),
             None => seeds(&config, request.runs)?,
@@ -160,8 +156,7 @@ impl Evolution {
                 arithmetic_version: ARITHMETIC_VERSION,
                 seeds: seeds.clone(),
                 configuration: config.clone(),
-                weights: weights.clone(),
-                mean: mean.clone(),
+                files: files.clone(),
             };
             series = Some(match &request.out {
                 OutChoice::Default => Series::create_numbered(&series::default_path(config.preset, &seeds), record)?,
@@ -191,8 +186,7 @@ impl Evolution {
         let usable = usable.map_or(String::new(), |usable| format!(" of {}", bytes_text(usable)));
         tracing::info!("memory at most {}{usable} (`plan` says what for)", bytes_text(planned_memory));
         let shared = Shared {
-            weights,
-            mean,
+            files,
             network,
             planned_memory,
             planned_device_memory,
@@ -225,8 +219,7 @@ impl Evolution {
             return Ok(());
         }
         if let Some(series) = &mut self.series {
-            let Shared { weights, mean, .. } = &self.shared;
-            series.go_on(self.runs[0].config(), weights.as_deref(), mean.as_deref())?;
+            series.go_on(self.runs[0].config(), &self.shared.files)?;
         }
         for run in &mut self.runs {
             run.begin(&self.shared)?;
@@ -365,15 +358,13 @@ fn open_or_create(path: &Path) -> Result<Opened> {
     Ok((folder, checkpoint))
 }
 
-/// A file that a run needs: the one that the call names, or else the one it was begun with. Absolute, since a run may be
-/// continued from elsewhere.
-fn file_of_run(named: Option<&Path>, saved: Option<&Path>) -> Result<Option<PathBuf>> {
-    let Some(path) = named.or(saved) else { return Ok(None) };
+/// A file that a run needs, absolute, since the run may be continued from elsewhere.
+fn file_of_run(path: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(path).map_err(Error::io("find", path))?;
     if absolute.to_str().is_none() {
         return Err(Error::file(&absolute, "the path is not UTF-8, and the checkpoint could not name it; rename it"));
     }
-    Ok(Some(absolute))
+    Ok(absolute)
 }
 
 /// What runs of `config`, with these `seeds` in place of its own, and `network` make of a backend's work.

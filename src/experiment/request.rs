@@ -4,10 +4,11 @@ use super::config::{Config, Setting};
 use super::device::Asked;
 use super::progress::ProgressMode;
 use crate::error::Result;
+use crate::network::weights::Files;
 use crate::simd::Simd;
 use std::path::PathBuf;
 
-/// One call of `evolve`, checked. Only `config`, the weights and the mean decide the result; the rest decides where it
+/// One call of `evolve`, checked. Only `config` and `files` decide the result; the rest decides where it
 /// goes, how far, how fast and what is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvolveRequest {
@@ -15,10 +16,8 @@ pub struct EvolveRequest {
     pub config: Config,
     /// How many runs, at least 1: of the seed of `config` and of those after it. More than one are a series.
     pub runs: u32,
-    /// Weights file; `None` for the network built into the program, or for the one that a resumed run names.
-    pub weights: Option<PathBuf>,
-    /// File of the mean image to subtract; `None` for what the weights file says.
-    pub mean: Option<PathBuf>,
+    /// The network; what is `None` here, a resumed run may name.
+    pub files: Files,
     pub out: OutChoice,
     pub device: Asked,
     /// What stops a run resumed with [`OutChoice::Resume`]. A run that [`OutChoice::ResumeOrStart`] finds goes on to the

@@ -4,18 +4,17 @@ use super::config::Config;
 use crate::archive::{ARITHMETIC_VERSION, Archive, Statistics};
 use crate::backend::{Backend, Counters};
 use crate::error::Result;
-use crate::network::Network;
+use crate::network::{Network, weights::Files};
 use crate::output::{About, Checkpoint, ClassResult, Manifest, Metrics, MetricsWriter, RunFolder, Stop};
 use crate::simd::Simd;
 use crate::version::{COMMIT, VERSION};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// What all runs of an evolution have in common.
 pub struct Shared {
-    pub weights: Option<PathBuf>,
-    pub mean: Option<PathBuf>,
+    pub files: Files,
     pub network: Arc<Network>,
     /// The most memory that the process may take, in bytes.
     pub planned_memory: u64,
@@ -150,8 +149,7 @@ impl Run {
         let counters = self.counters.as_ref().expect("a checkpoint follows a generation");
         self.folder.write_checkpoint(&Checkpoint {
             config: self.config.clone(),
-            weights: shared.weights.clone(),
-            mean: shared.mean.clone(),
+            files: shared.files.clone(),
             weights_sha256: shared.network.sha256.clone(),
             archive,
             started: self.began,
@@ -225,8 +223,9 @@ impl Run {
             threads: rayon::current_num_threads(),
             simd: shared.simd.to_string(),
             network: shared.network.name.clone(),
-            weights: shared.weights.as_ref().map_or("built in".to_string(), |path| path.display().to_string()),
+            weights: shared.files.weights.as_ref().map_or("built in".to_string(), |path| path.display().to_string()),
             weights_sha256: shared.network.sha256.clone(),
+            random_weights: shared.network.random.clone(),
             start: self.began,
             end: SystemTime::now(),
             seconds,

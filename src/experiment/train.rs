@@ -17,7 +17,7 @@ use crate::backend::cpu::classify::Classifier;
 use crate::backend::cpu::train::{Sgd, Trainer};
 use crate::dataset::{Mnist, Split};
 use crate::error::{Error, Result};
-use crate::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape, lenet, shapes};
+use crate::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape, lenet, shapes, weights};
 use crate::rng::{Draws, Philox, Purpose, below, unit};
 use crate::simd::Simd;
 use crate::version::VERSION;
@@ -69,9 +69,8 @@ impl Recipe {
 /// If the layers do not fit together.
 pub fn initial_parameters(input: Shape, layers: &[Layer], seed: u64) -> Vec<Parameters> {
     let shapes = shapes(input, layers).expect("the layers fit together");
-    let weights = layers.iter().zip(shapes).filter_map(|(layer, input)| Some(layer.weight(input)?.1));
     (0..)
-        .zip(weights)
+        .zip(weights(layers, &shapes).map(|(_, shape)| shape))
         .map(|(layer, shape)| {
             let inputs: usize = shape[1..].iter().product();
             let bound = (3.0 / inputs as f32).sqrt();
@@ -188,7 +187,7 @@ pub fn train(recipe: &Recipe, training: &Mnist, test: &Mnist, simd: Simd, progre
     let mut network = Network::new(
         lenet::NAME,
         lenet::INPUT,
-        Preprocess { scale: lenet::INPUT_SCALE, mean: Vec::new(), channel_order: ChannelOrder::Grey },
+        Preprocess { scale: [lenet::INPUT_SCALE; 3], mean: Vec::new(), channel_order: ChannelOrder::Grey },
         layers.clone(),
         initial_parameters(lenet::INPUT, &layers, recipe.seed),
         (0..10).map(|digit| digit.to_string()).collect(),

@@ -1,8 +1,9 @@
-//! LeNet for MNIST, Caffe's variant: the network of the fooling paper (spec 2.1).
+//! LeNet for MNIST, Caffe's variant: the network of the fooling paper (spec 2.1). Its layers stand in lists/lenet.toml.
 //!
 //! There is no activation after the convolutions; the only rectifier follows fc1.
 
-use super::{Layer, Network, Shape};
+use super::list::List;
+use super::{Layer, Network, Operation, Shape};
 use crate::error::Result;
 use std::path::Path;
 
@@ -17,39 +18,16 @@ pub const INPUT_SCALE: f32 = 1.0 / 256.0;
 
 /// The layers, for `n_classes` classes (ten digits; one more when retrained with fooling images).
 pub fn layers(n_classes: usize) -> Vec<Layer> {
-    let conv2d = |name: &str, out_channels| Layer::Conv2d {
-        name: name.to_string(),
-        out_channels,
-        kernel: 5,
-        stride: 1,
-        padding: 0,
-        groups: 1,
-    };
-    let dense = |name: &str, out_features| Layer::Dense { name: name.to_string(), out_features };
-    let max_pool = Layer::MaxPool { kernel: 2, stride: 2 };
-    vec![
-        conv2d("conv1", 20),
-        max_pool.clone(),
-        conv2d("conv2", 50),
-        max_pool,
-        dense("fc1", 500),
-        Layer::Relu,
-        dense("fc2", n_classes),
-        Layer::Softmax,
-    ]
+    List::built_in(NAME).expect("LeNet is built in").layers(n_classes)
 }
 
 /// Whether `layers` are LeNet's, for some number of classes, whatever their names.
 pub fn is_lenet(layers: &[Layer]) -> bool {
-    let unnamed = |layer: &Layer| {
-        let mut layer = layer.clone();
-        if let Layer::Conv2d { name, .. } | Layer::Dense { name, .. } = &mut layer {
-            name.clear();
-        }
-        layer
+    let unnamed = |layer: &Layer| (layer.inputs.clone(), layer.operation);
+    let Some(Operation::Dense { out_features }) = layers.iter().nth_back(1).map(|layer| layer.operation) else {
+        return false;
     };
-    let Some(&Layer::Dense { out_features: n_classes, .. }) = layers.iter().nth_back(1) else { return false };
-    layers.iter().map(unnamed).eq(self::layers(n_classes).iter().map(unnamed))
+    layers.iter().map(unnamed).eq(self::layers(out_features).iter().map(unnamed))
 }
 
 /// Our own trained weights, which the program carries: weights/README.md says how they were made.

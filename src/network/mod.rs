@@ -1,8 +1,14 @@
 //! Networks as lists of layers, with weights from safetensors.
 
+pub mod layer;
 pub mod lenet;
+pub mod list;
+pub mod random;
 pub mod weights;
 
+pub use layer::{Layer, Operation, Rounding, Window};
+
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -22,6 +28,11 @@ impl Shape {
         self.channels * self.height * self.width
     }
 
+    /// [`Shape::len`], or `None` if no usize holds it.
+    pub fn checked_len(&self) -> Option<usize> {
+        self.channels.checked_mul(self.height)?.checked_mul(self.width)
+    }
+
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -34,86 +45,6 @@ impl fmt::Display for Shape {
     }
 }
 
-/// One step of a network. Convolution is cross-correlation, weights `(out, in / groups, kernel, kernel)`;
-/// dense weights are `(out, in)`, their input flattened channel, row, column.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Layer {
-    Conv2d {
-        name: String,
-        out_channels: usize,
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-        groups: usize,
-    },
-    /// Windows are clipped at the border; the size rounds up (`ceil((size - kernel) / stride) + 1`, Caffe's rule).
-    MaxPool {
-        kernel: usize,
-        stride: usize,
-    },
-    Relu,
-    Dense {
-        name: String,
-        out_features: usize,
-    },
-    /// Over all values of an image; only as the last layer.
-    Softmax,
-}
-
-impl Layer {
-    /// The shape that this layer makes of `input`, or why it cannot take it.
-    pub fn output(&self, input: Shape) -> Result<Shape, String> {
-        match *self {
-            Layer::Conv2d { out_channels, kernel, stride, padding, groups, .. } => {
-                if [out_channels, kernel, stride, groups].contains(&0) {
-                    return Err("out_channels, kernel, stride and groups must be at least 1".to_string());
-                }
-                if !input.channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
-                    return Err(format!(
-                        "{groups} groups do not divide {} and {out_channels} channels",
-                        input.channels
-                    ));
-                }
-                let size = |size: usize| {
-                    let room = (size + 2 * padding).checked_sub(kernel);
-                    room.map(|room| room / stride + 1)
-                        .ok_or_else(|| format!("its {kernel}x{kernel} kernel is larger than the padded input {input}"))
-                };
-                Ok(Shape { channels: out_channels, height: size(input.height)?, width: size(input.width)? })
-            }
-            Layer::MaxPool { kernel, stride } => {
-                // With stride > kernel the last window could lie outside, and there would be nothing to take the maximum of.
-                if kernel == 0 || stride == 0 || stride > kernel {
-                    return Err(format!(
-                        "kernel {kernel}, stride {stride}: must be at least 1, and the stride at most the kernel"
-                    ));
-                }
-                let size = |size: usize| {
-                    let room = size.checked_sub(kernel);
-                    room.map(|room| room.div_ceil(stride) + 1)
-                        .ok_or_else(|| format!("its {kernel}x{kernel} window is larger than the input {input}"))
-                };
-                Ok(Shape { channels: input.channels, height: size(input.height)?, width: size(input.width)? })
-            }
-            Layer::Relu | Layer::Softmax => Ok(input),
-            Layer::Dense { out_features: 0, .. } => Err("out_features must be at least 1".to_string()),
-            Layer::Dense { out_features, .. } => Ok(Shape { channels: out_features, height: 1, width: 1 }),
-        }
-    }
-
-    /// Name and shape of this layer's weights, for an `input` that it can take; `None` if it has none. There is one
-    /// bias an output: the first number of the shape.
-    pub fn weight(&self, input: Shape) -> Option<(&str, Vec<usize>)> {
-        match self {
-            Layer::Conv2d { name, out_channels, kernel, groups, .. } => {
-                Some((name, vec![*out_channels, input.channels / groups, *kernel, *kernel]))
-            }
-            Layer::Dense { name, out_features } => Some((name, vec![*out_features, input.len()])),
-            Layer::MaxPool { .. } | Layer::Relu | Layer::Softmax => None,
-        }
-    }
-}
-
 /// Which colour each input channel is. Images are grey, or RGB with the channels last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelOrder {
@@ -122,10 +53,28 @@ pub enum ChannelOrder {
     Bgr,
 }
 
+impl ChannelOrder {
+    /// Channels of an image.
+    pub fn channels(self) -> usize {
+        if self == ChannelOrder::Grey { 1 } else { 3 }
+    }
+}
+
+impl fmt::Display for ChannelOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ChannelOrder::Grey => "grey",
+            ChannelOrder::Rgb => "RGB",
+            ChannelOrder::Bgr => "BGR",
+        })
+    }
+}
+
 /// What happens to an 8-bit image before the first layer: `(pixel - mean) * scale` in f32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preprocess {
-    pub scale: f32,
+    /// One an input channel, in the network's channel order; a grey network uses the first.
+    pub scale: [f32; 3],
     /// `(channels, height, width)` in 0..255 units, in the network's channel order; or empty.
     pub mean: Vec<f32>,
     pub channel_order: ChannelOrder,
@@ -138,6 +87,9 @@ pub struct Preprocess {
 pub struct Network {
     pub name: String,
     pub input: Shape,
+    /// Of the images that the network is shown; it sees the central part that is as large as its input. As `input` where it sees
+    /// all.
+    pub image: Shape,
     pub preprocess: Preprocess,
     pub layers: Vec<Layer>,
     /// Per layer with parameters, in order.
@@ -147,8 +99,10 @@ pub struct Network {
     /// Where the weights come from; `None` for those built into the program.
     pub path: Option<PathBuf>,
     /// SHA-256 of the weights file, hexadecimal; with a mean file `<that> mean <SHA-256 of the mean file>`. Empty for
-    /// a network that comes from no file.
+    /// a network that comes from no file. With a layer list of the user's own, ` network <SHA-256 of that file>` follows.
     pub sha256: String,
+    /// How the weights were drawn, if nobody trained them.
+    pub random: Option<String>,
 }
 
 /// Weights and biases of one layer, row-major, of the shapes that [`Layer`] says.
@@ -175,12 +129,14 @@ impl Network {
         let network = Network {
             name: name.to_string(),
             input,
+            image: input,
             preprocess,
             layers,
             parameters,
             classes,
             path: None,
             sha256: String::new(),
+            random: None,
         };
         network.check().map_err(|reason| Error::Usage(format!("network {name:?}: {reason}")))?;
         Ok(network)
@@ -188,27 +144,23 @@ impl Network {
 
     fn check(&self) -> Result<(), String> {
         let shapes = shapes(self.input, &self.layers)?;
-        let softmaxes = self.layers.iter().filter(|layer| **layer == Layer::Softmax).count();
-        if self.layers.last() != Some(&Layer::Softmax) || softmaxes != 1 {
-            return Err("the last layer, and no other, must be the softmax".to_string());
-        }
+        check_graph(&self.layers)?;
         let outputs = shapes[shapes.len() - 1].len();
         if self.classes.len() != outputs {
             return Err(format!("{} class names for {outputs} outputs", self.classes.len()));
         }
-        let colours = if self.preprocess.channel_order == ChannelOrder::Grey { 1 } else { 3 };
-        if self.input.channels != colours {
+        let preprocess = &self.preprocess;
+        if self.input.channels != preprocess.channel_order.channels() {
             return Err(format!(
-                "channel order {:?} with {} input channels",
-                self.preprocess.channel_order, self.input.channels
+                "channel order {} with {} input channels",
+                preprocess.channel_order, self.input.channels
             ));
         }
-        let mean = self.preprocess.mean.len();
+        let mean = preprocess.mean.len();
         if mean != 0 && mean != self.input.len() {
             return Err(format!("the mean has {mean} values, the input {}", self.input.len()));
         }
-        let wanted: Vec<_> =
-            self.layers.iter().zip(&shapes).filter_map(|(layer, &input)| layer.weight(input)).collect();
+        let wanted: Vec<_> = weights(&self.layers, &shapes).collect();
         if wanted.len() != self.parameters.len() {
             return Err(format!(
                 "{} sets of parameters for {} layers that have some",
@@ -216,7 +168,11 @@ impl Network {
                 wanted.len()
             ));
         }
+        let mut names = HashSet::new();
         for ((name, shape), parameters) in wanted.iter().zip(&self.parameters) {
+            if !names.insert(name) {
+                return Err(format!("two layers with weights have the name {name:?}"));
+            }
             let (weights, biases) = (shape.iter().product::<usize>(), shape[0]);
             if parameters.weight.len() != weights || parameters.bias.len() != biases {
                 return Err(format!(
@@ -235,24 +191,64 @@ impl Network {
         parameters.chain([&self.preprocess.mean]).map(|values| size_of_val(&values[..])).sum()
     }
 
-    /// The input's shape, then that of each layer's output.
+    /// The input's shape, then that of each layer's output: the shape of each value that a layer may take.
     pub fn shapes(&self) -> Vec<Shape> {
         shapes(self.input, &self.layers).expect("checked by Network::new")
+    }
+
+    /// Multiply-adds of one image, the padding's included. Pooling, rectifiers, normalisation, softmax and preprocessing count for
+    /// nothing.
+    pub fn multiply_adds(&self) -> u64 {
+        let shapes = self.shapes();
+        let layers = self.layers.iter().zip(&shapes[1..]);
+        layers.map(|(layer, &output)| layer.multiply_adds(shapes[layer.inputs[0]], output)).sum()
     }
 }
 
 /// `input`, then the shape of each layer's output.
 ///
 /// # Errors
-/// The first layer that cannot take what the one before it gives, and why.
+/// The first layer that cannot take what it is to take, and why.
 pub fn shapes(input: Shape, layers: &[Layer]) -> Result<Vec<Shape>, String> {
-    if input.is_empty() {
-        return Err(format!("the input {input} is empty"));
+    match input.checked_len() {
+        Some(0) => return Err(format!("the input {input} is empty")),
+        Some(len) if len <= layer::MAX_VALUES => {}
+        _ => return Err(format!("the input {input} has more than {} values", layer::MAX_VALUES)),
     }
     let mut shapes = vec![input];
     for (index, layer) in layers.iter().enumerate() {
-        let output = layer.output(shapes[index]).map_err(|reason| format!("layer {index}, {layer:?}: {reason}"))?;
+        let Layer { name, inputs, operation } = layer;
+        if let Some(late) = inputs.iter().find(|&&value| value > index) {
+            return Err(format!("layer {name:?} takes value {late}, which comes after it"));
+        }
+        let from: Vec<Shape> = inputs.iter().map(|&value| shapes[value]).collect();
+        let output = layer.output(&from).map_err(|reason| {
+            const SHOWN: usize = 4;
+            let shown: Vec<String> = from.iter().take(SHOWN).map(Shape::to_string).collect();
+            let more = if from.len() > SHOWN { format!(" and {} more", from.len() - SHOWN) } else { String::new() };
+            format!("layer {name:?} ({} of {}{more}): {reason}", operation.type_name(), shown.join(", "))
+        })?;
         shapes.push(output);
     }
     Ok(shapes)
+}
+
+/// Name and shape of the weights of each layer that has some, in order; `shapes` are those of [`shapes()`].
+pub fn weights<'a>(layers: &'a [Layer], shapes: &'a [Shape]) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
+    layers.iter().filter_map(|layer| layer.weight(shapes[*layer.inputs.first()?]))
+}
+
+/// Whether each value is taken by some layer, and the softmax gives the last.
+fn check_graph(layers: &[Layer]) -> Result<(), String> {
+    let softmaxes = layers.iter().filter(|layer| layer.operation == Operation::Softmax).count();
+    if softmaxes != 1 || layers.last().is_none_or(|layer| layer.operation != Operation::Softmax) {
+        return Err("the last layer, and no other, must be the softmax".to_string());
+    }
+    let mut taken = vec![false; layers.len() + 1];
+    layers.iter().flat_map(|layer| &layer.inputs).for_each(|&value| taken[value] = true);
+    match taken[..layers.len()].iter().position(|taken| !taken) {
+        None => Ok(()),
+        Some(0) => Err("no layer takes the network's input".to_string()),
+        Some(value) => Err(format!("no layer takes what layer {:?} gives", layers[value - 1].name)),
+    }
 }

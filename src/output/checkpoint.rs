@@ -7,13 +7,14 @@
 use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::error::{Error, Result, one_line};
 use crate::experiment::config::Config;
+use crate::network::weights::Files;
 use crate::output::{archive_file, atomic, hash_text, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 const FIRST_LINE: &[u8] = b"pareidolia checkpoint 1\n";
@@ -28,10 +29,8 @@ const FREE_KEYS: [&str; 6] = ["generations", "evaluations", "time", "target", "l
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     pub config: Config,
-    /// The weights file; `None` for the network built into the program.
-    pub weights: Option<PathBuf>,
-    /// The file of the mean image, if one was given.
-    pub mean: Option<PathBuf>,
+    /// The network.
+    pub files: Files,
     /// SHA-256 of the network's weights, hexadecimal.
     pub weights_sha256: String,
     pub archive: Archive,
@@ -59,8 +58,8 @@ struct State {
     replaced: u32,
     #[serde(with = "rfc3339")]
     started: SystemTime,
-    weights: Option<PathBuf>,
-    mean: Option<PathBuf>,
+    #[serde(flatten)]
+    files: Files,
     weights_sha256: String,
     config: Config,
 }
@@ -86,8 +85,7 @@ impl Checkpoint {
             elapsed: self.elapsed,
             replaced: self.replaced,
             started: self.started,
-            weights: self.weights.clone(),
-            mean: self.mean.clone(),
+            files: self.files.clone(),
             weights_sha256: self.weights_sha256.clone(),
             config: self.config.clone(),
         };
@@ -149,19 +147,8 @@ impl Checkpoint {
         if !all_classes && archive.classes != config.classes {
             return Err("the classes of its archive are not those of its configuration".to_owned());
         }
-        let State { weights, mean, weights_sha256, started, evaluations, skipped, elapsed, replaced, .. } = state;
-        Ok(Checkpoint {
-            config,
-            weights,
-            mean,
-            weights_sha256,
-            archive,
-            started,
-            evaluations,
-            skipped,
-            elapsed,
-            replaced,
-        })
+        let State { files, weights_sha256, started, evaluations, skipped, elapsed, replaced, .. } = state;
+        Ok(Checkpoint { config, files, weights_sha256, archive, started, evaluations, skipped, elapsed, replaced })
     }
 
     /// Whether a run of `config` with these weights may go on from here.

@@ -45,6 +45,9 @@ pub struct Manifest {
     /// The file, or `built in`.
     pub weights: String,
     pub weights_sha256: String,
+    /// How the weights were drawn, if nobody trained them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_weights: Option<String>,
     #[serde(with = "rfc3339")]
     pub start: SystemTime,
     #[serde(with = "rfc3339")]

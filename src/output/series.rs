@@ -5,6 +5,7 @@ use super::{Manifest, Stop, atomic, hex64};
 use crate::archive::{ARITHMETIC_VERSION, Statistics};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Preset, name_of};
+use crate::network::weights::Files;
 use crate::version::{COMMIT, VERSION};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -30,9 +31,9 @@ pub struct Record {
     pub seeds: Vec<u64>,
     /// That of the run with the first seed.
     pub configuration: Config,
-    /// As the call named them; `None` for what is built in.
-    pub weights: Option<PathBuf>,
-    pub mean: Option<PathBuf>,
+    /// As the call named them.
+    #[serde(flatten)]
+    pub files: Files,
 }
 
 /// Where a series of `preset` goes unless told otherwise: `runs/<preset>-seeds<first>-<last>`.
@@ -145,11 +146,11 @@ impl Series {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Refused`] if the folder was removed or replaced, here and below.
-    pub fn go_on(&mut self, configuration: &Config, weights: Option<&Path>, mean: Option<&Path>) -> Result<()> {
+    pub fn go_on(&mut self, configuration: &Config, files: &Files) -> Result<()> {
         atomic::remove(&self.folder.own(SUMMARY)?)?;
         let before = self.record.clone();
         self.record.configuration = configuration.clone();
-        (self.record.weights, self.record.mean) = (weights.map(Path::to_path_buf), mean.map(Path::to_path_buf));
+        self.record.files = files.clone();
         if self.record == before { Ok(()) } else { self.write_record() }
     }
 

@@ -38,7 +38,7 @@ fn random_lenet(stream: u32, n_classes: usize, mean: bool) -> Network {
     });
     let mean = if mean { random(stream + 99, PIXELS).iter().map(|x| 70.0 * (x + 1.0)).collect() } else { Vec::new() };
     // No power of two, by which all products would be exact.
-    let preprocess = Preprocess { scale: 1.0 / 251.0, mean, channel_order: ChannelOrder::Grey };
+    let preprocess = Preprocess { scale: [1.0 / 251.0; 3], mean, channel_order: ChannelOrder::Grey };
     let classes = (0..n_classes).map(|class| class.to_string()).collect();
     Network::new("random", lenet::INPUT, preprocess, layers.clone(), parameters.collect(), classes).unwrap()
 }
@@ -182,7 +182,7 @@ fn classify_gives_the_bits_of_the_cpu_where_numbers_are_extreme() {
 fn features(network: &Network, image: &[u8]) -> Vec<f32> {
     let Preprocess { scale, mean, .. } = &network.preprocess;
     let pixels: Vec<f32> =
-        (0..PIXELS).map(|at| (f32::from(image[at]) - mean.get(at).copied().unwrap_or(0.0)) * scale).collect();
+        (0..PIXELS).map(|at| (f32::from(image[at]) - mean.get(at).copied().unwrap_or(0.0)) * scale[0]).collect();
     let convolved = |input: &[f32], (channels, size): (usize, usize), parameters: &Parameters| -> Vec<f32> {
         let out = size - 4;
         (0..parameters.bias.len() * out * out)

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
 
 use pareidolia::math;
-use pareidolia::network::{Layer, Network, Shape};
+use pareidolia::network::{Network, Operation, Shape, Window};
 
 /// Accumulators of a weight gradient.
 const SLOTS: usize = 16;
@@ -67,7 +67,7 @@ impl Real for f64 {
 
 /// A network whose weights are `R`.
 pub struct Reference<R> {
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Operation>,
     pub shapes: Vec<Shape>,
     pub scale: R,
     /// Per layer: weights and biases, empty where it has none.
@@ -78,8 +78,8 @@ impl<R: Real> Reference<R> {
     pub fn new(network: &Network) -> Reference<R> {
         let convert = |values: &[f32]| values.iter().map(|&value| R::from_f32(value)).collect();
         let mut parameters = network.parameters.iter();
-        let pairs = network.layers.iter().map(|layer| match layer {
-            Layer::Conv2d { .. } | Layer::Dense { .. } => {
+        let pairs = network.layers.iter().map(|layer| match layer.operation {
+            Operation::Conv2d { .. } | Operation::Dense { .. } => {
                 let parameters = parameters.next().unwrap();
                 (convert(&parameters.weight), convert(&parameters.bias))
             }
@@ -87,9 +87,9 @@ impl<R: Real> Reference<R> {
         });
         Reference {
             parameters: pairs.collect(),
-            layers: network.layers.clone(),
+            layers: network.layers.iter().map(|layer| layer.operation).collect(),
             shapes: network.shapes(),
-            scale: R::from_f32(network.preprocess.scale),
+            scale: R::from_f32(network.preprocess.scale[0]),
         }
     }
 
@@ -152,7 +152,7 @@ impl<R: Real> Reference<R> {
             let mut y = vec![R::ZERO; to.len()];
             let (weights, biases) = &self.parameters[index];
             match *layer {
-                Layer::Dense { .. } => {
+                Operation::Dense { .. } => {
                     for (o, y) in y.iter_mut().enumerate() {
                         *y = biases[o];
                         for (i, &x) in x.iter().enumerate() {
@@ -160,7 +160,7 @@ impl<R: Real> Reference<R> {
                         }
                     }
                 }
-                Layer::Conv2d { kernel, groups, .. } => {
+                Operation::Conv2d { kernel, groups, .. } => {
                     let inputs = from.channels / groups;
                     for (at, y) in y.iter_mut().enumerate() {
                         let (o, row, column) = split(at, to);
@@ -174,17 +174,20 @@ impl<R: Real> Reference<R> {
                         }
                     }
                 }
-                Layer::MaxPool { .. } => {
+                Operation::MaxPool { .. } => {
                     for (at, y) in y.iter_mut().enumerate() {
                         *y = x[self.first_maximum(index, at, x)];
                     }
                 }
-                Layer::Relu => {
+                Operation::Relu => {
                     for (y, &x) in y.iter_mut().zip(x) {
                         *y = if x > R::ZERO { x } else { R::ZERO };
                     }
                 }
-                Layer::Softmax => {
+                Operation::AveragePool { .. } | Operation::Lrn { .. } | Operation::Concat => {
+                    unreachable!("not trained")
+                }
+                Operation::Softmax => {
                     let mut most = x[0];
                     for &x in x {
                         most = if x > most { x } else { most };
@@ -216,7 +219,10 @@ impl<R: Real> Reference<R> {
             let (x, y) = (&activations[index], &activations[index + 1]);
             let weights = &self.parameters[index].0;
             match self.layers[index] {
-                Layer::Softmax => {
+                Operation::AveragePool { .. } | Operation::Lrn { .. } | Operation::Concat => {
+                    unreachable!("not trained")
+                }
+                Operation::Softmax => {
                     if let Some(label) = label {
                         for (class, dx) in dx.iter_mut().enumerate() {
                             let p = if class == usize::from(label) { y[class] - R::ONE } else { y[class] };
@@ -224,24 +230,24 @@ impl<R: Real> Reference<R> {
                         }
                     }
                 }
-                Layer::Relu => {
+                Operation::Relu => {
                     for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
                         *dx = if y > R::ZERO { dy } else { R::ZERO };
                     }
                 }
-                Layer::MaxPool { .. } => {
+                Operation::MaxPool { .. } => {
                     for (at, &dy) in dy.iter().enumerate() {
                         dx[self.first_maximum(index, at, x)] += dy;
                     }
                 }
-                Layer::Dense { .. } => {
+                Operation::Dense { .. } => {
                     for (i, dx) in dx.iter_mut().enumerate() {
                         for (o, &dy) in dy.iter().enumerate() {
                             *dx = dy.fma(weights[o * from.len() + i], *dx);
                         }
                     }
                 }
-                Layer::Conv2d { kernel, groups, .. } => {
+                Operation::Conv2d { kernel, groups, .. } => {
                     let (inputs, outputs) = (from.channels / groups, to.channels / groups);
                     for (element, dx) in dx.iter_mut().enumerate() {
                         let (channel, _, _) = split(element, from);
@@ -269,8 +275,8 @@ impl<R: Real> Reference<R> {
     fn products(&self, layer: usize, at: usize, x: &[R], dy: &[R]) -> Vec<(R, R)> {
         let (from, to) = (self.shapes[layer], self.shapes[layer + 1]);
         match self.layers[layer] {
-            Layer::Dense { .. } => vec![(x[at % from.len()], dy[at / from.len()])],
-            Layer::Conv2d { kernel, groups, .. } => {
+            Operation::Dense { .. } => vec![(x[at % from.len()], dy[at / from.len()])],
+            Operation::Conv2d { kernel, groups, .. } => {
                 let inputs = from.channels / groups;
                 let (o, i, tap) =
                     (at / (inputs * kernel * kernel), at / (kernel * kernel) % inputs, at % (kernel * kernel));
@@ -290,7 +296,7 @@ impl<R: Real> Reference<R> {
 
     /// Flat index of the input that a convolution's tap (ky, kx) meets at an output position; `None` in the padding.
     fn tap(&self, layer: usize, channel: usize, row: usize, column: usize, ky: usize, kx: usize) -> Option<usize> {
-        let Layer::Conv2d { stride, padding, .. } = self.layers[layer] else { unreachable!("a convolution") };
+        let Operation::Conv2d { stride, padding, .. } = self.layers[layer] else { unreachable!("a convolution") };
         let Shape { height, width, .. } = self.shapes[layer];
         let y = (row * stride + ky).checked_sub(padding).filter(|&y| y < height)?;
         let x = (column * stride + kx).checked_sub(padding).filter(|&x| x < width)?;
@@ -299,7 +305,7 @@ impl<R: Real> Reference<R> {
 
     /// Flat index of the first largest input of a pooling's window, row by row.
     fn first_maximum(&self, layer: usize, output: usize, x: &[R]) -> usize {
-        let Layer::MaxPool { kernel, stride } = self.layers[layer] else { unreachable!("a pooling") };
+        let Operation::MaxPool(Window { kernel, stride, .. }) = self.layers[layer] else { unreachable!("a pooling") };
         let from = self.shapes[layer];
         let (channel, row, column) = split(output, self.shapes[layer + 1]);
         let mut best = (channel * from.height + row * stride) * from.width + column * stride;

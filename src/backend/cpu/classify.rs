@@ -5,8 +5,8 @@
 //! in   images                   (batch, height, width, channels) u8
 //! ```
 //!
-//! Mapping   whole tiles, an image a lane ([`super::tile`]); what is left over where threads would wait for one another goes
-//!           image by image, a channel a lane ([`super::image`]).
+//! Mapping   a small chain of layers: whole tiles, an image a lane ([`super::tile`]); what is left over where threads would wait for
+//!           one another goes image by image, a channel a lane ([`super::image`]). Any other network: [`super::graph`].
 //! Numbers   exact: an image's result depends on the image and the weights only, not on its place, the batch, the mapping,
 //!           the width of the vectors or the threads.
 
@@ -16,17 +16,40 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rayon::prelude::*;
 
 use super::conv2d::Geometry;
+use super::graph::{GraphNetwork, Plan, Threads};
 use super::image::{IMAGES, ImageNetwork};
 use super::tile::{TILES, TileNetwork};
 use super::{conv2d, dense, image};
-use crate::network::{Layer, Network, Shape};
+use crate::backend::memory::bytes_text;
+use crate::error::{Error, Result};
+use crate::network::{Network, Operation, Shape};
 use crate::simd::{Aligned, Lanes, Simd, Vectorised};
+use crate::telemetry;
+
+/// The most values of an image's activation, and of weights, with which a network goes tile by tile: a tile of 16 images then fits a
+/// second-level cache, and so do the weights that all tiles read.
+const MAX_TILE_ACTIVATION: usize = 8 << 10;
+const MAX_TILE_WEIGHTS: usize = 2 << 20;
+
+/// The most images of a group that a thread takes through a graph at once, so that the dense layers read their weights once for them.
+const GRAPH_GROUP: usize = 64;
+
+/// Which kernels a network goes through; nothing of it changes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// Tile by tile, and image by image what is left: for a small chain.
+    Tiles,
+    /// Image by image: for any network.
+    Graph,
+}
 
 /// A network ready to classify: weights packed for each mapping when it is first used.
 #[derive(Debug)]
 pub struct Classifier {
     simd: Simd,
     network: Arc<Network>,
+    mapping: Mapping,
+    graph: OnceLock<GraphNetwork>,
     tiles: OnceLock<TileNetwork>,
     /// `None` if the network's layers do not divide into vectors.
     images: OnceLock<Option<ImageNetwork>>,
@@ -52,7 +75,64 @@ pub struct Group {
 impl Classifier {
     /// Prepares `network` for vectors of `simd`.
     pub fn new(network: Arc<Network>, simd: Simd) -> Classifier {
-        Classifier { simd, network, tiles: OnceLock::new(), images: OnceLock::new(), scratch: Mutex::new(Vec::new()) }
+        let is_small = TileNetwork::takes(&network) && {
+            let (spatial, dense) = TileNetwork::activation_lens(&network);
+            let weights: usize = network.parameters.iter().map(|layer| layer.weight.len()).sum();
+            spatial.max(dense) <= MAX_TILE_ACTIVATION && weights <= MAX_TILE_WEIGHTS
+        };
+        Classifier::with_mapping(network, simd, if is_small { Mapping::Tiles } else { Mapping::Graph })
+    }
+
+    /// As [`Classifier::new`], by way of `mapping`.
+    ///
+    /// # Panics
+    /// If the tiles' kernels do not [take](TileNetwork::takes) the network.
+    pub fn with_mapping(network: Arc<Network>, simd: Simd, mapping: Mapping) -> Classifier {
+        assert!(mapping == Mapping::Graph || TileNetwork::takes(&network), "a network for tiles");
+        Classifier {
+            simd,
+            network,
+            mapping,
+            graph: OnceLock::new(),
+            tiles: OnceLock::new(),
+            images: OnceLock::new(),
+            scratch: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Whether the network, packed, and the activations of `threads` threads fit into this machine's memory.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if they do not.
+    pub fn check(&self, threads: usize) -> Result<()> {
+        let name = &self.network.name;
+        if self.mapping == Mapping::Graph && !self.plan().fits() {
+            return Err(Error::Refused(format!(
+                "network {name:?}: an activation has more values than 32 bits can number"
+            )));
+        }
+        let bytes = (self.network.bytes() + self.packed_bytes() + threads * self.scratch_bytes()) as u64;
+        match telemetry::memory_limit().map(telemetry::usable) {
+            Some(usable) if bytes > usable => Err(Error::Refused(format!(
+                "network {name:?} may take {} of memory with {threads} threads, {} can be used; fewer --threads take less",
+                bytes_text(bytes),
+                bytes_text(usable)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What each layer makes of one `image`: see [`GraphNetwork::activations`].
+    pub fn activations(&self, image: &[u8], visit: &mut dyn FnMut(usize, Shape, &[f32])) {
+        self.graph().activations(image, visit);
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::new(&self.network, self.simd)
+    }
+
+    fn graph(&self) -> &GraphNetwork {
+        self.graph.get_or_init(|| GraphNetwork::new(&self.network, self.simd))
     }
 
     /// Number of classes.
@@ -85,6 +165,13 @@ impl Classifier {
     /// with LeNet: 1.4 for four images, 2 for one). Groups hold multiples of `multiple`, 1 or 2, images, but for the last.
     pub fn groups(&self, batch: usize, multiple: usize) -> Vec<Group> {
         let (width, threads) = (self.simd.width(), rayon::current_num_threads());
+        if self.mapping == Mapping::Graph {
+            self.graph();
+            // Four turns for each thread, so that they end together.
+            let each = (batch / (4 * threads)).clamp(1, GRAPH_GROUP).next_multiple_of(multiple);
+            let starts = (0..batch).step_by(each);
+            return starts.map(|start| Group { images: start..(start + each).min(batch), in_tiles: false }).collect();
+        }
         let rounds = batch / width / threads;
         let remainder_start = rounds * threads * width;
         let remainder_each = (batch - remainder_start).div_ceil(threads);
@@ -132,6 +219,9 @@ impl Classifier {
         assert_eq!(images.len() % image_len, 0, "images of {image_len} bytes");
         let batch = images.len() / image_len;
         assert_eq!(results.len(), batch * n_classes, "{n_classes} results an image");
+        if self.mapping == Mapping::Graph {
+            return self.graph().run(images, results, softmax, Threads::All);
+        }
         let mut rest = results;
         let mut work = Vec::new();
         for Group { images: range, in_tiles } in self.groups(batch, 1) {
@@ -146,6 +236,9 @@ impl Classifier {
     }
 
     fn run_group(&self, in_tiles: bool, images: &[u8], results: &mut [f32], softmax: bool) {
+        if self.mapping == Mapping::Graph {
+            return self.graph().run(images, results, softmax, Threads::This);
+        }
         let spare = self.scratch.lock().expect("no panic while held").pop();
         let mut scratch = spare.unwrap_or_else(|| self.new_scratch());
         let group = RunGroup { classifier: self, in_tiles, scratch: &mut scratch, images, results, softmax };
@@ -159,22 +252,25 @@ impl Classifier {
         Scratch { spatial: pair(spatial), dense: pair(dense) }
     }
 
-    /// Most bytes of the packed weights: those of both mappings.
+    /// Most bytes of the packed weights: of tiles and of what is left, or of the graph.
     pub fn packed_bytes(&self) -> usize {
+        if self.mapping == Mapping::Graph {
+            return self.plan().packed_bytes(&self.network) + size_of_val(&self.network.preprocess.mean[..]);
+        }
         let (width, shapes) = (self.simd.width(), self.network.shapes());
         let layers = self.network.layers.iter().zip(shapes.windows(2));
         let weights = layers.map(|(layer, pair)| {
             let (input, output) = (pair[0], pair[1]);
-            match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
+            match layer.operation {
+                Operation::Conv2d { kernel, stride, padding, groups, .. } => {
                     let geometry = Geometry { input, output, kernel, stride, padding, groups };
                     conv2d::PackedConv2d::bytes(&geometry) + image::conv2d::PackedConv2d::bytes(&geometry, width)
                 }
-                Layer::Dense { .. } => {
+                Operation::Dense { .. } => {
                     let (k, features) = (input.len(), output.len());
                     dense::PackedDense::bytes(k, features) + image::dense::PackedDense::bytes(k, features, width)
                 }
-                Layer::MaxPool { .. } | Layer::Relu | Layer::Softmax => 0,
+                _ => 0,
             }
         });
         weights.sum::<usize>() + 2 * size_of_val(&self.network.preprocess.mean[..])
@@ -182,6 +278,12 @@ impl Classifier {
 
     /// Bytes of working memory that a thread takes; kept for the next call.
     pub fn scratch_bytes(&self) -> usize {
+        if self.mapping == Mapping::Graph {
+            // The features of a whole chunk, though threads that take a group each have fewer.
+            let plan = self.plan();
+            let softmax = self.n_classes() * self.simd.width() * size_of::<f32>();
+            return plan.scratch_bytes() + plan.chunk_bytes() + plan.chunk() * plan.image_bytes() + softmax;
+        }
         let [spatial, dense] = self.scratch_lens().map(Aligned::bytes);
         2 * (spatial + dense)
     }

@@ -2,11 +2,13 @@
 //! any machine. Work is spread over the thread pool it is called in.
 //!
 //! One file a step. Activations are `(tiles, channels, height, width, L::N)`: a tile is `L::N` images, one a lane. Images that
-//! fill no tile go one by one, a channel a lane: `image/`. Either way no step mixes lanes, and every width gives the same bits.
+//! fill no tile go one by one, a channel a lane: `image/`. Networks that are large, or no chain, go image by image through `graph/`.
+//! Whichever way, no step mixes lanes, and every width gives the same bits.
 
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
+pub mod graph;
 pub mod image;
 pub mod max_pool;
 pub mod memory;
@@ -154,6 +156,7 @@ impl CpuBackend {
     pub fn new(job: Job, options: Options) -> Result<CpuBackend> {
         let chunk = options.chunk.min(job.candidates());
         let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
+        classifier.check(rayon::current_num_threads())?;
         if let Some(memory) = telemetry::memory_limit() {
             let needed = memory::memory(&job, options, &classifier, rayon::current_num_threads());
             needed.check(chunk, telemetry::usable(memory))?;

@@ -15,7 +15,6 @@ use crate::simd::{Lanes, MAX_LANES};
 pub fn preprocess<L: Lanes>(output: &mut [f32], images: &[u8], shape: Shape, preprocess: &Preprocess) {
     assert_eq!(output.len(), shape.len() * L::N);
     assert!(images.len() <= shape.len() * L::N && images.len().is_multiple_of(shape.len()));
-    let scale = L::splat(preprocess.scale);
     let positions = shape.height * shape.width;
     let (mut position, mut byte) = (0, 0);
     // Four bytes of each image at a time.
@@ -28,7 +27,8 @@ pub fn preprocess<L: Lanes>(output: &mut [f32], images: &[u8], shape: Shape, pre
         for _ in first..shape.len().min(first + 4) {
             let mut x = L::from_i32(L::bits_and(bytes, L::bits_splat(0xff)));
             bytes = L::bits_shr::<8>(bytes);
-            let place = byte_of_channel(preprocess.channel_order, byte, shape.channels) * positions + position;
+            let channel = byte_of_channel(preprocess.channel_order, byte, shape.channels);
+            let (place, scale) = (channel * positions + position, L::splat(preprocess.scale[channel]));
             if let Some(&mean) = preprocess.mean.get(place) {
                 x = x.sub(L::splat(mean));
             }
@@ -57,18 +57,19 @@ pub fn preprocess_image(output: &mut [f32], image: &[u8], shape: Shape, preproce
     let positions = shape.height * shape.width;
     for (channel, plane) in output.chunks_exact_mut(positions).enumerate() {
         let byte = byte_of_channel(preprocess.channel_order, channel, shape.channels);
+        let scale = preprocess.scale[channel];
         for (position, value) in plane.iter_mut().enumerate() {
             let pixel = f32::from(image[position * shape.channels + byte]);
             *value = match preprocess.mean.get(channel * positions + position) {
-                Some(mean) => (pixel - mean) * preprocess.scale,
-                None => pixel * preprocess.scale,
+                Some(mean) => (pixel - mean) * scale,
+                None => pixel * scale,
             };
         }
     }
 }
 
 /// Where a pixel holds what becomes the network's `channel`; and which channel its byte `channel` becomes.
-fn byte_of_channel(order: ChannelOrder, channel: usize, channels: usize) -> usize {
+pub fn byte_of_channel(order: ChannelOrder, channel: usize, channels: usize) -> usize {
     match order {
         ChannelOrder::Grey | ChannelOrder::Rgb => channel,
         ChannelOrder::Bgr => channels - 1 - channel,

@@ -7,7 +7,7 @@ use super::max_pool::max_pool;
 use super::preprocess::preprocess;
 use super::relu::relu;
 use super::softmax::softmax;
-use crate::network::{Layer, Network, Preprocess, Shape};
+use crate::network::{Network, Operation, Preprocess, Shape, Window};
 use crate::simd::Aligned;
 use crate::simd::Lanes;
 
@@ -46,7 +46,20 @@ enum Step {
 }
 
 impl TileNetwork {
-    /// Packs `network`.
+    /// Whether these kernels have all that `network` needs: a chain of convolutions, rectifiers, poolings of maxima without padding,
+    /// and dense layers.
+    pub fn takes(network: &Network) -> bool {
+        network.layers.iter().enumerate().all(|(index, layer)| {
+            let is_known = match layer.operation {
+                Operation::Conv2d { .. } | Operation::Relu | Operation::Dense { .. } | Operation::Softmax => true,
+                Operation::MaxPool(window) => window.padding == 0,
+                Operation::AveragePool { .. } | Operation::Lrn { .. } | Operation::Concat => false,
+            };
+            is_known && layer.inputs == [index]
+        })
+    }
+
+    /// Packs `network`, which these kernels [take](TileNetwork::takes).
     pub fn new(network: &Network) -> TileNetwork {
         let shapes = network.shapes();
         let mut parameters = network.parameters.iter();
@@ -54,20 +67,23 @@ impl TileNetwork {
         let mut steps: Vec<Step> = Vec::new();
         for (layer, pair) in network.layers.iter().zip(shapes.windows(2)) {
             let (input, output) = (pair[0], pair[1]);
-            let step = match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, .. } => {
+            let step = match layer.operation {
+                Operation::Conv2d { kernel, stride, padding, groups, .. } => {
                     Step::Conv2d(PackedConv2d::new(Geometry { input, output, kernel, stride, padding, groups }, next()))
                 }
-                Layer::MaxPool { kernel, stride } => match steps.pop() {
+                Operation::MaxPool(Window { kernel, stride, .. }) => match steps.pop() {
                     Some(Step::Conv2d(layer)) if layer.geometry().halves(kernel, stride) => Step::Conv2dMaxPool(layer),
                     before => {
                         steps.extend(before);
                         Step::MaxPool { input, output, kernel, stride }
                     }
                 },
-                Layer::Relu => Step::Relu,
-                Layer::Dense { .. } => Step::Dense(PackedDense::new(input.len(), output.len(), next())),
-                Layer::Softmax => Step::Softmax { classes: output.len() },
+                Operation::Relu => Step::Relu,
+                Operation::Dense { .. } => Step::Dense(PackedDense::new(input.len(), output.len(), next())),
+                Operation::Softmax => Step::Softmax { classes: output.len() },
+                Operation::AveragePool { .. } | Operation::Lrn { .. } | Operation::Concat => {
+                    unreachable!("see TileNetwork::takes")
+                }
             };
             steps.push(step);
         }
@@ -89,15 +105,15 @@ impl TileNetwork {
         let mut is_spatial = true;
         for (index, layer) in network.layers.iter().enumerate() {
             let (input, output) = (shapes[index], shapes[index + 1]);
-            if is_spatial && matches!(layer, Layer::Dense { .. } | Layer::Softmax) {
+            if is_spatial && matches!(layer.operation, Operation::Dense { .. } | Operation::Softmax) {
                 is_spatial = false;
                 dense = input.len();
             }
-            match (layer, network.layers.get(index + 1)) {
+            match (layer.operation, network.layers.get(index + 1).map(|layer| layer.operation)) {
                 // What a convolution gives to the pooling behind it exists in registers only.
                 (
-                    &Layer::Conv2d { kernel, stride, padding, groups, .. },
-                    Some(&Layer::MaxPool { kernel: k, stride: s }),
+                    Operation::Conv2d { kernel, stride, padding, groups, .. },
+                    Some(Operation::MaxPool(Window { kernel: k, stride: s, .. })),
                 ) if (Geometry { input, output, kernel, stride, padding, groups }).halves(k, s) => {}
                 _ if is_spatial => spatial = spatial.max(output.len()),
                 _ => dense = dense.max(output.len()),

@@ -67,7 +67,7 @@ impl Lenet {
         let mean = &network.preprocess.mean;
         Ok(Lenet {
             n_classes: network.classes.len(),
-            scale: network.preprocess.scale,
+            scale: network.preprocess.scale[0],
             mean: if mean.is_empty() { launcher.zeros(network.input.len())? } else { launcher.upload(mean)? },
             conv1: launcher.upload(&packed1)?,
             conv2: conv2(tuning::LENET_FEATURES_CHANNELS)?,
@@ -164,7 +164,7 @@ fn pack_dense(parameters: &Parameters) -> (Vec<f32>, Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Layer, Preprocess, Shape};
+    use crate::network::{Layer, Operation, Preprocess, Rounding, Shape, Window};
 
     fn numbered(n_weights: usize, n_biases: usize) -> Parameters {
         Parameters {
@@ -204,21 +204,20 @@ mod tests {
 
         let mut renamed = embedded.clone();
         for layer in &mut renamed.layers {
-            if let Layer::Conv2d { name, .. } | Layer::Dense { name, .. } = layer {
-                name.push('x');
-            }
+            layer.name.push('x');
         }
         Lenet::check(&renamed).unwrap();
 
         let mut strided = embedded.clone();
-        strided.layers[1] = Layer::MaxPool { kernel: 3, stride: 2 };
+        strided.layers[1].operation =
+            Operation::MaxPool(Window { kernel: 3, stride: 2, padding: 0, rounding: Rounding::Ceil });
         let mut wider = embedded.clone();
         wider.input = Shape { channels: 1, height: 28, width: 29 };
         let small = Network::new(
             "small",
             lenet::INPUT,
-            Preprocess { scale: 1.0, mean: Vec::new(), channel_order: ChannelOrder::Grey },
-            vec![Layer::Dense { name: "only".into(), out_features: 2 }, Layer::Softmax],
+            Preprocess { scale: [1.0; 3], mean: Vec::new(), channel_order: ChannelOrder::Grey },
+            Layer::chain([("only", Operation::Dense { out_features: 2 }), ("prob", Operation::Softmax)]),
             vec![Parameters { weight: vec![0.0; 2 * 784], bias: vec![0.0; 2] }],
             vec!["a".into(), "b".into()],
         )

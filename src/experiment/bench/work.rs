@@ -39,15 +39,9 @@ impl Work {
     }
 }
 
-/// Multiply-adds of one image, the padding's included. Pooling, rectifiers, softmax and preprocessing count for nothing.
+/// Multiply-adds of one image.
 pub fn multiply_adds(network: &Network) -> u64 {
-    let shapes = network.shapes();
-    let layers = network.layers.iter().zip(shapes.windows(2));
-    let each = layers.filter_map(|(layer, pair)| {
-        let (_, weight) = layer.weight(pair[0])?;
-        Some((pair[1].len() * weight[1..].iter().product::<usize>()) as u64)
-    });
-    each.sum()
+    network.multiply_adds()
 }
 
 /// Floating-point operations of an activation (`math.rs`): add, subtract, multiply, fused multiply-add, divide, maximum and

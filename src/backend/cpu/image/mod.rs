@@ -12,7 +12,7 @@ use super::max_pool::max_pool;
 use super::preprocess;
 use super::relu::relu;
 use super::softmax::softmax;
-use crate::network::{Layer, Network, Preprocess, Shape};
+use crate::network::{Network, Operation, Preprocess, Shape, Window};
 use crate::simd::Aligned;
 use crate::simd::Lanes;
 use conv2d::{PackedConv2d, conv2d};
@@ -56,20 +56,22 @@ impl ImageNetwork {
         let mut features = network.input;
         for (layer, pair) in network.layers.iter().zip(shapes.windows(2)) {
             let (input, output) = (pair[0], pair[1]);
-            match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, .. } if dense.is_empty() => {
+            match layer.operation {
+                Operation::Conv2d { kernel, stride, padding, groups, .. } if dense.is_empty() => {
                     let geometry = Geometry { input, output, kernel, stride, padding, groups };
                     spatial.push(Spatial::Conv2d(PackedConv2d::new(geometry, next(), width)?));
                 }
-                Layer::MaxPool { kernel, stride } if dense.is_empty() && !spatial.is_empty() => {
+                Operation::MaxPool(Window { kernel, stride, padding: 0, .. })
+                    if dense.is_empty() && !spatial.is_empty() =>
+                {
                     spatial.push(Spatial::MaxPool { input, output, kernel, stride });
                 }
-                Layer::Relu if dense.is_empty() && !spatial.is_empty() => spatial.push(Spatial::Relu),
-                Layer::Dense { .. } => {
+                Operation::Relu if dense.is_empty() && !spatial.is_empty() => spatial.push(Spatial::Relu),
+                Operation::Dense { .. } => {
                     dense.push(Dense::Dense(PackedDense::new(input.len(), output.len(), next(), width)))
                 }
-                Layer::Relu if !dense.is_empty() => dense.push(Dense::Relu),
-                Layer::Softmax => {}
+                Operation::Relu if !dense.is_empty() => dense.push(Dense::Relu),
+                Operation::Softmax => {}
                 _ => return None,
             }
             if dense.is_empty() {
@@ -94,7 +96,7 @@ impl ImageNetwork {
         let (mut spatial, mut dense) = (network.input.len(), network.classes.len() * width);
         let mut is_spatial = true;
         for (layer, pair) in network.layers.iter().zip(shapes.windows(2)) {
-            if is_spatial && matches!(layer, Layer::Dense { .. } | Layer::Softmax) {
+            if is_spatial && matches!(layer.operation, Operation::Dense { .. } | Operation::Softmax) {
                 is_spatial = false;
                 dense = dense.max(pair[0].len());
             }

@@ -37,7 +37,7 @@ use super::relu::relu;
 use super::softmax::softmax;
 use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
-use crate::network::{Layer, Network, Parameters, Preprocess, Shape};
+use crate::network::{Layer, Network, Operation, Parameters, Preprocess, Shape, Window};
 use crate::simd::Aligned;
 use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
 use crate::telemetry;
@@ -150,33 +150,43 @@ impl Trainer {
     pub fn new(network: &Network, batch: usize, sgd: Sgd, simd: Simd) -> Result<Trainer> {
         assert!(batch > 0, "a batch has at least one image");
         let shapes = network.shapes();
-        let learns = |layer: &Layer| matches!(layer, Layer::Conv2d { .. } | Layer::Dense { .. });
+        let learns = |layer: &Layer| layer.operation.has_weights();
         let first_learned = network.layers.iter().position(learns).unwrap_or(network.layers.len());
         let mut parameters = network.parameters.iter().cloned();
         let mut next = || Learned::new(parameters.next().expect("checked by Network::new"));
         let mut steps: Vec<Step> = Vec::new();
         for (index, (layer, pair)) in network.layers.iter().zip(shapes.windows(2)).enumerate() {
             let (input, output) = (pair[0], pair[1]);
-            steps.push(match *layer {
-                Layer::Conv2d { kernel, stride, padding, groups, ref name, .. } => {
+            let Layer { name, inputs, operation } = layer;
+            let refused =
+                |reason: &str| Error::Refused(format!("network {:?}, layer {name:?}: {reason}", network.name));
+            if *inputs != [index] {
+                return Err(refused("only networks whose layers form a chain can be trained"));
+            }
+            steps.push(match *operation {
+                Operation::Conv2d { kernel, stride, padding, groups, .. } => {
                     let geometry = Geometry { input, output, kernel, stride, padding, groups };
                     let learned = next();
                     let layer = PackedConv2d::new(geometry, &learned.parameters);
                     let backward = (index > first_learned)
                         .then(|| Conv2dInputGradient::new(geometry, &learned.parameters).map(Box::new))
                         .transpose()
-                        .map_err(|reason| {
-                            Error::Refused(format!("network {:?}, layer {name:?}: {reason}", network.name))
-                        })?;
+                        .map_err(|reason| refused(&reason))?;
                     Step::Conv2d { layer, backward, learned }
                 }
-                Layer::MaxPool { kernel, stride } => Step::MaxPool { input, output, kernel, stride },
-                Layer::Relu => Step::Relu,
-                Layer::Dense { .. } => {
+                Operation::MaxPool(Window { kernel, stride, padding: 0, .. }) => {
+                    Step::MaxPool { input, output, kernel, stride }
+                }
+                Operation::Relu => Step::Relu,
+                Operation::Dense { .. } => {
                     let learned = next();
                     Step::Dense { layer: PackedDense::new(input.len(), output.len(), &learned.parameters), learned }
                 }
-                Layer::Softmax => Step::Softmax { classes: output.len() },
+                Operation::Softmax => Step::Softmax { classes: output.len() },
+                Operation::MaxPool(_) => return Err(refused("a pooling with padding cannot be trained")),
+                Operation::AveragePool { .. } | Operation::Lrn { .. } | Operation::Concat => {
+                    return Err(refused(&format!("a layer of type {:?} cannot be trained", operation.type_name())));
+                }
             });
         }
         let lanes = batch.next_multiple_of(SLOTS);
