@@ -276,7 +276,7 @@ fn the_command_writes_weights_that_classify_takes() {
         (
             vec!["import", &path("caffenet.onnx"), "--network", &network, "--class-names", &network],
             1,
-            "class names, the network has 10 classes",
+            "is empty, wanted a class name a line",
         ),
     ] {
         let line = refused(folder.path(), code, &[&args[..], &["--out", "x"]].concat());
@@ -559,15 +559,15 @@ fn hostile_pickles_are_refused_and_nothing_is_executed() {
 #[test]
 fn large_pickles_cost_no_more_than_their_limits() {
     const N: usize = 3 << 20;
-    let many = |unit: &[u8], n: usize| [b"\x80\x02", unit.repeat(n).as_slice(), b"."].concat();
+    let many = |unit: &[u8], n: usize| [&b"\x80\x02"[..], &unit.repeat(n), b"."].concat();
     for (bytes, want) in [
         (many(b"N", N), "more than 262144 values"),
         (many(b"]", N), "more than 262144 values"),
         (many(b"(", N), "more than 262144 marks"),
         (many(b"N\x94", N / 2), "more than 262144 values"),
-        ([b"\x80\x02N", b"\x94".repeat(N).as_slice(), b"."].concat(), "more than 262144 values to remember"),
-        ([b"\x80\x02Nq\x00", b"h\x00".repeat(N / 2).as_slice(), b"."].concat(), "holds None"),
-        ([b"\x80\x02Nq\x00(", b"h\x00".repeat(N / 2).as_slice(), b"t."].concat(), "holds a tuple"),
+        ([&b"\x80\x02N"[..], &b"\x94".repeat(N), b"."].concat(), "more than 262144 values to remember"),
+        ([&b"\x80\x02Nq\x00"[..], &b"h\x00".repeat(N / 2), b"."].concat(), "holds None"),
+        ([&b"\x80\x02Nq\x00("[..], &b"h\x00".repeat(N / 2), b"t."].concat(), "holds a tuple"),
         (many(b"X\x00\x00\x00\x00", N), "more than 262144 values"),
         (vec![0x80, 2, b'X', 0xff, 0xff, 0xff, 0], "truncated"),
         ([b"\x80\x02X\xff\xff\x7f\x00".to_vec(), vec![b'a'; 9 << 20]].concat(), "longer than 4194304 bytes"),
@@ -576,8 +576,7 @@ fn large_pickles_cost_no_more_than_their_limits() {
         assert!(error.contains(want), "want {want:?} in {error:?}");
     }
     // A list that is copied into one dict after the other.
-    let items = b"(X\x01\x00\x00\x00aNe".as_slice();
-    let pair = [b"]".as_slice(), items].concat();
+    let pair = b"](X\x01\x00\x00\x00aNe";
     let copies = [
         b"\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(".as_slice(),
         &pair.repeat(10_000),

@@ -203,12 +203,9 @@ fn node<'a>(
     initializers: &HashMap<&str, Tensor<'a>>,
 ) -> Result<Node<'a>, String> {
     let op = raw.op();
-    let n_weights = match op {
-        Op::Conv { .. } | Op::Dense => raw.inputs.len().saturating_sub(1),
-        Op::Concat => 0,
-        _ => raw.inputs.len().saturating_sub(1), // the shape of a reshape, the ratio of a dropout
-    };
-    let (activations, weights) = raw.inputs.split_at(raw.inputs.len() - n_weights);
+    // But for a concatenation, what follows the first are weights, the shape of a reshape, the ratio of a dropout.
+    let n_activations = if op == Op::Concat { raw.inputs.len() } else { raw.inputs.len().min(1) };
+    let (activations, weights) = raw.inputs.split_at(n_activations);
     let inputs = activations.iter().map(|&input| {
         values.get(input).cloned().unwrap_or_else(|| Source::Nothing(input.to_string()))
     });
