@@ -50,7 +50,10 @@ fn import(file: &[u8], list: &List) -> Result<Imported, String> {
 fn assert_refused(file: &[u8], list: &List, want: &str) {
     let error = import(file, list).map(drop).expect_err(want);
     assert!(error.contains(want), "want {want:?} in {error:?}");
-    assert!(error.starts_with("the file: ") && !error.contains('\n') && error.len() < 1500, "not one short line: {error:?}");
+    assert!(
+        error.starts_with("the file: ") && !error.contains('\n') && error.len() < 1500,
+        "not one short line: {error:?}"
+    );
 }
 
 /// The float32 tensor `name` of the goldens, or the float64 one as float32.
@@ -174,7 +177,11 @@ fn a_mean_image_takes_the_place_of_the_mean() {
     for end in (0..mean.len()).step_by(997).chain(0..64) {
         refused(&mean[..end], &network, "");
     }
-    refused(&corpus("import_caffe/mean"), &network, "has shape (3, 9, 9), the network needs (3, 99, 99) or (3, 104, 104)");
+    refused(
+        &corpus("import_caffe/mean"),
+        &network,
+        "has shape (3, 9, 9), the network needs (3, 99, 99) or (3, 104, 104)",
+    );
     refused(&bytes("caffenet-v0.caffemodel"), &network, "Caffe model, wanted a mean image");
     refused(&bytes("image.png"), &network, "it seems to be a PNG picture");
     refused(b"", &network, "an empty file");
@@ -238,7 +245,10 @@ fn the_command_writes_weights_that_classify_takes() {
     let output = pareidolia(folder.path(), &args);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.starts_with("Caffe model: small-caffenet, 8 layers with ") && said.ends_with("out.safetensors\n"), "{said}");
+    assert!(
+        said.starts_with("Caffe model: small-caffenet, 8 layers with ") && said.ends_with("out.safetensors\n"),
+        "{said}"
+    );
 
     let image = path("image-104.png");
     let args = ["classify", &image, "--weights", "out.safetensors", "--network", &network, "--json", "--top", "10"];
@@ -257,7 +267,9 @@ fn the_command_writes_weights_that_classify_takes() {
 
     // What is there is never overwritten, and what is refused leaves nothing.
     let before = std::fs::read(folder.path().join("out.safetensors")).unwrap();
-    assert!(refused(folder.path(), 2, &["import", &path("alexnet.pth"), "--out", "out.safetensors"]).contains("exists"));
+    assert!(
+        refused(folder.path(), 2, &["import", &path("alexnet.pth"), "--out", "out.safetensors"]).contains("exists")
+    );
     assert_eq!(std::fs::read(folder.path().join("out.safetensors")).unwrap(), before);
     let left = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
     assert_eq!(left(folder.path()), 2);
@@ -297,7 +309,10 @@ fn without_a_list_the_built_in_ones_are_tried() {
         ("bvlc-alexnet.onnx", "has shape (6, 3, 11, 11), layer \"conv1\" of bvlc-alexnet needs (96, 3, 11, 11)"),
         ("bvlc-googlenet-v2.caffemodel", "has shape (8, 3, 7, 7), layer \"conv1/7x7_s2\" of bvlc-googlenet needs"),
         ("squeezenet.onnx", "has shape (8, 3, 3, 3), layer \"features.0\" of squeezenet-1.1 needs (64, 3, 3, 3)"),
-        ("views.pth", "its tensors are those of none of torchvision-alexnet, torchvision-squeezenet, torchvision-googlenet: 12 of them"),
+        (
+            "views.pth",
+            "its tensors are those of none of torchvision-alexnet, torchvision-squeezenet, torchvision-googlenet: 12 of them",
+        ),
     ] {
         let error = read(file);
         assert!(error.contains(want), "{file}: want {want:?} in {error:?}");
@@ -306,18 +321,37 @@ fn without_a_list_the_built_in_ones_are_tried() {
     assert!(error.contains("its layers are those of no network known here") && error.contains("nearest is"), "{error}");
 }
 
+#[test]
+fn squeezenet_1_1_has_the_size_that_torchvision_says() {
+    // squeezenet1_1's num_params in torchvision/models/squeezenet.py.
+    let network = Network::random(&List::built_in("squeezenet-1.1").unwrap(), 1).unwrap();
+    assert_eq!((import::n_parameters(&network), import::n_layers(&network)), (1_235_496, 26));
+}
+
 // --- of another network ---
 
 #[test]
 fn what_is_of_another_network_is_named() {
     for (file, other, want) in [
-        ("caffenet-v0.caffemodel", "bvlc-alexnet", "node \"norm2\" (LRN) where the list has layer \"pool2\" (max-pool)"),
+        (
+            "caffenet-v0.caffemodel",
+            "bvlc-alexnet",
+            "node \"norm2\" (LRN) where the list has layer \"pool2\" (max-pool)",
+        ),
         ("bvlc-alexnet-v1.caffemodel", "caffenet", "node \"pool2\" (Pooling) where the list has layer \"norm2\" (lrn)"),
         ("bvlc-alexnet.onnx", "caffenet", "(MaxPool) where the list has layer \"norm2\" (lrn)"),
         ("bvlc-alexnet.onnx", "bvlc-googlenet", "where the list has layer"),
         ("squeezenet.onnx", "torchvision-squeezenet", "where the list has layer"),
-        ("alexnet.pth", "torchvision-squeezenet", "tensor \"features.0.weight\" has shape (2, 3, 11, 11), the layer needs (12, 3, 7, 7)"),
-        ("alexnet.pth", "torchvision-googlenet", "tensor \"conv1.conv.weight\" is missing; the file has \"classifier.1.bias\""),
+        (
+            "alexnet.pth",
+            "torchvision-squeezenet",
+            "tensor \"features.0.weight\" has shape (2, 3, 11, 11), the layer needs (12, 3, 7, 7)",
+        ),
+        (
+            "alexnet.pth",
+            "torchvision-googlenet",
+            "tensor \"conv1.conv.weight\" is missing; the file has \"classifier.1.bias\"",
+        ),
         ("googlenet.pth", "torchvision-alexnet", "tensor \"features.0.weight\" is missing"),
     ] {
         assert_refused(&bytes(file), &list(other), want);
@@ -341,14 +375,34 @@ fn each_number_of_a_layer_is_compared() {
             "tensor \"fc8.weight\" has shape (1, 1, 10, 64), layer \"fc8\" of small-bvlc-alexnet needs (11, 64)",
             "tensor \"fc8_w_0\" has shape (10, 64), layer \"fc8\" of small-bvlc-alexnet needs (11, 64)",
         ),
-        (alexnet("stride = 4", "stride = 3"), "has stride [4, 4], layer \"conv1\" (convolution) has [3, 3]", "stride [4, 4]"),
+        (
+            alexnet("stride = 4", "stride = 3"),
+            "has stride [4, 4], layer \"conv1\" (convolution) has [3, 3]",
+            "stride [4, 4]",
+        ),
         (alexnet("kernel = 11", "kernel = 12"), "has kernel [11, 11], layer \"conv1\"", "has kernel [11, 11]"),
-        (alexnet("padding = 2, groups = 2", "padding = 2"), "has groups 2, layer \"conv2\" (convolution) has 1", "has groups 2"),
+        (
+            alexnet("padding = 2, groups = 2", "padding = 2"),
+            "has groups 2, layer \"conv2\" (convolution) has 1",
+            "has groups 2",
+        ),
         (alexnet("padding = 2", "padding = 1"), "has padding (before, after) [[2, 2], [2, 2]]", "has padding"),
-        (alexnet("size = 5", "size = 3"), "has size, alpha, beta, k (5, 0.0001, 0.75, 1.0), layer \"norm1\" (lrn)", "has size"),
+        (
+            alexnet("size = 5", "size = 3"),
+            "has size, alpha, beta, k (5, 0.0001, 0.75, 1.0), layer \"norm1\" (lrn)",
+            "has size",
+        ),
         (alexnet("alpha = 0.0001", "alpha = 0.0002"), "has size, alpha, beta, k", "has size, alpha, beta, k"),
-        (alexnet("kernel = 3, stride = 2", "kernel = 3, stride = 3"), "\"pool1\" (Pooling) has stride 2, layer", "has stride 2"),
-        (alexnet("\"max-pool\"", "\"average-pool\""), "\"pool1\" (Pooling) where the list has layer \"pool1\" (average-pool)", "(MaxPool)"),
+        (
+            alexnet("kernel = 3, stride = 2", "kernel = 3, stride = 3"),
+            "\"pool1\" (Pooling) has stride 2, layer",
+            "has stride 2",
+        ),
+        (
+            alexnet("\"max-pool\"", "\"average-pool\""),
+            "\"pool1\" (Pooling) where the list has layer \"pool1\" (average-pool)",
+            "(MaxPool)",
+        ),
     ] {
         assert_refused(&bytes("bvlc-alexnet-v1.caffemodel"), &list, caffe);
         assert_refused(&bytes("bvlc-alexnet.onnx"), &list, onnx);
@@ -360,18 +414,31 @@ fn each_number_of_a_layer_is_compared() {
         let pool = format!("kernel = 4, stride = 4, padding = 1, count_padding = {count}, rounding = \"floor\"");
         changed("tiny", "kernel = 4, stride = 4, rounding = \"ceil\"", &pool)
     };
-    assert_refused(&corpus("import_onnx/good-raw"), &padded(true), "has padding 0, layer \"pool\" (average-pool) has 1");
+    assert_refused(
+        &corpus("import_onnx/good-raw"),
+        &padded(true),
+        "has padding 0, layer \"pool\" (average-pool) has 1",
+    );
     let state = changed("tiny", "outputs = 4, kernel = 3", "outputs = 4, kernel = 1");
-    assert_refused(&corpus("import_pth/good-zip"), &state, "\"stem.conv.weight\" has shape (4, 3, 3, 3), the layer needs (4, 3, 1, 1)");
+    assert_refused(
+        &corpus("import_pth/good-zip"),
+        &state,
+        "\"stem.conv.weight\" has shape (4, 3, 3, 3), the layer needs (4, 3, 1, 1)",
+    );
     let state = changed("tiny", "name = \"fc\"", "name = \"fc7\"");
-    assert_refused(&corpus("import_pth/good-zip"), &state, "tensor \"fc7.weight\" is missing; the file has \"fc.bias\", \"fc.weight\"");
+    assert_refused(
+        &corpus("import_pth/good-zip"),
+        &state,
+        "tensor \"fc7.weight\" is missing; the file has \"fc.bias\", \"fc.weight\"",
+    );
 }
 
 /// `file` with the only occurrence of `from` replaced by `to`, of the same length.
 #[track_caller]
 fn patched(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let found: Vec<usize> = file.windows(from.len()).enumerate().filter(|(_, part)| *part == from).map(|(at, _)| at).collect();
+    let found: Vec<usize> =
+        file.windows(from.len()).enumerate().filter(|(_, part)| *part == from).map(|(at, _)| at).collect();
     assert!(!found.is_empty(), "{from:?} is not there");
     let mut file = file.to_vec();
     for at in found {
@@ -384,20 +451,36 @@ fn patched(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 fn an_operator_that_we_do_not_have_is_named_with_its_node() {
     let onnx = corpus("import_onnx/good-raw");
     let tiny = list("tiny");
-    assert_refused(&patched(&onnx, b"LRN", b"Elu"), &tiny, "node \"#3\" (Elu) is an operator that we do not have; the list has layer \"norm\" (lrn)");
+    assert_refused(
+        &patched(&onnx, b"LRN", b"Elu"),
+        &tiny,
+        "node \"#3\" (Elu) is an operator that we do not have; the list has layer \"norm\" (lrn)",
+    );
     assert_refused(&patched(&onnx, b"Relu", b"Tanh"), &tiny, "node \"#1\" (Tanh) is an operator that we do not have");
     // An attribute of which nothing is known but its name.
     assert_refused(&patched(&onnx, b"size", b"axis"), &tiny, "has size, alpha, beta, k (0, ");
     let caffe = corpus("import_caffe/good-v2");
     assert_refused(&patched(&caffe, b"LRN", b"ELU"), &tiny, "node \"norm\" (ELU) is of a type that we do not have");
-    assert_refused(&patched(&caffe, b"Concat", b"Eltwis"), &tiny, "node \"both\" (Eltwis) is of a type that we do not have");
+    assert_refused(
+        &patched(&caffe, b"Concat", b"Eltwis"),
+        &tiny,
+        "node \"both\" (Eltwis) is of a type that we do not have",
+    );
 }
 
 #[test]
 fn onnx_weights_in_another_file_are_refused() {
-    assert_refused(&bytes("external.onnx"), &list("squeezenet-1.1"), "lies in another file; save the model with its weights in it");
+    assert_refused(
+        &bytes("external.onnx"),
+        &list("squeezenet-1.1"),
+        "lies in another file; save the model with its weights in it",
+    );
     let onnx = corpus("import_onnx/good-raw");
-    assert_refused(&patched(&onnx, b"\x42\x02sw", b"\x42\x02sx"), &list("tiny"), "its weights \"sw\" are no initializer of the model");
+    assert_refused(
+        &patched(&onnx, b"\x42\x02sw", b"\x42\x02sx"),
+        &list("tiny"),
+        "its weights \"sw\" are no initializer of the model",
+    );
 }
 
 // --- broken ---
@@ -449,7 +532,9 @@ fn not_a_number_and_infinity_are_refused() {
     let good = import(&corpus("import_caffe/good-v2"), &tiny).unwrap().network;
     let last = good.parameters[2].bias[2].to_le_bytes();
     for (bad, shown) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
-        for file in ["import_caffe/good-v2", "import_onnx/good-raw", "import_pth/good-legacy", "import_pth/good-safetensors"] {
+        for file in
+            ["import_caffe/good-v2", "import_onnx/good-raw", "import_pth/good-legacy", "import_pth/good-safetensors"]
+        {
             let want = format!("has {shown} at flat index 2, wanted finite numbers");
             assert_refused(&patched(&corpus(file), &last, &bad.to_le_bytes()), &tiny, &want);
         }
@@ -482,21 +567,29 @@ fn files_of_other_formats_are_said_to_be_what_they_seem() {
     assert_eq!(seems::format(&bytes("mean.binaryproto")).unwrap_err(), seems::BLOB);
     assert_refused(&bytes("torchscript.pth"), &list("tiny"), "a TorchScript archive");
     assert_refused(&bytes("module.pth"), &list("tiny"), "it wants \"torch.nn.modules.container.Sequential\"");
-    assert_refused(&bytes("checkpoint.pth"), &list("tiny"), "its \"epoch\" is an integer, wanted a tensor: save model.state_dict()");
+    assert_refused(
+        &bytes("checkpoint.pth"),
+        &list("tiny"),
+        "its \"epoch\" is an integer, wanted a tensor: save model.state_dict()",
+    );
 }
 
 // --- made to hurt ---
 
 /// Reads a pickle within the limits; what it is, or why it is none.
 fn pickle(bytes: &[u8]) -> Result<usize, String> {
-    limits::IMPORT.hold(bytes.len(), || Pickle::read(bytes).and_then(|pickle| pickle.state_dict().map(|dict| dict.len())))
+    limits::IMPORT
+        .hold(bytes.len(), || Pickle::read(bytes).and_then(|pickle| pickle.state_dict().map(|dict| dict.len())))
 }
 
 #[test]
 fn hostile_pickles_are_refused_and_nothing_is_executed() {
     let global = |module: &str, name: &str| format!("c{module}\n{name}\n").into_bytes();
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        ([&b"\x80\x02"[..], &global("os", "system"), b"X\x04\x00\x00\x00true\x85R."].concat(), "byte 2: it wants \"os.system\""),
+        (
+            [&b"\x80\x02"[..], &global("os", "system"), b"X\x04\x00\x00\x00true\x85R."].concat(),
+            "byte 2: it wants \"os.system\"",
+        ),
         ([&b"\x80\x02"[..], &global("posix", "system"), b"."].concat(), "it wants \"posix.system\""),
         ([&b"\x80\x02"[..], &global("__builtin__", "eval"), b"."].concat(), "it wants \"__builtin__.eval\""),
         ([&b"\x80\x02"[..], &global("torch", "load"), b"."].concat(), "it wants \"torch.load\""),
@@ -517,7 +610,10 @@ fn hostile_pickles_are_refused_and_nothing_is_executed() {
         (b"\x80\x02]K\x01K\x02s.".to_vec(), "sets an item or a state of a list"),
         (b"\x80\x02}K\x01a.".to_vec(), "appends to a dict"),
         (b"\x80\x02K\x01)R.".to_vec(), "it calls an integer"),
-        ([&b"\x80\x02"[..], &global("torch", "FloatStorage"), b")R."].concat(), "it calls Storage(F32) with 0 arguments"),
+        (
+            [&b"\x80\x02"[..], &global("torch", "FloatStorage"), b")R."].concat(),
+            "it calls Storage(F32) with 0 arguments",
+        ),
         ([&b"\x80\x02"[..], &global("collections", "OrderedDict"), b"K\x01R."].concat(), "it calls with an integer"),
         (b"\x80\x02K\x01Q.".to_vec(), "names no storage"),
         (b"\x80\x02X\xff\xff\xff\xffa".to_vec(), "truncated: 4294967295 bytes wanted, 1 left"),
@@ -536,7 +632,10 @@ fn hostile_pickles_are_refused_and_nothing_is_executed() {
     }
 
     // A list that holds itself, and the deepest nesting there is room for: neither is followed.
-    assert_eq!(pickle(b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.").unwrap_err(), "its \"a\" is a dict, wanted a tensor: save model.state_dict()");
+    assert_eq!(
+        pickle(b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.").unwrap_err(),
+        "its \"a\" is a dict, wanted a tensor: save model.state_dict()"
+    );
     let mut deep = b"\x80\x02".to_vec();
     deep.extend(std::iter::repeat_n(b"]", 200_000).flatten());
     deep.extend(std::iter::repeat_n(b"a", 199_999).flatten());
@@ -607,7 +706,8 @@ fn zip(entries: &[(&str, &[u8])], method: rawzip::CompressionMethod) -> Vec<u8> 
 /// The pickle of a state dict of one tensor: of this shape, strides and offset, of the storage "0" of four floats.
 fn one_tensor(shape: &[u32], strides: &[u32], offset: u32) -> Vec<u8> {
     let tuple = |numbers: &[u32]| {
-        let items = numbers.iter().flat_map(|&number| [b"\x8a\x05".to_vec(), number.to_le_bytes().to_vec(), vec![0]].concat());
+        let items =
+            numbers.iter().flat_map(|&number| [b"\x8a\x05".to_vec(), number.to_le_bytes().to_vec(), vec![0]].concat());
         [b"(".to_vec(), items.collect(), b"t".to_vec()].concat()
     };
     let text = |text: &str| [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
@@ -642,7 +742,11 @@ fn archives_made_to_hurt_are_refused() {
     };
     assert_eq!(read(&archive(&[2, 2], &[2, 1], 0, &floats)).unwrap(), [1.0, 2.0, 3.0, 4.0]);
     assert_eq!(read(&archive(&[2, 2], &[1, 2], 0, &floats)).unwrap(), [1.0, 3.0, 2.0, 4.0]);
-    assert_eq!(read(&archive(&[3, 2], &[1, 1], 0, &floats)).unwrap(), [1.0, 2.0, 2.0, 3.0, 3.0, 4.0], "overlapping rows");
+    assert_eq!(
+        read(&archive(&[3, 2], &[1, 1], 0, &floats)).unwrap(),
+        [1.0, 2.0, 2.0, 3.0, 3.0, 4.0],
+        "overlapping rows"
+    );
     assert_eq!(read(&archive(&[2, 3], &[1, 0], 1, &floats)).unwrap(), [2.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
     assert_eq!(read(&archive(&[], &[], 3, &floats)).unwrap(), [4.0]);
     assert!(read(&archive(&[0, 5], &[1, 1], 9, &floats)).unwrap().is_empty());
@@ -660,7 +764,10 @@ fn archives_made_to_hurt_are_refused() {
         (zip(&[("data.pkl", b"x")], STORE), "without data.pkl"),
         (zip(&[("a/data.pkl", b"x"), ("b/data.pkl", b"x")], STORE), "several data.pkl"),
         (zip(&[("a/data.pkl", b"x"), ("a/data.pkl", b"x")], STORE), "is there twice"),
-        (zip(&[("a/data.pkl", b"x")], rawzip::CompressionMethod::DEFLATE), "is compressed; torch.save compresses nothing"),
+        (
+            zip(&[("a/data.pkl", b"x")], rawzip::CompressionMethod::DEFLATE),
+            "is compressed; torch.save compresses nothing",
+        ),
         (zip(&[], STORE), "without data.pkl"),
         (
             zip(&[("a/data.pkl", &one_tensor(&[4], &[1], 0)), ("a/data/0", &floats), ("a/byteorder", b"big")], STORE),
@@ -697,8 +804,27 @@ fn messages_made_to_hurt_cost_no_more_than_their_limits() {
         (field(2, &field(2, b"").repeat(1 << 18)), "more than 64 bottoms or tops"),
         (field(100, &field(7, b"").repeat(1 << 18)), "more than 8 blobs"),
         (field(100, &name), "a name of 2048 bytes"),
-        (field(100, &[field(1, b"c"), field(2, b"Convolution"), field(3, b"d"), field(7, &field(7, &field(1, &[1; 99])))].concat()), "more than 8 integers"),
-        (field(100, &[field(1, b"c"), field(2, b"Convolution"), field(3, b"d"), field(7, b"\x08\x7f\x10\x7f\x18\x7f\x20\x7f")].concat()), "tensor \"c.weight\" has 0 bytes, its shape (127, 127, 127, 127) needs 1040578564"),
+        (
+            field(
+                100,
+                &[field(1, b"c"), field(2, b"Convolution"), field(3, b"d"), field(7, &field(7, &field(1, &[1; 99])))]
+                    .concat(),
+            ),
+            "more than 8 integers",
+        ),
+        (
+            field(
+                100,
+                &[
+                    field(1, b"c"),
+                    field(2, b"Convolution"),
+                    field(3, b"d"),
+                    field(7, b"\x08\x7f\x10\x7f\x18\x7f\x20\x7f"),
+                ]
+                .concat(),
+            ),
+            "tensor \"c.weight\" has 0 bytes, its shape (127, 127, 127, 127) needs 1040578564",
+        ),
         (onnx(&field(1, b"").repeat(1 << 18)), "more than 4096 nodes"),
         (onnx(&field(1, &field(1, b"").repeat(1 << 18))), "more than 64 inputs or outputs"),
         (onnx(&field(5, b"").repeat(1 << 18)), "is there twice"),

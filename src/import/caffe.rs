@@ -5,8 +5,9 @@
 //! V0LayerParameter; `layer` (100) holds LayerParameter.
 
 use super::graph::{Graph, MAX_EDGES, MAX_NODES, Node, Op, Source, Window};
-use super::tensor::{Tensor, Type, tuple};
+use super::tensor::{Tensor, Type};
 use super::wire::{fields, size};
+use crate::network::weights::tuple;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -92,7 +93,8 @@ pub fn read(bytes: &[u8]) -> Result<Graph<'_>, String> {
         blobs.extend(layer.tops.iter().map(|&top| (top, source.clone())));
     }
     // A file from training has losses in the places of softmaxes; the main one is last.
-    graph.ends = (0..graph.nodes.len()).rev().filter(|&node| graph.nodes[node].op == Op::Softmax).map(Source::Node).collect();
+    graph.ends =
+        (0..graph.nodes.len()).rev().filter(|&node| graph.nodes[node].op == Op::Softmax).map(Source::Node).collect();
     Ok(graph)
 }
 
@@ -256,7 +258,9 @@ impl Parameters {
                 (4, value) => value.ints(&mut kernel, MOST)?,
                 (5, value) => self.groups = value.size()?,
                 (6, value) => value.ints(&mut stride, MOST)?,
-                (number @ 9..=14, value) => one[(number as usize - 9) / 2][(number as usize - 9) % 2] = Some(value.size()?),
+                (number @ 9..=14, value) => {
+                    one[(number as usize - 9) / 2][(number as usize - 9) % 2] = Some(value.size()?)
+                }
                 (16, value) => self.axis = value.int()?,
                 (18, value) => value.ints(&mut dilation, MOST)?,
                 _ => {}

@@ -56,13 +56,24 @@ pub struct Window {
 /// What a node does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    Conv { window: Window, groups: usize },
+    Conv {
+        window: Window,
+        groups: usize,
+    },
     MaxPool(Window),
     /// Whether padding counts in the divisor.
-    AveragePool { window: Window, padding_counts: bool },
+    AveragePool {
+        window: Window,
+        padding_counts: bool,
+    },
     GlobalAveragePool,
     /// `x / (k + alpha / size * sum of squares)^beta` across channels.
-    Lrn { size: usize, alpha: f32, beta: f32, k: f32 },
+    Lrn {
+        size: usize,
+        alpha: f32,
+        beta: f32,
+        k: f32,
+    },
     Relu,
     /// Weights `(out, in)`.
     Dense,

@@ -23,12 +23,11 @@ use self::graph::Graph;
 use self::matching::{Match, Mismatch};
 use self::seems::Format;
 use self::state_dict::StateDict;
-use self::tensor::{Tensor, tuple};
+use self::tensor::Tensor;
 use crate::error::{Error, Result, one_line};
 use crate::network::list::List;
-use crate::network::{
-    ChannelOrder, Network, Operation, Parameters, Preprocess, Shape, shapes, weights,
-};
+use crate::network::weights::{centre, tuple};
+use crate::network::{ChannelOrder, Network, Operation, Parameters, Preprocess, Shape, shapes, weights};
 
 /// Layers that begin so are of heads that only training needs (models/bvlc_googlenet/train_val.prototxt).
 const TRAINING_HEADS: [&str; 2] = ["loss1/", "loss2/"];
@@ -81,7 +80,9 @@ pub fn read_mean(path: &Path, bytes: &[u8], network: &mut Network) -> Result<()>
             let mean = tensors.into_iter().find(|tensor| tensor.name == "mean");
             mean.ok_or_else(|| weights_fail("is missing".to_string()))?
         }
-        Ok(format) => return Err(fail(format!("{}, wanted a mean image (.binaryproto or .safetensors)", format.name()))),
+        Ok(format) => {
+            return Err(fail(format!("{}, wanted a mean image (.binaryproto or .safetensors)", format.name())));
+        }
         Err(reason) => {
             let mean = caffe::read_mean(bytes);
             let mean = mean.map_err(|why| {
@@ -106,11 +107,7 @@ pub fn read_mean(path: &Path, bytes: &[u8], network: &mut Network) -> Result<()>
         let sizes = if image == input { String::new() } else { format!(" or {image}") };
         return Err(weights_fail(format!("has shape {}, the network needs {input}{sizes}", tuple(&mean.shape))));
     };
-    let values = mean.values().map_err(weights_fail)?;
-    let (top, left) = ((from.height - input.height) / 2, (from.width - input.width) / 2);
-    let rows = (0..input.channels).flat_map(|channel| (0..input.height).map(move |row| (channel, row)));
-    let row = |(channel, row)| &values[(channel * from.height + top + row) * from.width + left..][..input.width];
-    network.preprocess.mean = rows.flat_map(row).copied().collect();
+    network.preprocess.mean = centre(&mean.values().map_err(weights_fail)?, from, input);
     Ok(())
 }
 
@@ -128,7 +125,8 @@ fn of_graph(path: &Path, format: Format, graph: &Graph, list: Option<&List>) -> 
     };
     let (list, found) = match list {
         Some(list) => {
-            let found = lay(list).map_err(|mismatch| fail(format!("not the layers of {}: {}", list.name, mismatch.reason)))?;
+            let found =
+                lay(list).map_err(|mismatch| fail(format!("not the layers of {}: {}", list.name, mismatch.reason)))?;
             (list.clone(), found)
         }
         None => {
@@ -185,10 +183,16 @@ fn parameters_of(path: &Path, graph: &Graph, list: &List, found: &Match) -> Resu
     weights(&layers, &shapes)
         .zip(nodes)
         .map(|((name, shape), node)| {
-            let fail = |tensor: &str, reason| Error::Weights { path: path.to_path_buf(), tensor: one_line(tensor), reason };
+            let fail =
+                |tensor: &str, reason| Error::Weights { path: path.to_path_buf(), tensor: one_line(tensor), reason };
             let take = |tensor: &Tensor, shape: &[usize]| {
                 let Some(fitted) = matching::fitted(tensor, shape) else {
-                    let reason = format!("has shape {}, layer {name:?} of {} needs {}", tuple(&tensor.shape), list.name, tuple(shape));
+                    let reason = format!(
+                        "has shape {}, layer {name:?} of {} needs {}",
+                        tuple(&tensor.shape),
+                        list.name,
+                        tuple(shape)
+                    );
                     return Err(fail(&tensor.name, reason));
                 };
                 fitted.values().map_err(|reason| fail(&tensor.name, reason))
@@ -205,7 +209,11 @@ fn parameters_of(path: &Path, graph: &Graph, list: &List, found: &Match) -> Resu
 // --- state dicts ---
 
 fn of_state_dict(path: &Path, format: Format, tensors: Vec<Tensor>, list: Option<&List>) -> Result<Imported> {
-    let fault = |(tensor, reason): state_dict::Fault| Error::Weights { path: path.to_path_buf(), tensor: one_line(&tensor), reason };
+    let fault = |(tensor, reason): state_dict::Fault| Error::Weights {
+        path: path.to_path_buf(),
+        tensor: one_line(&tensor),
+        reason,
+    };
     let dict = StateDict::new(tensors).map_err(fault)?;
     let list = match list {
         Some(list) => list.clone(),
@@ -256,5 +264,9 @@ pub fn n_parameters(network: &Network) -> usize {
 
 /// Convolutions and dense layers of a network.
 pub fn n_layers(network: &Network) -> usize {
-    network.layers.iter().filter(|layer| matches!(layer.operation, Operation::Conv2d { .. } | Operation::Dense { .. })).count()
+    network
+        .layers
+        .iter()
+        .filter(|layer| matches!(layer.operation, Operation::Conv2d { .. } | Operation::Dense { .. }))
+        .count()
 }

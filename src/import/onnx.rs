@@ -88,7 +88,8 @@ pub fn read(bytes: &[u8]) -> Result<Graph<'_>, String> {
         values.extend(raw.outputs.first().map(|&output| (output, source)));
         graph.nodes.push(node);
     }
-    graph.ends = outputs.iter().map(|name| values.get(name).cloned().unwrap_or(Source::Nothing(name.to_string()))).collect();
+    graph.ends =
+        outputs.iter().map(|name| values.get(name).cloned().unwrap_or(Source::Nothing(name.to_string()))).collect();
     Ok(graph)
 }
 
@@ -206,9 +207,9 @@ fn node<'a>(
     // But for a concatenation, what follows the first are weights, the shape of a reshape, the ratio of a dropout.
     let n_activations = if op == Op::Concat { raw.inputs.len() } else { raw.inputs.len().min(1) };
     let (activations, weights) = raw.inputs.split_at(n_activations);
-    let inputs = activations.iter().map(|&input| {
-        values.get(input).cloned().unwrap_or_else(|| Source::Nothing(input.to_string()))
-    });
+    let inputs = activations
+        .iter()
+        .map(|&input| values.get(input).cloned().unwrap_or_else(|| Source::Nothing(input.to_string())));
     let mut parameters = Vec::new();
     if let Op::Conv { .. } | Op::Dense = op {
         for &weight in weights.iter().filter(|weight| !weight.is_empty()) {
@@ -218,7 +219,10 @@ fn node<'a>(
             parameters.push(tensor.clone());
         }
         if op == Op::Dense && raw.int("transB", 0) == 0 {
-            parameters = parameters.into_iter().map(|tensor| if tensor.shape.len() == 2 { tensor.transposed() } else { tensor }).collect();
+            parameters = parameters
+                .into_iter()
+                .map(|tensor| if tensor.shape.len() == 2 { tensor.transposed() } else { tensor })
+                .collect();
         }
     }
     Ok(Node { name, kind: raw.kind.to_string(), op, inputs: inputs.collect(), parameters })
@@ -261,7 +265,9 @@ impl Raw<'_> {
                 return Err("has an alpha or beta that is not 1".to_string());
             }
             "Gemm" => Op::Dense,
-            "Concat" | "Softmax" if !matches!(self.int("axis", 1), 1 | -1) || (self.kind == "Concat" && self.int("axis", 1) != 1) => {
+            "Concat" | "Softmax"
+                if !matches!(self.int("axis", 1), 1 | -1) || (self.kind == "Concat" && self.int("axis", 1) != 1) =>
+            {
                 return Err(format!("has axis {}", self.int("axis", 1)));
             }
             "Concat" => Op::Concat,
@@ -287,7 +293,8 @@ impl Raw<'_> {
             return Err("has dilations".to_string());
         }
         let two = |name: &str, default: &[i64]| {
-            <[usize; 2]>::try_from(list(name, default)?).map_err(|list| format!("has {name} of {} dimensions, wanted 2", list.len()))
+            <[usize; 2]>::try_from(list(name, default)?)
+                .map_err(|list| format!("has {name} of {} dimensions, wanted 2", list.len()))
         };
         let pads = <[usize; 4]>::try_from(list("pads", &[0; 4])?)
             .map_err(|pads| format!("has {} pads, wanted 4", pads.len()))?;

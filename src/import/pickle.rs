@@ -179,7 +179,11 @@ impl<'a> Pickle<'a> {
                     self.kind(value)
                 ));
             };
-            let ints = |id| self.ints(id).ok_or_else(|| format!("tensor {name:?}: its shape or strides are not up to {MAX_DIMENSIONS} integers"));
+            let ints = |id| {
+                self.ints(id).ok_or_else(|| {
+                    format!("tensor {name:?}: its shape or strides are not up to {MAX_DIMENSIONS} integers")
+                })
+            };
             tensors.push((name, View { storage, offset, shape: ints(shape)?, strides: ints(strides)? }));
         }
         Ok(tensors)
@@ -558,7 +562,9 @@ impl<'a> Machine<'a> {
                     return Err("an OrderedDict of something else than a list".to_string());
                 };
                 let pair = |&item: &Id| match self.get(item) {
-                    Value::List(pair) | Value::Tuple(pair) => pair[..].try_into().ok().map(|[key, value]: [Id; 2]| (key, value)),
+                    Value::List(pair) | Value::Tuple(pair) => {
+                        pair[..].try_into().ok().map(|[key, value]: [Id; 2]| (key, value))
+                    }
                     _ => None,
                 };
                 let pairs: Option<Vec<(Id, Id)>> = items.iter().map(pair).collect();

@@ -105,11 +105,14 @@ fn tensors<'a>(
         let name = &one_line(name);
         let fail = |reason: String| format!("tensor {name:?}: {reason}");
         let bytes = data(view.storage).map_err(fail)?;
-        if width(view.storage.dtype).is_none_or(|width| bytes.len() as u64 != view.storage.len.saturating_mul(width as u64)) {
+        if width(view.storage.dtype)
+            .is_none_or(|width| bytes.len() as u64 != view.storage.len.saturating_mul(width as u64))
+        {
             let reason = format!("its storage has {} bytes, wanted {} values", bytes.len(), view.storage.len);
             return Err(fail(reason));
         }
-        let sizes = |list: Vec<i64>| list.into_iter().map(|size| usize::try_from(size).ok()).collect::<Option<Vec<usize>>>();
+        let sizes =
+            |list: Vec<i64>| list.into_iter().map(|size| usize::try_from(size).ok()).collect::<Option<Vec<usize>>>();
         let (Some(shape), Some(strides), Ok(offset)) =
             (sizes(view.shape), sizes(view.strides), usize::try_from(view.offset))
         else {
@@ -135,7 +138,8 @@ struct Entry<'a> {
 
 impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Result<Archive<'a>, String> {
-        let broken = |error: rawzip::Error| format!("not a zip archive, or truncated: {}", one_line(&error.to_string()));
+        let broken =
+            |error: rawzip::Error| format!("not a zip archive, or truncated: {}", one_line(&error.to_string()));
         let archive = ZipArchive::from_slice(bytes).map_err(broken)?;
         let mut entries = HashMap::new();
         let mut n_entries = 0;
@@ -156,9 +160,12 @@ impl<'a> Archive<'a> {
         }
         let names = || entries.keys().filter_map(|name| str::from_utf8(name).ok());
         if names().any(|name| name.ends_with("/constants.pkl")) {
-            return Err("a TorchScript archive (torch.jit.save), wanted torch.save(model.state_dict(), FILE)".to_string());
+            return Err(
+                "a TorchScript archive (torch.jit.save), wanted torch.save(model.state_dict(), FILE)".to_string()
+            );
         }
-        let mut folders = names().filter_map(|name| name.strip_suffix("data.pkl")).filter(|folder| folder.ends_with('/'));
+        let mut folders =
+            names().filter_map(|name| name.strip_suffix("data.pkl")).filter(|folder| folder.ends_with('/'));
         let Some(folder) = folders.next() else {
             return Err("a zip archive without data.pkl: not one that torch.save has written".to_string());
         };

@@ -76,7 +76,8 @@ pub fn format(bytes: &[u8]) -> Result<Format, String> {
         return Err(format!("it seems to be {what}"));
     }
     if bytes.get(257..262) == Some(b"ustar") {
-        return Err("it seems to be a tar archive (PyTorch before 0.2 wrote such); save it again with a later PyTorch".to_string());
+        return Err("it seems to be a tar archive (PyTorch before 0.2 wrote such); save it again with a later PyTorch"
+            .to_string());
     }
     if bytes.get(4..8) == Some(b"TFL3") {
         return Err("it seems to be a TensorFlow Lite model".to_string());
@@ -108,7 +109,10 @@ fn message(bytes: &[u8]) -> Option<Result<Format, String>> {
             Ok((2, Value::Bytes(_))) if onnx => {}
             // Cut within a field that tells: what it is, its reader will say.
             Err(reason) if onnx && reason.starts_with("truncated: field 7") => return Some(Ok(Format::Onnx)),
-            Err(reason) if !onnx && (reason.starts_with("truncated: field 2 ") || reason.starts_with("truncated: field 100 ")) => {
+            Err(reason)
+                if !onnx
+                    && (reason.starts_with("truncated: field 2 ") || reason.starts_with("truncated: field 100 ")) =>
+            {
                 return Some(Ok(Format::Caffe));
             }
             _ => return None,

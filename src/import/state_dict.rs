@@ -4,9 +4,10 @@
 //! network is trained: `w' = w g / sqrt(v + e)`, `b' = b - m g / sqrt(v + e)`, for the normalisation's weight g, bias b, running mean m
 //! and running variance v. Computed in float64 and rounded once.
 
-use super::tensor::{Tensor, tuple};
+use super::tensor::Tensor;
 use crate::error::one_line;
 use crate::network::Parameters;
+use crate::network::weights::tuple;
 use std::collections::{HashMap, HashSet};
 
 /// Of `BasicConv2d` in torchvision/models/googlenet.py; PyTorch's default would be 1e-5.
@@ -77,8 +78,9 @@ impl<'a> StateDict<'a> {
                     let mean = take(format!("{stem}.running_mean"), outputs)?;
                     let variance = take(format!("{stem}.running_var"), outputs)?;
                     used.insert(format!("{stem}.num_batches_tracked"));
-                    fold(weight, [&scale, &shift, &mean, &variance])
-                        .map_err(|(channel, reason)| (format!("{stem}.running_var"), format!("{reason} in channel {channel}")))?
+                    fold(weight, [&scale, &shift, &mean, &variance]).map_err(|(channel, reason)| {
+                        (format!("{stem}.running_var"), format!("{reason} in channel {channel}"))
+                    })?
                 }
                 _ => Parameters { weight, bias: take(bias, outputs)? },
             });
@@ -147,7 +149,8 @@ mod tests {
     #[test]
     fn folding_a_normalisation_is_the_formula() {
         // Variances that with epsilon are 4 and 1/4: exact roots.
-        let folded = fold(vec![1.0, -2.0, 3.0, 4.0], [&[2.0, 1.0], &[0.5, -1.0], &[3.0, 0.25], &[4.0 - 0.001, 0.249]]).unwrap();
+        let folded =
+            fold(vec![1.0, -2.0, 3.0, 4.0], [&[2.0, 1.0], &[0.5, -1.0], &[3.0, 0.25], &[4.0 - 0.001, 0.249]]).unwrap();
         let close = |got: &[f32], want: &[f32]| got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6);
         assert!(close(&folded.weight, &[1.0, -2.0, 6.0, 8.0]), "{folded:?}");
         assert!(close(&folded.bias, &[0.5 - 3.0, -1.0 - 0.5]), "{folded:?}");

@@ -21,8 +21,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Tensor<'_>>, String> {
     if length > MAX_HEADER_BYTES || length > rest.len() as u64 {
         return Err(format!("truncated: it announces a header of {length} bytes, {} follow", rest.len()));
     }
-    let (length, header) =
-        SafeTensors::read_metadata(bytes).map_err(|error| format!("broken or truncated: {}", one_line(&error.to_string())))?;
+    let (length, header) = SafeTensors::read_metadata(bytes)
+        .map_err(|error| format!("broken or truncated: {}", one_line(&error.to_string())))?;
     let data = &rest[length..];
     let mut tensors = Vec::new();
     for name in header.offset_keys() {

@@ -1,5 +1,6 @@
 //! Tensors of foreign files: where their values lie and of what type they are; read when they are needed.
 
+use crate::network::weights::tuple;
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -210,9 +211,4 @@ fn count(shape: &[usize]) -> Result<usize, String> {
     values
         .filter(|_| fits.is_some_and(|fits| fits <= MAX_VALUES))
         .ok_or_else(|| format!("a shape of {} has more than {MAX_VALUES} values", tuple(shape)))
-}
-
-/// A shape as people write it.
-pub fn tuple(shape: &[usize]) -> String {
-    format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
 }

@@ -87,10 +87,7 @@ impl<'a> Fields<'a> {
     fn take(&mut self, length: u64, number: u64) -> Result<&'a [u8], String> {
         let taken = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
         let Some((taken, rest)) = taken else {
-            return Err(format!(
-                "truncated: field {number} announces {length} bytes, {} follow",
-                self.rest.len()
-            ));
+            return Err(format!("truncated: field {number} announces {length} bytes, {} follow", self.rest.len()));
         };
         self.rest = rest;
         Ok(taken)

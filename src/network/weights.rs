@@ -535,21 +535,25 @@ impl<'a> Weights<'a> {
             return Err(Error::Weights { path: self.path.to_path_buf(), tensor: "mean".to_string(), reason });
         }
         let from = if has == shape(image) { image } else { input };
-        let mean = self.tensor("mean", &shape(from), "the network")?;
-        let (top, left) = ((from.height - input.height) / 2, (from.width - input.width) / 2);
-        let rows = (0..input.channels).flat_map(|channel| (0..input.height).map(move |row| (channel, row)));
-        Ok(rows
-            .flat_map(|(channel, row)| &mean[(channel * from.height + top + row) * from.width + left..][..input.width])
-            .copied()
-            .collect())
+        Ok(centre(&self.tensor("mean", &shape(from), "the network")?, from, input))
     }
+}
+
+/// The central part, as large as `input`, of an image of the shape `from`.
+pub(crate) fn centre(image: &[f32], from: Shape, input: Shape) -> Vec<f32> {
+    let (top, left) = ((from.height - input.height) / 2, (from.width - input.width) / 2);
+    let rows = (0..input.channels).flat_map(|channel| (0..input.height).map(move |row| (channel, row)));
+    rows.flat_map(|(channel, row)| &image[(channel * from.height + top + row) * from.width + left..][..input.width])
+        .copied()
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn tuple(shape: &[usize]) -> String {
+/// A shape as people write it.
+pub(crate) fn tuple(shape: &[usize]) -> String {
     format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
 }
 
