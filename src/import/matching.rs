@@ -64,18 +64,20 @@ impl<'a> Search<'a> {
     fn run(&mut self, end: &Source) -> Result<(), String> {
         let last = self.layers.len(); // the value of the softmax
         // Without a softmax of its own, the graph gives what goes into the list's.
-        let (end, _) = self.behind(end, true)?;
+        let (end, pad) = self.behind(end, true)?;
+        if pad != 0 {
+            return Err(format!("its output is padded by {pad}"));
+        }
         let value = match end {
             Source::Node(node) if self.graph.nodes[node].op == Op::Softmax => last,
             _ => self.layers[last - 1].inputs[0],
         };
         let mut open = vec![(value, end, true)];
         while let Some((value, source, flattened)) = open.pop() {
-            let (source, pad) = self.behind(&source, flattened)?;
+            let (source, _) = self.behind(&source, flattened)?; // the padding, `compare` has seen
             let Some(index) = value.checked_sub(1) else {
                 match source {
-                    Source::Input if pad == 0 => continue,
-                    Source::Input => return Err(format!("its input is padded by {pad}, the list's is not")),
+                    Source::Input => continue,
                     other => return Err(format!("{} where the list has the network's input", self.shown(&other))),
                 }
             };
@@ -94,8 +96,8 @@ impl<'a> Search<'a> {
                 let (got, wanted) = (inputs.len(), layer.inputs.len());
                 return Err(format!("{} has {got} inputs, {} has {wanted}", self.shown(&source), self.layer(index)));
             }
-            let flattens = matches!(layer.operation, Operation::Dense { .. } | Operation::Softmax);
-            open.extend(layer.inputs.iter().zip(inputs).map(|(&value, source)| (value, source.clone(), flattens)));
+            let flattened = flattens(layer.operation);
+            open.extend(layer.inputs.iter().zip(inputs).map(|(&value, source)| (value, source.clone(), flattened)));
         }
         Ok(())
     }
@@ -123,12 +125,15 @@ impl<'a> Search<'a> {
     fn compare(&mut self, node: &Node, index: usize) -> Result<(), String> {
         let layer = &self.layers[index];
         let input = self.shapes[layer.inputs[0]];
-        // Padding by a node of its own, which stands before this one.
-        let extra = match node.inputs.first() {
-            Some(first) => self.behind(first, false)?.1,
-            None => 0,
-        };
+        // Padding by nodes of their own, which stand before this one.
+        let mut extra = 0;
+        for source in &node.inputs {
+            extra += self.behind(source, flattens(layer.operation))?.1;
+        }
         let (shown, wanted) = (describe(node), self.layer(index));
+        if extra != 0 && !matches!(node.op, Op::Conv { .. } | Op::MaxPool(_) | Op::AveragePool { .. }) {
+            return Err(format!("{shown} takes an image that is padded by {extra}, {wanted} does not"));
+        }
         let differs = |what: &str, got: &dyn std::fmt::Debug, want: &dyn std::fmt::Debug| {
             Err(format!("{shown} has {what} {got:?}, {wanted} has {want:?}"))
         };
@@ -237,6 +242,11 @@ impl<'a> Search<'a> {
         let layer = &self.layers[index];
         format!("layer {:?} ({})", layer.name, layer.operation.type_name())
     }
+}
+
+/// Whether an operation takes an image's values as one vector.
+fn flattens(operation: Operation) -> bool {
+    matches!(operation, Operation::Dense { .. } | Operation::Softmax)
 }
 
 fn describe(node: &Node) -> String {

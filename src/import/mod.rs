@@ -1,9 +1,20 @@
-//! Networks from elsewhere: weights that others have trained, brought into the form of [`crate::network::weights`].
+//! Networks from elsewhere: weights that others have trained, brought into the form of [`weights`](mod@crate::network::weights).
 //!
 //! A file is read into tensors that stay where they are in it, and for Caffe and ONNX into a graph of nodes; both are laid over a layer
 //! list, by names or by what the nodes do; what does not fit is said by name. Images come to the network as the list says, which are the
 //! facts that the sources publish (src/network/lists). Nothing in a file is executed, and no size in it is believed before it is
 //! compared with what is there: memory is at most the file, the parameters of the list, and some mebibytes.
+//!
+//! Where the facts about the real files come from:
+//!
+//! | fact | source |
+//! |---|---|
+//! | Caffe: names, order and numbers of layers; blue, green, red from 0 to 255 less a mean; 227 or 224 of 256 | BVLC/caffe: models/*/train_val.prototxt, deploy.prototxt (`transform_param`, `input_dim`), python/caffe/io.py |
+//! | Caffe: messages, fields, what older forms mean | BVLC/caffe: src/caffe/proto/caffe.proto, src/caffe/util/upgrade_proto.cpp |
+//! | torchvision: names and shapes of tensors, epsilon, `transform_input`, heads | pytorch/vision: torchvision/models/{alexnet,squeezenet,googlenet}.py |
+//! | torchvision: red, green, blue; resize to 256, 224 of it, mean and deviation | pytorch/vision: torchvision/transforms/_presets.py (`ImageClassification`) |
+//! | ONNX Model Zoo: graphs, names of initializers, which poolings round how | the zoo's graphs as the package onnx carries them (onnx/backend/test/data/light) |
+//! | ONNX Model Zoo: input as Caffe's, from whose models it was converted; its SqueezeNet 1.0 is 1.1 | onnx/models: validated/vision/classification; issue 578 |
 
 pub mod caffe;
 pub mod graph;
