@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod error;
 pub mod experiment;
 pub mod genome;
+pub mod import;
 pub mod kernels;
 pub mod math;
 pub mod network;

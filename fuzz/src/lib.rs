@@ -1,6 +1,7 @@
 //! What the fuzz targets share.
 
 pub mod files;
+pub mod import;
 pub mod memory;
 
 use libfuzzer_sys::fuzzer_mutate;

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod classify;
 pub mod evolve;
+pub mod import;
 pub mod info;
 mod layers;
 pub mod plan;
@@ -49,6 +50,7 @@ enum Command {
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
+    Import(import::Args),
     Weights(weights::Args),
     Bench(bench::Args),
     Selftest(selftest::Args),
@@ -70,6 +72,7 @@ impl Cli {
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
+            Command::Import(args) => args.run(),
             Command::Weights(args) => args.run(),
             Command::Bench(args) => args.run(self.quiet),
             Command::Selftest(args) => args.run(),

@@ -53,12 +53,13 @@ const MAX_BYTES: u64 = 1 << 20;
 const INPUT: &str = "input";
 
 /// Name, other names, and text of each list that the program has.
-const BUILT_IN: [(&str, &[&str], &str); 8] = [
+const BUILT_IN: [(&str, &[&str], &str); 9] = [
     ("lenet", &["caffe-lenet"], include_str!("lists/lenet.toml")),
     ("caffenet", &["bvlc_reference_caffenet"], include_str!("lists/caffenet.toml")),
     ("bvlc-alexnet", &["bvlc_alexnet"], include_str!("lists/bvlc-alexnet.toml")),
     ("torchvision-alexnet", &["torchvision_alexnet"], include_str!("lists/torchvision-alexnet.toml")),
     ("squeezenet", &["SqueezeNet v1.0"], include_str!("lists/squeezenet.toml")),
+    ("squeezenet-1.1", &["squeezenet_v1.1"], include_str!("lists/squeezenet-1.1.toml")),
     ("torchvision-squeezenet", &["squeezenet1_0"], include_str!("lists/torchvision-squeezenet.toml")),
     ("bvlc-googlenet", &["bvlc_googlenet"], include_str!("lists/bvlc-googlenet.toml")),
     ("torchvision-googlenet", &["torchvision_googlenet"], include_str!("lists/torchvision-googlenet.toml")),

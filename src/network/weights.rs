@@ -40,7 +40,7 @@ use crate::error::{Error, Result, one_line};
 use crate::output::atomic;
 
 /// The largest weights or mean file that is read: four times AlexNet's.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The longest header: a thousand class names and some hundred tensors need 50 kB.
 const MAX_HEADER_BYTES: u64 = 1 << 24;
 
@@ -293,7 +293,7 @@ fn per_channel(means: &[f32], input: Shape) -> Vec<f32> {
 }
 
 /// The names of `n_classes` classes, one a line of the file `path`.
-fn read_class_names(path: &Path, n_classes: usize) -> Result<Vec<String>> {
+pub(crate) fn read_class_names(path: &Path, n_classes: usize) -> Result<Vec<String>> {
     let bytes = read_bounded(path, MAX_NAMES_BYTES)?;
     let text = str::from_utf8(&bytes).map_err(|_| Error::file(path, "not a text: wanted a class name a line"))?;
     let names: Vec<String> = text.lines().map(|name| name.trim().to_string()).collect();
@@ -310,7 +310,7 @@ fn read_class_names(path: &Path, n_classes: usize) -> Result<Vec<String>> {
 }
 
 /// All of a file, but no more than `most` bytes.
-fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let announced = file.metadata().map_err(Error::io("read", path))?.len();
     let mut bytes = Vec::new();
@@ -535,21 +535,25 @@ impl<'a> Weights<'a> {
             return Err(Error::Weights { path: self.path.to_path_buf(), tensor: "mean".to_string(), reason });
         }
         let from = if has == shape(image) { image } else { input };
-        let mean = self.tensor("mean", &shape(from), "the network")?;
-        let (top, left) = ((from.height - input.height) / 2, (from.width - input.width) / 2);
-        let rows = (0..input.channels).flat_map(|channel| (0..input.height).map(move |row| (channel, row)));
-        Ok(rows
-            .flat_map(|(channel, row)| &mean[(channel * from.height + top + row) * from.width + left..][..input.width])
-            .copied()
-            .collect())
+        Ok(centre(&self.tensor("mean", &shape(from), "the network")?, from, input))
     }
+}
+
+/// The central part, as large as `input`, of an image of the shape `from`.
+pub(crate) fn centre(image: &[f32], from: Shape, input: Shape) -> Vec<f32> {
+    let (top, left) = ((from.height - input.height) / 2, (from.width - input.width) / 2);
+    let rows = (0..input.channels).flat_map(|channel| (0..input.height).map(move |row| (channel, row)));
+    rows.flat_map(|(channel, row)| &image[(channel * from.height + top + row) * from.width + left..][..input.width])
+        .copied()
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn tuple(shape: &[usize]) -> String {
+/// A shape as people write it.
+pub(crate) fn tuple(shape: &[usize]) -> String {
     format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
 }
 
