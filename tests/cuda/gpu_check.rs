@@ -25,8 +25,11 @@ fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// The check with such a program and tools; its exit code, and each part's result and detail.
-fn check(before: &str, sanitizer: &str, seconds: &str) -> Option<(i32, Vec<(String, String, String)>)> {
+/// Part, result and detail.
+type Row = (String, String, String);
+
+/// The check with such a program and tools; its exit code and its table.
+fn check(before: &str, sanitizer: &str, seconds: &str) -> Option<(i32, Vec<Row>)> {
     if is_real() {
         return None; // a real GPU is checked by the script itself
     }
@@ -64,7 +67,7 @@ fn check(before: &str, sanitizer: &str, seconds: &str) -> Option<(i32, Vec<(Stri
 }
 
 /// The parts that did not end `ok`.
-fn not_ok(rows: &[(String, String, String)]) -> Vec<(&str, &str)> {
+fn not_ok(rows: &[Row]) -> Vec<(&str, &str)> {
     let rows = rows.iter().filter(|(_, result, _)| result != "ok");
     rows.map(|(part, result, _)| (part.as_str(), result.as_str())).collect()
 }
