@@ -138,7 +138,13 @@ fn conv2d_images_sees_every_crop_in_order_less_the_mean() {
     // Images, the image, its order, what is seen of it, outputs, (kernel, stride, padding).
     for (number, (n, image, order, crops, geometry)) in [
         (1, shape(1, 1, 1), grey, whole.clone(), geometry(shape(1, 1, 1), 1, (1, 1, 0, 1))),
-        (2, shape(3, 27, 26), bgr, vec![crop(2, 1, 0), crop(3, 4, 1), crop(0, 0, 1)], geometry(shape(3, 23, 23), 97, (11, 4, 0, 1))),
+        (
+            2,
+            shape(3, 27, 26),
+            bgr,
+            vec![crop(2, 1, 0), crop(3, 4, 1), crop(0, 0, 1)],
+            geometry(shape(3, 23, 23), 97, (11, 4, 0, 1)),
+        ),
         (3, shape(3, 9, 12), rgb, whole.clone(), geometry(shape(3, 9, 12), 64, (3, 1, 1, 1))),
         (2, shape(3, 14, 13), bgr, vec![crop(1, 0, 1), crop(0, 2, 0)], geometry(shape(3, 12, 12), 33, (7, 2, 3, 1))),
         (1, shape(1, 20, 20), grey, vec![crop(4, 4, 0)], geometry(shape(1, 16, 16), 5, (5, 1, 2, 1))),
@@ -193,7 +199,8 @@ fn conv2d_refuses_places_that_are_not_there() {
     // Two images in, 64 floats, two out, 24.
     let mut arena = launcher.zeros::<f32>(64 + 24).unwrap();
     launcher.conv2d(&mut arena, &layer, place(64, 12), place(0, 32), 2).unwrap();
-    let mut refused = |out, input, batch| launcher.conv2d(&mut arena, &layer, out, input, batch).unwrap_err().to_string();
+    let mut refused =
+        |out, input, batch| launcher.conv2d(&mut arena, &layer, out, input, batch).unwrap_err().to_string();
     assert!(refused(place(65, 12), place(0, 32), 2).contains("output"));
     assert!(refused(place(0, 12), place(25, 32), 2).contains("input"));
     assert!(refused(place(64, 11), place(0, 32), 2).contains("output"));

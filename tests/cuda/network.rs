@@ -7,9 +7,9 @@ use crate::left_out::left_out;
 use pareidolia::backend::Backend;
 use pareidolia::backend::cpu::classify::Classifier as OnCpu;
 use pareidolia::backend::cpu::{CpuBackend, Options};
-use pareidolia::backend::cuda::{CudaBackend, memory};
 use pareidolia::backend::cuda::classifier::{self, Classifier};
 use pareidolia::backend::cuda::network::DeviceNetwork;
+use pareidolia::backend::cuda::{CudaBackend, memory};
 use pareidolia::error::Error;
 use pareidolia::experiment::config::{Config, Flavour, Preset};
 use pareidolia::network::list::List;
@@ -214,9 +214,14 @@ fn a_network_takes_the_memory_that_is_planned_and_the_arena_is_small() {
 #[test]
 fn classify_takes_images_from_the_host_in_chunks() {
     let Some(launcher) = harness::launcher() else { return };
-    let network = made_of(r#"{ name = "fc", type = "dense", outputs = "classes" }, { name = "prob", type = "softmax" }"#, 60_000);
+    let network =
+        made_of(r#"{ name = "fc", type = "dense", outputs = "classes" }, { name = "prob", type = "softmax" }"#, 60_000);
     let images = bytes(77, 4099 * network.input.len());
-    harness::assert_bits(&on_cpu(&network, &images), &classifier::classify(launcher, &network, &images).unwrap(), "4099");
+    harness::assert_bits(
+        &on_cpu(&network, &images),
+        &classifier::classify(launcher, &network, &images).unwrap(),
+        "4099",
+    );
     assert_eq!(classifier::classify(launcher, &network, &[]).unwrap(), Vec::<f32>::new());
 }
 
@@ -227,7 +232,10 @@ fn a_kernel_that_is_too_large_is_refused_in_a_line() {
     let error = Classifier::check(&network(&List::parse(wide).unwrap(), 5, 1)).unwrap_err();
     assert!(matches!(error, Error::NoDevice { .. }));
     let line = error.to_string();
-    assert!(line.contains("huge") && line.contains("30x30") && line.contains("--device cpu") && !line.contains('\n'), "{line}");
+    assert!(
+        line.contains("huge") && line.contains("30x30") && line.contains("--device cpu") && !line.contains('\n'),
+        "{line}"
+    );
 }
 
 #[test]
