@@ -114,7 +114,7 @@ fn seen(
     mean: &[f32],
 ) -> Vec<f32> {
     let mut values = Vec::with_capacity(input.len());
-    for channel in 0..input.channels {
+    for (channel, scale) in scales.iter().enumerate() {
         for row in 0..input.height {
             for column in 0..input.width {
                 let column_of_crop = if crop.mirror == 1 { input.width - 1 - column } else { column };
@@ -122,7 +122,7 @@ fn seen(
                 let of_pixel = if order == ChannelOrder::Bgr { 2 - channel } else { channel };
                 let pixel = image[(y * of.width + x) * of.channels + of_pixel];
                 let mean = mean.get(values.len()).copied().unwrap_or(0.0);
-                values.push((f32::from(pixel) - mean) * scales[channel]);
+                values.push((f32::from(pixel) - mean) * scale);
             }
         }
     }
