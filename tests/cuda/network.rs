@@ -4,6 +4,7 @@ use crate::evolution::job;
 use crate::harness;
 use crate::layers::{bytes, numbers};
 use crate::left_out::left_out;
+use crate::program::{pareidolia, run};
 use pareidolia::backend::Backend;
 use pareidolia::backend::cpu::classify::Classifier as OnCpu;
 use pareidolia::backend::cpu::{CpuBackend, Options};
@@ -263,6 +264,21 @@ fn a_run_against_another_network_gives_the_archive_of_the_cpu() {
         assert_eq!(hashes(&mut want), hashes(&mut got), "generation {generation}");
     }
     assert_eq!(launcher.allocated(), planned);
+}
+
+#[test]
+fn classify_says_the_same_on_every_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_it = |args: &[&str]| Some(run(pareidolia(&folder, args)?, 0).0);
+    let evolve =
+        ["evolve", "--batch", "10", "--generations", "2", "--no-pictures", "--device", "cpu", "--out", "elites"];
+    let Some(_) = run_it(&evolve) else { return };
+    let [cpu, gpu] =
+        ["cpu", "cuda:0"].map(|device| run_it(&["classify", "elites", "--json", "--device", device]).unwrap());
+    assert_eq!(cpu, gpu);
+    assert!(gpu.matches("\"identical\": true").count() == 10, "{gpu}");
+    let (_, stderr) = run(pareidolia(&folder, &["classify", "elites", "--device", "cuda:7"]).unwrap(), 1);
+    assert!(stderr.contains("--device cuda:7"), "{stderr}");
 }
 
 /// CaffeNet and the others of full size, an image each: minutes on the emulated driver. `PAREIDOLIA_EXHAUSTIVE=1 cargo test --release
