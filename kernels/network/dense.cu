@@ -12,7 +12,7 @@
 //           weights are under way as the memory's latency asks for.
 // Banks     no conflicts: see common/gemm.cuh; what a warp brings in goes to 32 banks (pitch of 4 modulo 16 words).
 // Cost      of a warp for 8 k's on sm_90a, with how many of the instructions are FFMA: 1,154, 1,024 (89 %); `some` 631, 512 (81 %); `few`
-//           77, 32 (42 %). Registers 235, 121, 87: 1, 8 and 10 blocks a multiprocessor, which is more than there are. CaffeNet's three: 58.6 M multiply-adds an image,
+//           77, 32 (42 %). Registers 231, 137, 87: 1, 7 and 10 blocks a multiprocessor, of which there may be fewer. CaffeNet's three: 58.6 M multiply-adds an image,
 //           2.6 M instructions of a warp at 1,024 images; 234 MB of weights, which few images wait for.
 // Predicted dense_f32 320e3 images/s at 1024 on an H100: CaffeNet's three; 80 % of the slots of 1.05e12 a second.
 // Predicted dense_some_f32 230e3 images/s at 256 on an H100: the same, a block's two warps share a multiprocessor with another's:

@@ -2,8 +2,8 @@
 
 use super::{Source, Speed};
 use crate::error::Result;
-use crate::experiment::device::{Asked, Chosen};
 use crate::experiment::classify::{Fit, Item, Resize, classify_on, read};
+use crate::experiment::device::{Asked, Chosen};
 use crate::network::Network;
 use crate::output::confidence_text;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Classification: what a network says of pictures, MNIST's files, and the elites of a run.
 
-use crate::archive::Archive;
 use super::device::Chosen;
+use crate::archive::Archive;
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cuda::classifier;
 use crate::dataset;
@@ -124,12 +124,7 @@ pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Ve
 ///
 /// # Errors
 /// Those of [`classify`]; [`Error::Driver`] for what a GPU refuses.
-pub fn classify_on(
-    device: &Chosen,
-    network: &Arc<Network>,
-    simd: Simd,
-    items: &[Item],
-) -> Result<Vec<Vec<f32>>> {
+pub fn classify_on(device: &Chosen, network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Vec<Vec<f32>>> {
     let Some(launcher) = device.launcher() else { return classify(network, simd, items) };
     let probabilities = classifier::classify(launcher, network, &pixels(items))?;
     Ok(probabilities.chunks(network.classes.len()).map(<[f32]>::to_vec).collect())

@@ -83,8 +83,7 @@ pub fn conv2d(geometry: &Geometry, parameters: &Parameters, input: &[f32]) -> Ve
                             if inside(y, from.height) && inside(x, from.width) {
                                 let plane = channel / out_group * in_group + c;
                                 let at = (plane * from.height + y - padding) * from.width + x - padding;
-                                let weight =
-                                    parameters.weight[((channel * in_group + c) * kernel + ky) * kernel + kx];
+                                let weight = parameters.weight[((channel * in_group + c) * kernel + ky) * kernel + kx];
                                 sum = input[at].mul_add(weight, sum);
                             }
                         }

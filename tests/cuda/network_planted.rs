@@ -53,13 +53,7 @@ const FAULTS: [Fault; 7] = [
         "softmax::softmax_gives",
         "kernel softmax_f32",
     ),
-    (
-        "network/copy.cu",
-        "rectify ? maximum(value, 0.0f) : value",
-        "value",
-        "pool::copy_rectifies",
-        "element",
-    ),
+    ("network/copy.cu", "rectify ? maximum(value, 0.0f) : value", "value", "pool::copy_rectifies", "element"),
 ];
 
 #[test]

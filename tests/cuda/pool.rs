@@ -92,9 +92,16 @@ fn pool_gives_the_bits_of_the_formula() {
             numbers(8000 + number as u32, batch * in_len).iter().map(|x| (x * 4.0).trunc() / 8.0).collect();
         for pool in [Pool::Max, Pool::Average { count_padding: false }, Pool::Average { count_padding: true }] {
             let want = each_image(&input, in_len, |image| pooled(&pooling, pool, image));
-            makes(launcher, (&input, in_len), (&want, out_len), batch, &format!("{pooling:?}, {pool:?}"), |arena, to, from| {
-                launcher.pool(arena, &pooling, pool, to, from, batch).unwrap();
-            });
+            makes(
+                launcher,
+                (&input, in_len),
+                (&want, out_len),
+                batch,
+                &format!("{pooling:?}, {pool:?}"),
+                |arena, to, from| {
+                    launcher.pool(arena, &pooling, pool, to, from, batch).unwrap();
+                },
+            );
         }
     }
 }
@@ -108,13 +115,24 @@ fn lrn_gives_the_bits_of_the_formula() {
             .enumerate()
     {
         let input: Vec<f32> = numbers(9000 + number as u32, batch * of.len()).iter().map(|x| x * 200.0).collect();
-        for rule in [LrnRule::new(5, 1e-4, 1.0), LrnRule::new(1, 0.5, 2.0), LrnRule::new(3, 2.0, 0.1), LrnRule::new(9, 1e-3, 1.0)]
-        {
+        for rule in [
+            LrnRule::new(5, 1e-4, 1.0),
+            LrnRule::new(1, 0.5, 2.0),
+            LrnRule::new(3, 2.0, 0.1),
+            LrnRule::new(9, 1e-3, 1.0),
+        ] {
             let want = each_image(&input, of.len(), |image| normalised(rule, of, image));
             let layer = Lrn::Alone(rule, of);
-            makes(launcher, (&input, of.len()), (&want, of.len()), batch, &format!("{of}, {rule:?}"), |arena, to, from| {
-                launcher.lrn(arena, &layer, to, from, batch).unwrap();
-            });
+            makes(
+                launcher,
+                (&input, of.len()),
+                (&want, of.len()),
+                batch,
+                &format!("{of}, {rule:?}"),
+                |arena, to, from| {
+                    launcher.lrn(arena, &layer, to, from, batch).unwrap();
+                },
+            );
         }
     }
 }
@@ -126,7 +144,8 @@ fn lrn_in_one_pass_with_a_pooling_gives_the_bits_of_both() {
     let mut n_before = 0;
     for (number, (batch, pooling)) in poolings().into_iter().enumerate() {
         let (in_len, out_len) = (pooling.input.len(), pooling.output.len());
-        let input: Vec<f32> = numbers(9500 + number as u32, batch * in_len).iter().map(|x| (x * 40.0).trunc()).collect();
+        let input: Vec<f32> =
+            numbers(9500 + number as u32, batch * in_len).iter().map(|x| (x * 40.0).trunc()).collect();
         let after = |image: &[f32]| normalised(rule, pooling.output, &pooled(&pooling, Pool::Max, image));
         let before = |image: &[f32]| pooled(&pooling, Pool::Max, &normalised(rule, pooling.input, image));
         let layer = Lrn::after_max_pool(rule, pooling).unwrap();
@@ -167,7 +186,8 @@ fn lrn_before_a_pooling_has_several_bands() {
 #[test]
 fn copy_rectifies_or_not() {
     let Some(launcher) = harness::launcher() else { return };
-    let input: Vec<f32> = numbers(9950, 3 * 257).iter().enumerate().map(|(i, &x)| if i % 7 == 0 { -0.0 } else { x }).collect();
+    let input: Vec<f32> =
+        numbers(9950, 3 * 257).iter().enumerate().map(|(i, &x)| if i % 7 == 0 { -0.0 } else { x }).collect();
     for rectify in [false, true] {
         let want = if rectify { crate::layers::rectified(&input) } else { input.clone() };
         makes(launcher, (&input, 257), (&want, 257), 3, "apart", |arena, to, from| {

@@ -77,7 +77,8 @@ mod tests {
         let mut seen = [0, 0];
         for batch in 1..4 {
             for (start, image, len) in [(0, 5, 5), (3, 5, 2), (0, 5, 3), (15, 7, 7), (2, 5, 3), (10, 5, 5), (4, 5, 1)] {
-                for (other_start, other_image, other_len) in [(0, 5, 3), (3, 5, 2), (5, 5, 5), (14, 3, 2), (0, 40, 40)] {
+                for (other_start, other_image, other_len) in [(0, 5, 3), (3, 5, 2), (5, 5, 5), (14, 3, 2), (0, 40, 40)]
+                {
                     let (one, other) = (Place { start, image }, Place { start: other_start, image: other_image });
                     let others = values(other, other_len, batch);
                     let apart = values(one, len, batch).iter().all(|at| !others.contains(at));

@@ -67,7 +67,10 @@ pub(super) fn conv2d_shape(
         in_height: input.height as u32,
         in_width: input.width as u32,
         in_image: narrow("an image of a convolution's input", in_image)?,
-        in_group: narrow("a group of a convolution's input", geometry.channels_per_group() * input.height * input.width)?,
+        in_group: narrow(
+            "a group of a convolution's input",
+            geometry.channels_per_group() * input.height * input.width,
+        )?,
         rows: geometry.outputs_per_group() as u32,
         pitch: gemm::pitch(geometry.outputs_per_group()) as u32,
         padded_k: narrow("the terms of a convolution", padded_k(geometry))?,
@@ -83,7 +86,11 @@ pub(super) fn conv2d_shape(
 pub(super) fn launch_config(product: &Product, shape: &mut Conv2dShape, groups: usize) -> LaunchConfig {
     let (down, across) = product.blocks(shape.rows, shape.n_columns);
     shape.row_tiles = down;
-    LaunchConfig { grid_dim: (down * across, groups as u32, 1), block_dim: (product.threads, 1, 1), shared_mem_bytes: 0 }
+    LaunchConfig {
+        grid_dim: (down * across, groups as u32, 1),
+        block_dim: (product.threads, 1, 1),
+        shared_mem_bytes: 0,
+    }
 }
 
 impl Conv2d {

@@ -74,9 +74,7 @@ impl Launcher {
         let blocks_of_positions = positions.div_ceil(tuning::LRN_THREADS as usize);
         let out_rows = band_rows(&pooling) as u32;
         let (name, kernel, rule, blocks, threads): (_, &CudaFunction, _, _, _) = match layer {
-            Lrn::Alone(rule, _) => {
-                ("lrn_f32", &self.kernels.lrn_f32, rule, blocks_of_positions, tuning::LRN_THREADS)
-            }
+            Lrn::Alone(rule, _) => ("lrn_f32", &self.kernels.lrn_f32, rule, blocks_of_positions, tuning::LRN_THREADS),
             Lrn::AfterMaxPool(rule, _) => {
                 ("max_pool_lrn_f32", &self.kernels.max_pool_lrn_f32, rule, blocks_of_positions, tuning::LRN_THREADS)
             }

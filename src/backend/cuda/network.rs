@@ -28,15 +28,45 @@ const WHOLE_ROUNDS: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Planned {
     /// The network's input, for what is no convolution.
-    Preprocess { out: usize },
+    Preprocess {
+        out: usize,
+    },
     /// A convolution of the images themselves.
-    Images { layer: usize, rectify: bool, out: usize },
-    Conv2d { layer: usize, rectify: bool, input: usize, out: usize },
-    Dense { layer: usize, rectify: bool, input: usize, out: usize },
-    Pool { pooling: Pooling, pool: Pool, input: usize, out: usize },
-    Lrn { lrn: Lrn, input: usize, out: usize },
+    Images {
+        layer: usize,
+        rectify: bool,
+        out: usize,
+    },
+    Conv2d {
+        layer: usize,
+        rectify: bool,
+        input: usize,
+        out: usize,
+    },
+    Dense {
+        layer: usize,
+        rectify: bool,
+        input: usize,
+        out: usize,
+    },
+    Pool {
+        pooling: Pooling,
+        pool: Pool,
+        input: usize,
+        out: usize,
+    },
+    Lrn {
+        lrn: Lrn,
+        input: usize,
+        out: usize,
+    },
     /// To its place in a concatenation, or rectified. `at` is where in `out`.
-    Copy { input: usize, out: usize, at: usize, rectify: bool },
+    Copy {
+        input: usize,
+        out: usize,
+        at: usize,
+        rectify: bool,
+    },
 }
 
 impl Planned {
@@ -222,7 +252,8 @@ impl Plan {
     fn store(&mut self, shapes: &[Shape]) {
         let end = self.launches.len();
         let uses = self.launches.iter().enumerate();
-        let uses = uses.flat_map(|(number, launch)| launch.reads().into_iter().chain([launch.writes()]).map(move |v| (number, v)));
+        let uses = uses
+            .flat_map(|(number, launch)| launch.reads().into_iter().chain([launch.writes()]).map(move |v| (number, v)));
         for (number, value) in uses.chain([(end, self.logits)]).collect::<Vec<_>>() {
             let (whole, _) = self.home(value);
             let new = Storage { start: 0, len: shapes[whole].len(), first: number, last: number };
@@ -268,7 +299,12 @@ enum Step {
     Pool(Pooling, Pool, Place, Place),
     Lrn(Lrn, Place, Place),
     /// So many values.
-    Copy { len: usize, rectify: bool, out: Place, input: Place },
+    Copy {
+        len: usize,
+        rectify: bool,
+        out: Place,
+        input: Place,
+    },
 }
 
 /// A network on the device, and what is between its layers.

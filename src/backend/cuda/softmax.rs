@@ -38,7 +38,8 @@ impl Launcher {
             shared_mem_bytes: 0,
         };
         let (n_classes, batch) = (narrow("classes", n_classes)?, narrow("images", batch)?);
-        let (stride, in_image) = (narrow("a row of probabilities", stride)?, narrow("logits of an image", logits.image)?);
+        let (stride, in_image) =
+            (narrow("a row of probabilities", stride)?, narrow("logits of an image", logits.image)?);
         let mut launch = self.stream.launch_builder(&self.kernels.softmax_f32);
         launch.arg(&mut to).arg(&from).arg(&n_classes).arg(&batch).arg(&stride).arg(&in_image);
         // SAFETY: order and types are those of softmax_f32 in kernels/network/softmax.cu; the lengths were checked; it writes
