@@ -268,7 +268,6 @@ mod tests {
             planned_device_memory_bytes: None,
             peak_memory_bytes: None,
             gpu: None,
-            random_weights: None,
             archive_hash: 0,
             classes: vec![class; 2],
         }
