@@ -253,6 +253,7 @@ mod tests {
             network: String::new(),
             weights: String::new(),
             weights_sha256: String::new(),
+            random_weights: None,
             start: SystemTime::UNIX_EPOCH,
             end: SystemTime::UNIX_EPOCH,
             seconds: 0.0,
