@@ -469,7 +469,7 @@ impl<'a> Weights<'a> {
         };
         let (image, crop) = (side("image_side")?, side("crop")?);
         let image = image.unwrap_or_else(|| list.image.max(crop.unwrap_or(0)));
-        let crop = crop.unwrap_or_else(|| if list.crop == list.image { image } else { list.crop });
+        let crop = crop.unwrap_or(if list.crop == list.image { image } else { list.crop });
         if crop > image {
             return Err(Error::file(
                 self.path,

@@ -29,7 +29,7 @@ impl Layout {
     }
 
     /// All values.
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         self.blocks() * self.block()
     }
 

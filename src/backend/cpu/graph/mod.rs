@@ -222,7 +222,7 @@ fn buffers(values: &[Layout], steps: &[PlannedStep]) -> (Vec<usize>, Vec<usize>)
     last_use[last] = usize::MAX; // the features are read when all is done
     let (mut buffers, mut holds, mut buffer_of): (Vec<usize>, Vec<usize>, Vec<usize>) = Default::default();
     for (value, layout) in values.iter().enumerate() {
-        let len = layout.len();
+        let len = layout.size();
         // Of the free ones, the smallest that is large enough, or the largest.
         let is_free = |&buffer: &usize| last_use[holds[buffer]] < value;
         let best = (0..buffers.len()).filter(is_free).min_by_key(|&buffer| match buffers[buffer] {
@@ -338,9 +338,9 @@ impl GraphNetwork {
             let inputs: Vec<(Layout, &[f32])> = planned
                 .inputs
                 .iter()
-                .map(|&value| (values[value], &buffers[buffer_of[value]][..values[value].len()]))
+                .map(|&value| (values[value], &buffers[buffer_of[value]][..values[value].size()]))
                 .collect();
-            let mut rest = &mut output[..to.len()];
+            let mut rest = &mut output[..to.size()];
             let units = self.units[index].iter().enumerate().map(|(index, blocks)| {
                 let (output, later) = std::mem::take(&mut rest).split_at_mut(blocks.len() * to.block());
                 rest = later;
@@ -352,7 +352,7 @@ impl GraphNetwork {
                     units.collect::<Vec<_>>().into_par_iter().with_max_len(1).for_each(|unit| simd.run(unit));
                 }
             }
-            visit(planned.last, to, &output[..to.len()]);
+            visit(planned.last, to, &output[..to.size()]);
             buffers[buffer_of[index + 1]] = output;
         }
     }
@@ -520,7 +520,7 @@ impl Vectorised for SoftmaxRows<'_> {
 /// [`preprocess`](super::preprocess::preprocess), the same bits.
 fn preprocess_image(output: &mut [f32], image: &[u8], to: Layout, preprocess: &Preprocess) {
     let Shape { channels, height, width } = to.shape;
-    let output = &mut output[..to.len()];
+    let output = &mut output[..to.size()];
     if to.border > 0 || to.lanes > 1 {
         output.fill(0.0);
     }

@@ -183,12 +183,12 @@ impl Sums<'_> {
             first[c] = unsafe { input.as_ptr().add(column[c].base as usize) };
         }
         let mut sums = [[L::splat(0.0); C]; V];
-        for v in 0..V {
-            for c in 0..C {
-                sums[v][c] = if k.start == 0 {
+        for (v, sums) in sums.iter_mut().enumerate() {
+            for (sum, column) in sums.iter_mut().zip(&column) {
+                *sum = if k.start == 0 {
                     L::load(&bias[v * L::N..])
                 } else {
-                    L::load(&self.output[column[c].sums as usize + v * self.vector..])
+                    L::load(&self.output[column.sums as usize + v * self.vector..])
                 };
             }
         }
@@ -207,10 +207,10 @@ impl Sums<'_> {
             }
         }
         let rectify = self.relu && k.end == packed.k;
-        for v in 0..V {
-            for c in 0..C {
-                let sum = if rectify { sums[v][c].max(L::splat(0.0)) } else { sums[v][c] };
-                sum.store(&mut self.output[column[c].sums as usize + v * self.vector..]);
+        for (v, sums) in sums.iter().enumerate() {
+            for (sum, column) in sums.iter().zip(&column) {
+                let sum = if rectify { sum.max(L::splat(0.0)) } else { *sum };
+                sum.store(&mut self.output[column.sums as usize + v * self.vector..]);
             }
         }
     }
