@@ -30,7 +30,7 @@ fn every_step_and_run_is_tried_on_every_set_of_vector_instructions() {
             assert!(check.result == Outcome::Ok && check.cases > 0 && check.elements > 0, "{check:?}");
         }
         for simd in Simd::available() {
-            for name in ["elementary", "vary-direct", "render-cppn", "classify", "run-mnist-direct-modern"] {
+            for name in ["elementary", "vary-direct", "render-cppn", "classify", "network", "run-mnist-direct-modern"] {
                 let name = format!("{name}-{simd}");
                 assert!(report.checks.iter().any(|check| check.name == name), "{name}: {report:#?}");
             }

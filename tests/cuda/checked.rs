@@ -5,8 +5,17 @@ use crate::harness;
 use std::process::Command;
 
 /// What runs whole jobs or starts the program: minutes of checks for nothing new.
-const LEFT_TO_THE_FAST_BUILD: [&str; 9] =
-    ["bench::", "evolution::", "memory::", "program::", "refusals::", "planted::", "selftest::", "real_device::", "checked::"];
+const LEFT_TO_THE_FAST_BUILD: [&str; 9] = [
+    "bench::",
+    "evolution::",
+    "memory::",
+    "program::",
+    "refusals::",
+    "planted::",
+    "selftest::",
+    "real_device::",
+    "checked::",
+];
 
 #[test]
 fn kernels_are_clean_under_the_checks() {

@@ -15,7 +15,6 @@ mod evolution;
 mod gpu_check;
 mod harness;
 mod insert;
-mod layers;
 mod memory;
 mod network;
 mod network_planted;

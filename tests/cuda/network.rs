@@ -1,55 +1,27 @@
 //! Networks of all kinds on the device, with the bits of the CPU: the built-in ones, made small, and some that ask for what those do not.
 
 use crate::evolution::job;
-use crate::harness;
-use crate::layers::{bytes, numbers};
+use crate::harness::{self, passes};
 use crate::left_out::left_out;
 use crate::program::{pareidolia, run};
 use pareidolia::backend::Backend;
-use pareidolia::backend::cpu::classify::Classifier as OnCpu;
 use pareidolia::backend::cpu::{CpuBackend, Options};
 use pareidolia::backend::cuda::classifier::{self, Classifier};
 use pareidolia::backend::cuda::network::DeviceNetwork;
 use pareidolia::backend::cuda::{CudaBackend, memory};
 use pareidolia::error::Error;
 use pareidolia::experiment::config::{Config, Flavour, Preset};
+use pareidolia::experiment::selftest::cases::Extent;
+use pareidolia::experiment::selftest::layers::bytes;
+use pareidolia::experiment::selftest::network::{self as selftest, compare, on_host, random};
 use pareidolia::network::list::List;
-use pareidolia::network::{Network, Operation, Parameters, Preprocess, Shape, shapes, weights};
+use pareidolia::network::{Layer, Network, Operation, Parameters, Preprocess, Shape, shapes, weights};
 use pareidolia::simd::Simd;
 use std::sync::Arc;
 
 /// `list` with random weights, mean and scale.
 fn network(list: &List, n_classes: usize, stream: u32) -> Network {
-    let layers = list.layers(n_classes);
-    with_layers(list, layers, n_classes, list.input(), stream)
-}
-
-fn with_layers(
-    list: &List,
-    layers: Vec<pareidolia::network::Layer>,
-    n_classes: usize,
-    input: Shape,
-    stream: u32,
-) -> Network {
-    let of_values = shapes(input, &layers).unwrap_or_else(|why| panic!("{}: {why}", list.name));
-    let parameters: Vec<Parameters> = weights(&layers, &of_values)
-        .enumerate()
-        .map(|(index, (_, shape))| {
-            let (n, k) = (shape.iter().product(), shape[1..].iter().product::<usize>());
-            let spread = (5.0 / k as f32).sqrt();
-            let stream = stream + 2 * index as u32;
-            // Above 0, so that rectifiers leave something of so few channels.
-            Parameters {
-                weight: numbers(stream, n).into_iter().map(|x| x * spread).collect(),
-                bias: numbers(stream + 1, shape[0]).into_iter().map(|x| 0.1 * x.abs()).collect(),
-            }
-        })
-        .collect();
-    let mean = numbers(stream + 9999, input.len()).iter().map(|x| 20.0 * x + 110.0).collect();
-    let preprocess =
-        Preprocess { scale: [1.0 / 61.0, 1.0 / 57.0, 1.0 / 59.0], mean, channel_order: list.channel_order };
-    let classes = (0..n_classes).map(|class| class.to_string()).collect();
-    Network::new(&list.name, input, preprocess, layers, parameters, classes).unwrap()
+    random(list, list.layers(n_classes), n_classes, list.input(), stream).unwrap()
 }
 
 /// The layers of `list` with about a `1 / part` of the channels, so that groups still divide them, for an input of `side`.
@@ -72,43 +44,35 @@ fn shrunk(list: &List, part: usize, side: usize, n_classes: usize, stream: u32) 
             window.kernel = window.kernel.min(before.height);
         }
     }
-    with_layers(list, layers, n_classes, input, stream)
+    random(list, layers, n_classes, input, stream).unwrap()
 }
 
-fn on_cpu(network: &Network, images: &[u8]) -> Vec<f32> {
-    let mut probabilities = vec![0.0; images.len() / network.input.len() * network.classes.len()];
-    OnCpu::new(Arc::new(network.clone()), Simd::detect()).classify(images, &mut probabilities);
-    probabilities
-}
-
-/// The device's probabilities, `(batch, n_classes)`, with room for `capacity` images at once.
-fn on_device(network: &Network, images: &[u8], capacity: usize) -> Option<Vec<f32>> {
-    let launcher = harness::launcher()?;
-    let (batch, n_classes) = (images.len() / network.input.len(), network.classes.len());
-    let mut device = DeviceNetwork::new(launcher, network, capacity).unwrap();
-    let stride = batch + 3;
-    let mut probabilities = launcher.upload(&vec![harness::GUARD_F32; n_classes * stride + harness::GUARDS]).unwrap();
-    let images = launcher.upload(images).unwrap();
-    launcher.run_network(&mut probabilities, &mut device, &images, batch, stride).unwrap();
-    let all = harness::unguarded(launcher.download(&probabilities).unwrap(), n_classes * stride, harness::GUARD_F32);
-    for row in all.chunks(stride) {
-        assert!(row[batch..].iter().all(|value| value.to_bits() == harness::GUARD_F32.to_bits()), "past the batch");
-    }
-    Some((0..batch * n_classes).map(|at| all[at % n_classes * stride + at / n_classes]).collect())
-}
-
+/// The device gives the CPU's bits, with room for each of `capacities` images at once.
 #[track_caller]
 fn agree(network: &Network, batch: usize, capacities: &[usize], case: &str) {
     let images = bytes(31, batch * network.input.len());
-    let want = on_cpu(network, &images);
+    let want = on_host(Simd::detect(), network, &images);
     let n_classes = network.classes.len();
     assert!(want.iter().all(|p| p.is_finite()), "{case}: the CPU's answers are numbers");
     let looks = [&want[..n_classes], &want[want.len() - n_classes..]];
     assert!(looks[0] != looks[1] || batch == 1, "{case}: all images look the same: {looks:?}");
-    for &capacity in capacities {
-        let Some(got) = on_device(network, &images, capacity) else { return };
-        harness::assert_bits(&want, &got, &format!("{case}, {capacity} at once"));
-    }
+    passes(|gpu, tally| {
+        capacities.iter().try_for_each(|&capacity| compare(gpu, tally, network, &images, &want, capacity))
+    });
+}
+
+#[test]
+fn network_of_every_operation_gives_the_bits_of_the_cpu() {
+    let network = selftest::network();
+    agree(&network, 5, &[1, 2, 5, 8], "every operation");
+    passes(|gpu, tally| selftest::run(gpu, Extent::Full, tally));
+    // An operation that comes has a layer here.
+    let of = |layer: &Layer| layer.operation.type_name();
+    let mut tried: Vec<&str> = network.layers.iter().map(of).collect();
+    tried.sort_unstable();
+    tried.dedup();
+    let all = ["average-pool", "concat", "convolution", "dense", "lrn", "max-pool", "relu", "softmax"];
+    assert_eq!(tried, all);
 }
 
 #[test]
@@ -219,7 +183,7 @@ fn classify_takes_images_from_the_host_in_chunks() {
         made_of(r#"{ name = "fc", type = "dense", outputs = "classes" }, { name = "prob", type = "softmax" }"#, 60_000);
     let images = bytes(77, 4099 * network.input.len());
     harness::assert_bits(
-        &on_cpu(&network, &images),
+        &on_host(Simd::detect(), &network, &images),
         &classifier::classify(launcher, &network, &images).unwrap(),
         "4099",
     );

@@ -52,7 +52,7 @@ fn selftest_passes_on_a_good_device() {
         let kernels: Vec<&str> = KERNELS.iter().map(|(name, ..)| *name).collect();
         assert_eq!(names[..kernels.len()], kernels);
         assert_eq!(names[kernels.len()..].iter().filter(|name| name.starts_with("run-mnist-")).count(), 4);
-        assert_eq!(names[kernels.len() + 4..], ["run-series", "run-resumed"]);
+        assert_eq!(names[kernels.len() + 4..], ["run-series", "run-resumed", "run-network"]);
         for check in &report.checks {
             assert!(check.result == Outcome::Ok && check.first_difference.is_none(), "{check:?}");
             assert!(check.cases > 0 && check.elements > 0 && check.largest_batch > 0, "{check:?}");
@@ -92,8 +92,8 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
     assert!(!before.is_empty() && before.iter().all(|check| check.result == Outcome::Ok), "{report:#?}");
     assert_eq!(last.result, Outcome::Failed);
     assert!(last.failure.as_ref().unwrap().contains("on the GPU: "), "{last:?}");
-    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 6);
-    assert!(!report.passed && report.not_tried.contains(&"run-resumed".to_string()), "{report:#?}");
+    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 7);
+    assert!(!report.passed && report.not_tried.contains(&"run-network".to_string()), "{report:#?}");
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(
         errors.len() == 1 && errors[0].contains("the device has failed") && errors[0].contains(&last.name),
@@ -104,8 +104,8 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
 /// A fault: kernel, file, a part of its text, and what takes its place.
 type Fault = (&'static str, &'static str, &'static str, &'static str);
 
-/// One a kernel, each in a line that this kernel alone goes through: a wrong constant, one too many, another order.
-const FAULTS: [Fault; 17] = [
+/// One a kernel, each in what this kernel alone goes through: a wrong constant, one too many or too few, another order.
+const FAULTS: [Fault; 39] = [
     ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
     ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
     ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
@@ -162,6 +162,105 @@ const FAULTS: [Fault; 17] = [
         "float sum = fc2_bias[T::IMAGES == LENET_PROBABILITIES_FEW_IMAGES && output > 0 ? output - 1 : output];",
     ),
     (
+        "conv2d_images_96_f32", // no mean
+        "network/conv2d_images.cu",
+        "means[i] = *reinterpret_cast<const float*>(mean_from + int(tap.w));",
+        "means[i] = T::ROWS == 96 ? 0.0f : *reinterpret_cast<const float*>(mean_from + int(tap.w));",
+    ),
+    (
+        "conv2d_images_64_f32", // always the first crop
+        "network/conv2d_images.cu",
+        "crops[seen % image_shape.n_crops]",
+        "crops[T::ROWS == 64 ? 0 : seen % image_shape.n_crops]",
+    ),
+    (
+        "conv2d_images_few_f32", // as if it began at the top
+        "network/conv2d_images.cu",
+        "(int(crop.y) + y) * int(image_shape.row)",
+        "((T::COLUMNS == CONV2D_FEW_COLUMNS ? 0 : int(crop.y)) + y) * int(image_shape.row)",
+    ),
+    (
+        "conv2d_128_f32", // a column to the right
+        "network/conv2d.cu",
+        "const int x = int(position % shape.out_width * shape.stride) - int(shape.padding);",
+        "const int x = int(position % shape.out_width * shape.stride) - int(shape.padding) + int(T::ROWS == 128);",
+    ),
+    (
+        "conv2d_96_f32", // without the last row
+        "network/conv2d.cu",
+        "gemm::inside(y, shape.in_height)",
+        "gemm::inside(y, int(shape.in_height) - int(T::ROWS == 96))",
+    ),
+    (
+        "conv2d_64_f32", // without the last column
+        "network/conv2d.cu",
+        "gemm::inside(x, shape.in_width)",
+        "gemm::inside(x, int(shape.in_width) - int(T::ROWS == 64))",
+    ),
+    (
+        "conv2d_32_f32", // every group with the first one's biases
+        "network/conv2d.cu",
+        "bias + group * shape.rows + first_row",
+        "bias + (T::ROWS == 32 && T::COLUMNS == CONV2D_COLUMNS ? 0 : group * shape.rows) + first_row",
+    ),
+    (
+        "conv2d_few_f32", // without the last stage
+        "network/conv2d.cu",
+        "shape.padded_k / T::STAGE_K, fetch",
+        "shape.padded_k / T::STAGE_K - int(T::COLUMNS == CONV2D_FEW_COLUMNS), fetch",
+    ),
+    (
+        "max_pool_f32", // without the last column of a window
+        "network/pool.cu",
+        "largest(plane, window, shape.in_width);",
+        "largest(plane, {window.top, window.bottom, window.left, window.right - 1, 0}, shape.in_width);",
+    ),
+    (
+        "average_pool_f32", // one too many positions
+        "network/pool.cu",
+        "average(plane, window, shape) :",
+        "average(plane, {window.top, window.bottom, window.left, window.right, window.counted + 1}, shape) :",
+    ),
+    (
+        "lrn_f32", // as if channels ended with a block's part
+        "network/lrn.cu",
+        "const int end = min(channel + half, channels - 1);",
+        "const int end = min(channel + half, last - 1);",
+    ),
+    (
+        "max_pool_lrn_f32", // likewise
+        "network/lrn.cu",
+        "first, last, channels, rule,",
+        "first, last, last, rule,",
+    ),
+    (
+        "lrn_max_pool_f32", // likewise
+        "network/lrn.cu",
+        "channel + HALF < channels ? from[size_t(channel + HALF)",
+        "channel + HALF < last ? from[size_t(channel + HALF)",
+    ),
+    (
+        "dense_f32", // without the last image
+        "network/dense.cu",
+        "int(shape.batch - first_image) - my_image;",
+        "int(shape.batch - first_image) - my_image - int(T::ROWS == DENSE_ROWS);",
+    ),
+    (
+        "dense_some_f32", // without the last input
+        "network/dense.cu",
+        "int(shape.k) - stage * T::STAGE_K - my_k;",
+        "int(shape.k) - stage * T::STAGE_K - my_k - int(T::ROWS == DENSE_SOME_ROWS);",
+    ),
+    (
+        "dense_few_f32", // every block with the first one's biases
+        "network/dense.cu",
+        "gemm::begin<T>(sums, bias + first_row,",
+        "gemm::begin<T>(sums, bias + (T::ROWS == DENSE_FEW_ROWS ? 0 : first_row),",
+    ),
+    ("softmax_f32", "network/softmax.cu", "math::exp(in[c] - best)", "math::exp(in[c])"),
+    ("preprocess_f32", "network/copy.cu", "* scales[channel];", "* scales[0];"),
+    ("copy_f32", "network/copy.cu", "maximum(value, 0.0f) : value", "maximum(value, -0.0f) : value"),
+    (
         "niche_argmax_direct_f32",
         "archive/niche_argmax.cu",
         "content_term(n + 1, n_genes)",
@@ -174,6 +273,14 @@ const FAULTS: [Fault; 17] = [
         "uint32_t(edge.target) | uint32_t(edge.source) << 16",
     ),
     ("insert_u64", "archive/insert.cu", "smem_order[(n_niches - 1) / 2]", "smem_order[n_niches / 2]"),
+    ("peak_fma_f32", "peak/peak_fma.cu", "{ sum += chain[c]; }", "{ sum += c > 0 ? chain[c] : 0.0f; }"),
+    (
+        "peak_read_u32", // 32 bits of a sum
+        "peak/peak_read.cu",
+        "uint64_t(quad.x) + quad.y + quad.z + quad.w",
+        "uint64_t(quad.x + quad.y) + quad.z + quad.w",
+    ),
+    ("peak_copy_u32", "peak/peak_copy.cu", "{ to[at + i * stride] = quad[i]; }", "{ to[at + i * stride] = quad[0]; }"),
 ];
 
 #[test]

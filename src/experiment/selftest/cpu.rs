@@ -4,7 +4,8 @@
 use super::cases::Extent;
 use super::tally::Tally;
 use super::{
-    elementary, graphs, lenet, randomise_direct, render_cppn, render_direct, runs, select, vary_cppn, vary_direct,
+    elementary, graphs, lenet, network, randomise_direct, render_cppn, render_direct, runs, select, vary_cppn,
+    vary_direct,
 };
 use crate::archive::mix;
 use crate::backend::cpu::{CpuBackend, Options};
@@ -33,7 +34,7 @@ pub struct Step {
 }
 
 /// All of them. A change of a digest is a change of the arithmetic, as of [`runs::RECORDED`], or of the cases.
-pub const STEPS: [Step; 8] = [
+pub const STEPS: [Step; 9] = [
     Step {
         name: "elementary",
         vectors: true,
@@ -77,6 +78,7 @@ pub const STEPS: [Step; 8] = [
         outputs: probabilities,
         recorded: [0xb644_c653_183f_dc2a, 0x046e_8b59_2c46_b46e],
     },
+    Step { name: "network", vectors: true, outputs: layered_network, recorded: [0, 0] },
 ];
 
 impl Step {
@@ -230,6 +232,15 @@ fn probabilities(simd: Simd, extent: Extent) -> Vec<Output> {
         Output { batch, words: bits(&lenet::probabilities_on_host(simd, &case.network, images)), case: case.name }
     };
     lenet::cases(extent).into_iter().map(output).collect()
+}
+
+fn layered_network(simd: Simd, extent: Extent) -> Vec<Output> {
+    let network = network::network();
+    let output = |batch| {
+        let words = bits(&network::on_host(simd, &network, &network::images(&network, batch)));
+        Output { case: format!("{}, batch {batch}", network.name), batch, words }
+    };
+    network::batches(extent).into_iter().map(output).collect()
 }
 
 /// The recorded runs on `simd`, side by side. The plain path makes but few generations where there is a faster one: without a fused

@@ -2,6 +2,7 @@
 
 use super::cases::Extent;
 use super::gpu::{GUARD_F32, Gpu};
+use super::layers::by_class;
 use super::tally::Tally;
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cuda::classify::{MAX_CLASSES, Thresholds};
@@ -166,10 +167,7 @@ pub fn compare_probabilities(gpu: &Gpu, tally: &mut Tally, case: &Case, kernel: 
             let stride = batch + batch % 3;
             tally.case(batch, format_args!("{}, batch {batch}, stride {stride}, {thresholds:?}", case.name));
             // What stands between the rows is not to be written.
-            let mut want = vec![GUARD_F32; n_classes * stride];
-            for (at, row) in rows.chunks(n_classes).take(batch).enumerate() {
-                row.iter().enumerate().for_each(|(class, &probability)| want[class * stride + at] = probability);
-            }
+            let want = by_class(&rows[..batch * n_classes], n_classes, stride, 0);
             let mut probabilities = gpu.guarded(n_classes * stride, GUARD_F32)?;
             gpu.launcher.upload_part(&mut lenet.features, 0, &features[..batch * FEATURES])?;
             gpu.timed(tally, |launcher| launcher.lenet_probabilities(&mut probabilities, &lenet, batch, stride))?;

@@ -1,17 +1,26 @@
 //! The self-test: every kernel against the CPU, bit for bit, on the device that is there; then short runs, whose archive hashes must
-//! be the CPU's and the recorded ones. Of a CPU: every set of vector instructions.
+//! be the CPU's and the recorded ones, and a network in which each operation is. Of a CPU: every set of vector instructions.
 //!
 //! One file a step, with its cases, what the host makes of them and the comparison. tests/cuda runs the same tables whole.
 
 pub mod cases;
 pub mod compile_cppn;
+pub mod conv2d;
+pub mod conv2d_images;
+pub mod copy;
 pub mod cpu;
+pub mod dense;
 pub mod elementary;
 pub mod gpu;
 pub mod graphs;
 pub mod insert;
+pub mod layers;
 pub mod lenet;
+pub mod lrn;
+pub mod network;
 pub mod niche_argmax;
+pub mod peak;
+pub mod pool;
 pub mod randomise_cppn;
 pub mod randomise_direct;
 pub mod render_cppn;
@@ -19,6 +28,7 @@ pub mod render_direct;
 pub mod report;
 pub mod runs;
 pub mod select;
+pub mod softmax;
 pub mod tally;
 pub mod vary_cppn;
 pub mod vary_direct;
@@ -66,7 +76,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 17] = [
+pub const KERNELS: [(&str, &str, TryKernel); 39] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -89,6 +99,31 @@ pub const KERNELS: [(&str, &str, TryKernel); 17] = [
     ("lenet_probabilities_few_f32", "probabilities", |gpu, extent, tally| {
         lenet::probabilities(gpu, extent, tally, "lenet_probabilities_few_f32")
     }),
+    ("conv2d_images_96_f32", "sums", |gpu, extent, tally| {
+        conv2d_images::conv2d_images(gpu, extent, tally, "conv2d_images_96_f32")
+    }),
+    ("conv2d_images_64_f32", "sums", |gpu, extent, tally| {
+        conv2d_images::conv2d_images(gpu, extent, tally, "conv2d_images_64_f32")
+    }),
+    ("conv2d_images_few_f32", "sums", |gpu, extent, tally| {
+        conv2d_images::conv2d_images(gpu, extent, tally, "conv2d_images_few_f32")
+    }),
+    ("conv2d_128_f32", "sums", |gpu, extent, tally| conv2d::conv2d(gpu, extent, tally, "conv2d_128_f32")),
+    ("conv2d_96_f32", "sums", |gpu, extent, tally| conv2d::conv2d(gpu, extent, tally, "conv2d_96_f32")),
+    ("conv2d_64_f32", "sums", |gpu, extent, tally| conv2d::conv2d(gpu, extent, tally, "conv2d_64_f32")),
+    ("conv2d_32_f32", "sums", |gpu, extent, tally| conv2d::conv2d(gpu, extent, tally, "conv2d_32_f32")),
+    ("conv2d_few_f32", "sums", |gpu, extent, tally| conv2d::conv2d(gpu, extent, tally, "conv2d_few_f32")),
+    ("max_pool_f32", "largest values", pool::max_pool),
+    ("average_pool_f32", "averages", pool::average_pool),
+    ("lrn_f32", "normalised values", lrn::alone),
+    ("max_pool_lrn_f32", "largest values, normalised", lrn::after_max_pool),
+    ("lrn_max_pool_f32", "largest of normalised values", lrn::before_max_pool),
+    ("dense_f32", "sums", |gpu, extent, tally| dense::dense(gpu, extent, tally, "dense_f32")),
+    ("dense_some_f32", "sums", |gpu, extent, tally| dense::dense(gpu, extent, tally, "dense_some_f32")),
+    ("dense_few_f32", "sums", |gpu, extent, tally| dense::dense(gpu, extent, tally, "dense_few_f32")),
+    ("softmax_f32", "probabilities", |gpu, extent, tally| softmax::softmax(gpu, extent, tally).map(drop)),
+    ("preprocess_f32", "pixels as a network sees them", conv2d_images::preprocess),
+    ("copy_f32", "values", copy::copy),
     ("niche_argmax_direct_f32", "winners, and all elites", |gpu, extent, tally| {
         niche_argmax::direct(gpu, extent, tally).map(drop)
     }),
@@ -96,6 +131,9 @@ pub const KERNELS: [(&str, &str, TryKernel); 17] = [
         niche_argmax::cppn(gpu, extent, tally).map(drop)
     }),
     ("insert_u64", "counters, hashes, runs, elites", insert::insert),
+    ("peak_fma_f32", "rests of chains", peak::fma),
+    ("peak_read_u32", "sums", peak::read),
+    ("peak_copy_u32", "words", peak::copy),
 ];
 
 /// Tries what `request` asks for; `begin` is told of the report before the first check, `done` of each check when it is done.
@@ -194,6 +232,9 @@ fn on_gpu(launcher: &Arc<Launcher>, device: &str, extent: Extent) -> Vec<Planned
     add("run-series".into(), "archives with the CPU's, hashes as recorded", series);
     let resumed: TryRuns = Box::new(move |tally, make| runs::resumed(tally, &runs::RECORDED[3], extent, make));
     add("run-resumed".into(), "from a checkpoint of the CPU: archive with the CPU's, hash as recorded", resumed);
+    let launcher = Arc::clone(launcher);
+    let run: Try = Box::new(move |tally| network::run(&Gpu { launcher: &launcher }, extent, tally));
+    planned.push(Planned { name: "run-network".into(), compared: "probabilities with the CPU's", run });
     planned
 }
 
