@@ -8,7 +8,7 @@ use crate::backend::cpu::classify::Classifier;
 use crate::backend::cuda::classify::{MAX_CLASSES, Thresholds};
 use crate::backend::cuda::lenet::{FEATURES, Lenet};
 use crate::error::Result;
-use crate::network::{ChannelOrder, Network, Parameters, Preprocess, lenet, shapes};
+use crate::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, lenet, shapes};
 use crate::rng::{Philox, Purpose, unit};
 use crate::simd::Simd;
 use std::sync::Arc;
@@ -80,7 +80,8 @@ pub fn changed(mut network: Network, index: usize, change: impl Fn(usize, f32) -
 /// The CPU's features of `images`, `(batch, 800)`: the logits of a network that ends behind the second pooling.
 pub fn features_on_host(simd: Simd, network: &Network, images: &[u8]) -> Vec<f32> {
     let mut layers = network.layers[..4].to_vec();
-    layers.extend(network.layers.last().cloned());
+    let behind = vec![layers.len()]; // values are numbered from the input on
+    layers.extend(network.layers.last().map(|softmax| Layer { inputs: behind, ..softmax.clone() }));
     let classes = (0..FEATURES).map(|class| class.to_string()).collect();
     let parameters = network.parameters[..2].to_vec();
     let front = Network::new("front", network.input, network.preprocess.clone(), layers, parameters, classes)
