@@ -8,8 +8,9 @@ use crate::experiment::selftest::{self, Request};
 ///
 /// The first command on a new machine. On a GPU: every kernel against the CPU, over cases round the edge of every tile; then short
 /// runs of every preset, a series, and a run that goes on from a checkpoint of the CPU, whose archives must be the CPU's and whose
-/// hashes those that were recorded. On the CPU: every step with each set of vector instructions that the processor has, against the
-/// plain path, and that against what was recorded. A check that fails keeps no other from being tried, unless the device is lost.
+/// hashes those that were recorded; and a network with a layer of every type. On the CPU: every step with each set of vector
+/// instructions that the processor has, against the plain path, and that against what was recorded, or against formulas. A check that
+/// fails keeps no other from being tried, unless the device is lost.
 ///
 /// Exit code 1 if anything differs.
 #[derive(Debug, clap::Args)]

@@ -245,6 +245,7 @@ fn on_cpu(extent: Extent) -> Vec<Planned> {
         for simd in Simd::available().into_iter().filter(|&simd| step.vectors || simd == Simd::Plain) {
             let compared = match simd {
                 Simd::Plain if step.name == "render-cppn" => "with the recorded digest, and a literal reference",
+                Simd::Plain if step.recorded(extent).is_none() => "with the formulas, one number at a time",
                 Simd::Plain => "with the recorded digest",
                 _ => "with the plain path",
             };

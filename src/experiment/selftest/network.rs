@@ -2,13 +2,17 @@
 
 use super::cases::Extent;
 use super::gpu::{GUARD_F32, Gpu};
-use super::layers::{by_class, bytes, numbers};
+use super::layers::{by_class, bytes, numbers, rectified};
 use super::tally::Tally;
+use super::{conv2d, dense, lrn, pool, softmax};
 use crate::backend::cpu::classify::Classifier;
+use crate::backend::cpu::conv2d::Geometry;
 use crate::backend::cuda::network::DeviceNetwork;
+use crate::backend::cuda::params::LrnRule;
+use crate::backend::cuda::pool::{Pool, Pooling};
 use crate::error::{Error, Result};
 use crate::network::list::List;
-use crate::network::{Layer, Network, Parameters, Preprocess, Shape, shapes, weights};
+use crate::network::{ChannelOrder, Layer, Network, Operation, Parameters, Preprocess, Shape, Window, shapes, weights};
 use crate::simd::Simd;
 use std::sync::Arc;
 
@@ -79,6 +83,43 @@ pub fn on_host(simd: Simd, network: &Network, images: &[u8]) -> Vec<f32> {
     let mut rows = vec![0.0; images.len() / network.input.len() * network.classes.len()];
     Classifier::new(Arc::new(network.clone()), simd).classify(images, &mut rows);
     rows
+}
+
+/// The probabilities of one image, one layer after the other, each from its formula.
+pub fn literally(network: &Network, image: &[u8]) -> Vec<f32> {
+    let (shapes, channels, plane) =
+        (network.shapes(), network.input.channels, network.input.len() / network.input.channels);
+    let Preprocess { scale, mean, channel_order } = &network.preprocess;
+    let seen = |at: usize| {
+        let (channel, position) = (at / plane, at % plane);
+        let of_pixel = if *channel_order == ChannelOrder::Bgr { 2 - channel } else { channel };
+        let mean = mean.get(at).copied().unwrap_or(0.0);
+        (f32::from(image[position * channels + of_pixel]) - mean) * scale[channel]
+    };
+    let mut values: Vec<Vec<f32>> = vec![(0..network.input.len()).map(seen).collect()];
+    let mut parameters = network.parameters.iter();
+    let mut next = || parameters.next().expect("parameters of each layer that has some");
+    for (layer, &to) in network.layers.iter().zip(&shapes[1..]) {
+        let (from, input) = (shapes[layer.inputs[0]], &values[layer.inputs[0]]);
+        let pooled = |Window { kernel, stride, padding, .. }, pool| {
+            pool::on_host(&Pooling { input: from, output: to, kernel, stride, padding }, pool, input)
+        };
+        let value = match layer.operation {
+            Operation::Conv2d { kernel, stride, padding, groups, .. } => {
+                let geometry = Geometry { input: from, output: to, kernel, stride, padding, groups };
+                conv2d::on_host(&geometry, next(), input)
+            }
+            Operation::Dense { .. } => dense::on_host(next(), input),
+            Operation::Relu => rectified(input),
+            Operation::MaxPool(window) => pooled(window, Pool::Max),
+            Operation::AveragePool { window, count_padding } => pooled(window, Pool::Average { count_padding }),
+            Operation::Lrn { size, alpha, k } => lrn::on_host(LrnRule::new(size, alpha, k), from, input),
+            Operation::Concat => layer.inputs.iter().flat_map(|&part| values[part].iter().copied()).collect(),
+            Operation::Softmax => softmax::on_host(input),
+        };
+        values.push(value);
+    }
+    values.pop().expect("the last layer's")
 }
 
 /// Compares the probabilities of `images`, of which `capacity` go through at once, with the CPU's, `rows`.
