@@ -82,4 +82,9 @@ pub mod limits {
     /// A token, a byte of TOML, is some fifty bytes to its parser, as above; a layer, 24 bytes at least, is 500. Files are at most a
     /// mebibyte.
     pub const LAYERS: Limit = Limit { factor: 192, constant: 64 << 10 };
+
+    /// Values stay in the file; gathered floats and the parameters of the small networks that are tried are few times its size. The
+    /// constant holds lists whose lengths are capped: a pickle's quarter of a million values, an archive's 65,536 entries.
+    #[allow(dead_code, reason = "tests/hostile_files.rs imports nothing")]
+    pub const IMPORT: Limit = Limit { factor: 8, constant: 64 << 20 };
 }
