@@ -12,8 +12,8 @@
 //! layers = [
 //!   { name = "conv1", type = "convolution", outputs = 16, kernel = 3, padding = 1 },
 //!   { name = "relu1", type = "relu" },
-//!   { name = "left", type = "max-pool", inputs = ["relu1"], kernel = 2, stride = 2, rounding = "ceil" },
-//!   { name = "right", type = "average-pool", inputs = ["relu1"], kernel = 2, stride = 2, rounding = "ceil" },
+//!   { name = "left", type = "max-pool", inputs = ("relu1"), kernel = 2, stride = 2, rounding = "ceil" },
+//!   { name = "right", type = "average-pool", inputs = ("relu1"), kernel = 2, stride = 2, rounding = "ceil" },
 //!   { name = "both", type = "concat", inputs = ["left", "right"] },
 //!   { name = "fc", type = "dense", outputs = "classes" },
 //!   { name = "prob", type = "softmax" },
@@ -22,11 +22,11 @@
 //!
 //! | type | keys |
 //! |---|---|
-//! | `convolution` | `outputs`, `kernel`, `stride` [1], `padding` [0], `groups` [1] |
+//! | `convolution` | `outputs`, `kernel`, `stride` (1), `padding` (0), `groups` (1) |
 //! | `relu` | |
-//! | `max-pool` | `kernel`, `stride` [1], `padding` [0], `rounding` |
+//! | `max-pool` | `kernel`, `stride` (1), `padding` (0), `rounding` |
 //! | `average-pool` | the same, and `count_padding` [true]: whether the divisor counts the padding's positions, as Caffe's does |
-//! | `lrn` | across channels: `size`, `alpha` (divided by the size, as Caffe does), `beta` (0.75), `k` [1] |
+//! | `lrn` | across channels: `size`, `alpha` (divided by the size, as Caffe does), `beta` (0.75), `k` (1) |
 //! | `dense` | `outputs` |
 //! | `concat` | `inputs`, two or more |
 //! | `softmax` | the last layer, and no other |

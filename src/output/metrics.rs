@@ -100,7 +100,8 @@ impl Metrics {
     /// Bytes of a line, estimated: those of one whose numbers have as many digits as they can have by `evaluations`, and of a GPU with
     /// all there is to say.
     pub fn line_bytes(generation: u32, evaluations: u64, n_niches: usize, on_gpu: bool) -> u64 {
-        let third = 1.0 / 3.0;
+        // A confidence, of single precision, as JSON has it: as many digits as there can be.
+        let long = f64::from(0.123_456_78_f32);
         let gpu = || GpuMetrics {
             power_watts: Some(999.999),
             sm_clock_mhz: Some(9999),
@@ -109,22 +110,22 @@ impl Metrics {
             memory_used_bytes: Some(1 << 40),
             least_sm_clock_mhz: Some(9999),
             throttle_reasons: telemetry::gpu::throttle_names().map(String::from).collect(),
-            energy_joules: Some(1e3 * third),
-            seconds: 1e-3 * third,
+            energy_joules: Some(1e3 * long),
+            seconds: 1e-3 * long,
             genomes: evaluations,
         };
         let metrics = Metrics {
             generation,
             evaluations,
-            median: third,
-            mean: third,
-            min: third,
-            max: third,
+            median: long,
+            mean: long,
+            min: long,
+            max: long,
             over_99: n_niches,
             over_999: n_niches,
             over_9999: n_niches,
             replaced: n_niches as u32,
-            genomes_per_second: 1e5 * third,
+            genomes_per_second: 1e7 * long,
             archive_hash: 0,
             gpu: on_gpu.then(gpu),
         };
