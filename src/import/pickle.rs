@@ -1,6 +1,6 @@
 //! The few opcodes of Python's pickles that a state dict of PyTorch is made of.
 //!
-//! A pickle is a program, and Python runs it: it may call anything. Here nothing is called. A global is one of the names in [`Global`],
+//! A pickle is a program, and Python runs it: it may call anything. Here nothing is called. A global is one of the names in `Global`,
 //! `REDUCE` makes a dict or a tensor of its arguments, and everything else is refused by name. Values refer to one another by number,
 //! so that neither deep nesting nor a list that holds itself costs more than what it takes in the file. The opcodes are described in Python's
 //! Lib/pickletools.py, what PyTorch writes with them in torch/serialization.py and torch/_utils.py.
