@@ -9,15 +9,17 @@
 //! A column is a position of a convolution's output, or an image of a dense layer. Base and offset say where its terms are, so
 //! that no copy of the input (im2col) is made.
 //!
-//! Mapping   a register block is VECTORS vectors of outputs x 6 columns (12 with the 32 registers of AVX-512); per step of k it
-//!           loads a vector of weights for each vector and broadcasts one input value a column. k goes in blocks whose weights stay
-//!           in the first-level cache while all columns pass; between blocks the sums are in memory.
+//! Mapping   a register block is VECTORS vectors of outputs x 6 columns (10 with the 32 registers of AVX-512: 12 would take more
+//!           addresses than x86 has registers for); per step of k it loads a vector of weights for each vector and broadcasts
+//!           one input value a column. k goes in blocks whose weights stay in the first-level cache while all columns pass;
+//!           between blocks the sums are in memory.
 //! Numbers   one accumulator per output, from the bias, k ascending, fused. Exact: the same bits at every width.
 
 use crate::network::Parameters;
 use crate::simd::{Aligned, Lanes};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 /// Vectors of outputs of a register block.
 pub const VECTORS: usize = 2;
@@ -147,7 +149,7 @@ impl Sums<'_> {
 
     #[inline(always)]
     fn vectors<L: Lanes, const V: usize>(&mut self) {
-        if L::N == 16 { self.columns::<L, V, 12, 6>() } else { self.columns::<L, V, 6, 3>() }
+        if L::N == 16 { self.columns::<L, V, 10, 5>() } else { self.columns::<L, V, 6, 3>() }
     }
 
     /// All columns, `MANY` at a time; of what is left, `FEW` at a time as long as there are no more.
@@ -204,6 +206,9 @@ impl Sums<'_> {
                 for v in 0..V {
                     sums[v][c] = x.mul_add(weight[v], sums[v][c]);
                 }
+                // Keeps the next column's value out of a register until its turn: LLVM would load all columns' first, and spill
+                // sums to make room. No instruction.
+                compiler_fence(Ordering::SeqCst);
             }
         }
         let rectify = self.relu && k.end == packed.k;
