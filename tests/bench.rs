@@ -1,6 +1,9 @@
 //! `pareidolia bench`: what it prints and writes, what `bench compare` makes of it, and the counts behind the shares. On a GPU:
 //! tests/cuda/bench.rs.
 
+#[path = "common/list.rs"]
+mod list;
+
 use pareidolia::experiment::bench::work::operations_of;
 use pareidolia::genome::cppn::Activation;
 use pareidolia::math;
@@ -98,6 +101,34 @@ fn table_for_people_names_peak_line_and_limit() {
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!((words[1], words[2], *words.last().unwrap()), ("mnist-cppn", "2", "fma-plain"), "{stdout}");
     assert!(stdout.contains("copy-memory") && stdout.contains("GFLOP/s"), "{stdout}");
+}
+
+#[test]
+fn networks_are_timed_with_random_weights_where_they_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tiny.toml"), list::TINY).unwrap();
+    let call = ["bench", "--network", "tiny.toml", "--network", "lenet", "--seconds", "0.001", "--device", "cpu"];
+    let (stdout, _) = ends(&folder, 0, &[&call[..], &["--batch", "1,5", "--out", "a.json"]].concat());
+    let report = read(&folder, "a.json");
+    let mut got = Vec::new();
+    for line in report["results"].as_array().unwrap() {
+        got.push(format!("{} {} {}", line["step"].as_str().unwrap(), line["network"].as_str().unwrap(), line["batch"]));
+        assert_eq!(line["weights"], "random weights (He, uniform, seed 1)");
+        assert!(line["preset"].is_null() && line["checked"] == true && line["share"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    assert_eq!(got, ["network lenet 1", "network lenet 5", "network tiny 1", "network tiny 5"]);
+    assert!(stdout.contains("\nnetworks: random weights (He, uniform, seed 1), images at random\n"), "{stdout}");
+
+    // Beside a step that is named, and not where nothing is.
+    let call = ["bench", "start", "--preset", "mnist-cppn", "--network", "tiny.toml", "--seconds", "0.001", "--json"];
+    let (stdout, _) = ends(&folder, 0, &[&call[..], &["--device", "cpu", "--batch", "2"]].concat());
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let steps: Vec<&str> =
+        report["results"].as_array().unwrap().iter().map(|line| line["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["network", "start"]);
+
+    let (_, stderr) = ends(&folder, 1, &["bench", "--network", "none.toml"]);
+    assert!(stderr.contains("none.toml"), "{stderr}");
 }
 
 #[test]

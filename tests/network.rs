@@ -1,10 +1,13 @@
 //! Networks on the CPU: every layer against its formula, LeNet against recorded outputs.
 
 mod common;
+#[path = "common/layers.rs"]
+mod layers;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use layers::{Named, RELU, SOFTMAX, conv2d, dense, max_pool_of};
 use pareidolia::backend::cpu::classify::{Classifier, Mapping};
 use pareidolia::backend::cpu::max_pool::max_pool;
 use pareidolia::backend::cpu::relu::relu;
@@ -22,30 +25,6 @@ const GREY: Preprocess = Preprocess { scale: [1.0 / 77.0; 3], mean: Vec::new(), 
 fn shape(channels: usize, height: usize, width: usize) -> Shape {
     Shape { channels, height, width }
 }
-
-type Named = (&'static str, Operation);
-
-fn conv2d(
-    name: &'static str,
-    out_channels: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    groups: usize,
-) -> Named {
-    (name, Operation::Conv2d { out_channels, kernel, stride, padding, groups })
-}
-
-fn dense(name: &'static str, out_features: usize) -> Named {
-    (name, Operation::Dense { out_features })
-}
-
-fn max_pool_of(kernel: usize, stride: usize) -> Named {
-    ("pool", Operation::MaxPool(Window { kernel, stride, padding: 0, rounding: Rounding::Ceil }))
-}
-
-const RELU: Named = ("relu", Operation::Relu);
-const SOFTMAX: Named = ("softmax", Operation::Softmax);
 
 /// `n` numbers in [-1, 1), the same for the same `stream`.
 fn random(stream: u32, n: usize) -> Vec<f32> {

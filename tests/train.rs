@@ -2,6 +2,8 @@
 //! weights that come with the program.
 
 mod common;
+#[path = "common/layers.rs"]
+mod layers;
 #[path = "reference/train.rs"]
 mod reference;
 
@@ -9,14 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use layers::{RELU, SOFTMAX, conv2d, dense, max_pool_of};
 use pareidolia::backend::cpu::classify::Classifier;
 use pareidolia::backend::cpu::train::{Sgd, Trainer};
 use pareidolia::dataset::{IdxImages, IdxLabels, Mnist, Split};
 use pareidolia::experiment::progress::ProgressMode;
 use pareidolia::experiment::train::{Order, Recipe, initial_parameters, train};
-use pareidolia::network::{
-    ChannelOrder, Layer, Network, Operation, Parameters, Preprocess, Rounding, Shape, Window, lenet,
-};
+use pareidolia::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape, lenet};
 use pareidolia::rng::{Philox, Purpose};
 use pareidolia::simd::Simd;
 use rayon::ThreadPoolBuilder;
@@ -42,30 +43,6 @@ fn network(input: Shape, layers: Vec<Layer>, seed: u64) -> Network {
 fn word(seed: u64, stream: u32, index: u32) -> u32 {
     Philox::new(seed).draws(Purpose::DirectInit, stream, 0).word(index)
 }
-
-type Named = (&'static str, Operation);
-
-fn conv2d(
-    name: &'static str,
-    out_channels: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    groups: usize,
-) -> Named {
-    (name, Operation::Conv2d { out_channels, kernel, stride, padding, groups })
-}
-
-fn dense(name: &'static str, out_features: usize) -> Named {
-    (name, Operation::Dense { out_features })
-}
-
-fn max_pool_of(kernel: usize, stride: usize) -> Named {
-    ("pool", Operation::MaxPool(Window { kernel, stride, padding: 0, rounding: Rounding::Ceil }))
-}
-
-const RELU: Named = ("relu", Operation::Relu);
-const SOFTMAX: Named = ("softmax", Operation::Softmax);
 
 /// A small network with what the kernels tell apart: stride, padding, groups, 1, 3 and 10 input channels a group, sizes
 /// that no block divides, pooling windows that overlap, touch, and are clipped, ReLU before pooling (ties).

@@ -1,15 +1,19 @@
 """What one would use instead, measured as `pareidolia bench` measures: an object a line, of the same form.
 
     python peers.py classify              LeNet by onnxruntime
+    python peers.py render                CPPNs of 20 nodes by a C program with AVX-512 (cppn.c), where the processor has it
+    python peers.py networks              the networks of `pareidolia bench network` by onnxruntime and OpenVINO, the same weights
     python peers.py loop                  whole generations: NumPy + onnxruntime, and pyribs + onnxruntime
     python peers.py run                   200 generations of 200, from the start of the process to its end
     python peers.py one-run numpy|ribs    the process that `run` starts
 
     --threads N    cores and threads [2]        --seconds S    how long a line is timed [1]
+    --network NAME which of the networks; may be repeated [all]
 
-All have genomes of 784 pixels, the direct encoding, and our weights. `numpy` is what one writes oneself: polynomial mutation of a
-tenth of the genes, every child against every class. `ribs` is pyribs with a Gaussian emitter and a grid of ten cells, a child
-competing in the class it is taken for. Our images' conversion to f32 is left out of `classify` here, which favours onnxruntime.
+All that evolve have genomes of 784 pixels, the direct encoding, and our weights. `numpy` is what one writes oneself: polynomial
+mutation of a tenth of the genes, every child against every class. `ribs` is pyribs with a Gaussian emitter and a grid of ten cells,
+a child competing in the class it is taken for. Our images' conversion to f32 is left out of `classify` and `networks` here, which
+favours the peers.
 """
 
 import argparse
@@ -33,7 +37,7 @@ def pin(n):
         os.environ[variable] = str(n)
 
 
-def say(peer, step, preset, batch, items, seconds, check):
+def say(peer, step, preset, batch, items, seconds, check, network=None):
     rates = [items / s for s in seconds]
     print(
         json.dumps(
@@ -41,6 +45,7 @@ def say(peer, step, preset, batch, items, seconds, check):
                 peer=peer,
                 step=step,
                 preset=preset,
+                network=network,
                 batch=batch,
                 per_second=statistics.median(rates),
                 min=min(rates),
@@ -122,6 +127,74 @@ def classify(arguments):
         images = scaled(np.random.default_rng(1).random((batch, 784), dtype=np.float32))
         check = judge.check(images)
         say(judge.name, "classify", None, batch, batch, sample(lambda: judge(images), arguments.seconds), check)
+
+
+def render(arguments):
+    import numpy as np
+
+    import cppn
+
+    if "avx512f" not in open("/proc/cpuinfo").read():
+        print("render: left out: this processor has no AVX-512", file=sys.stderr)
+        return
+    rng = np.random.default_rng(1)
+    for batch in (256, 4096):
+        interpreter = cppn.Interpreter([cppn.genome(rng) for _ in range(batch)], arguments.threads)
+        check = interpreter.check()
+        say("C, AVX-512", "render-20", None, batch, batch, sample(interpreter, arguments.seconds), check)
+
+
+def by_onnxruntime(model, threads):
+    """Its name and a function of images."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return f"onnxruntime {onnxruntime.__version__}", lambda images: session.run(None, {"images": images})[0]
+
+
+def by_openvino(model, threads):
+    """Its name and a function of images, in f32."""
+    import openvino
+
+    core = openvino.Core()
+    how = dict(INFERENCE_NUM_THREADS=threads, INFERENCE_PRECISION_HINT="f32", PERFORMANCE_HINT="LATENCY")
+    compiled = core.compile_model(core.read_model(model), "CPU", how)
+    request = compiled.create_infer_request()
+    version = openvino.__version__.split("-")[0]
+    return f"OpenVINO {version}", lambda images: request.infer({"images": images})[compiled.output(0)]
+
+
+NETWORKS = ("caffenet", "torchvision-alexnet", "squeezenet", "bvlc-googlenet")
+
+
+def networks(arguments):
+    import tempfile
+
+    import numpy as np
+
+    import networks as lists
+
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.network or NETWORKS:
+            of = lists.read(name)
+            file = lists.random_weights(name, folder)
+            model = lists.onnx_model(of, file)
+            side = lists.size(of)
+            image = lists.test_image(of, rng)
+            want = lists.ours(file, image, folder)
+            for make in (by_onnxruntime, by_openvino):
+                peer, run = make(model, arguments.threads)
+                off = np.abs(run(lists.preprocessed(of, image))[0] / want - 1).max()
+                if not off < 1e-2:
+                    sys.exit(f"{peer} is off by {off} of ours with {name}")
+                for batch in (1, 64):
+                    images = rng.standard_normal((batch, lists.channels(of), side, side), dtype=np.float32)
+                    seconds = sample(lambda: run(images), arguments.seconds)
+                    say(peer, "network", None, batch, batch, seconds, "every probability within 1 % of ours", name)
 
 
 def numpy_loop(judge, batch):
@@ -207,12 +280,14 @@ def run(arguments):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["classify", "loop", "run", "one-run"])
+    parser.add_argument("what", choices=["classify", "render", "networks", "loop", "run", "one-run"])
     parser.add_argument("loop", nargs="?", choices=sorted(LOOPS))
+    parser.add_argument("--network", action="append", choices=NETWORKS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0)
     arguments = parser.parse_args()
     if (arguments.what == "one-run") != (arguments.loop is not None):
         parser.error("one-run, and no other, takes the name of a loop")
     pin(arguments.threads)
-    {"classify": classify, "loop": loop, "run": run, "one-run": one_run}[arguments.what](arguments)
+    parts = dict(classify=classify, render=render, networks=networks, loop=loop, run=run) | {"one-run": one_run}
+    parts[arguments.what](arguments)

@@ -21,7 +21,7 @@
 // Predicted lrn_max_pool_f32 3e5 images/s at 1024 on an H100: BVLC AlexNet's two, 1.9 M instructions; 60 %.
 // Numbers   exact: sum = fma(x, x, sum) from 0 over the channels that exist, ascending; s = fma(alpha / size, sum, k);
 //           x / (sqrt(s) * sqrt(sqrt(s))). Pooling as pool.cu.
-// Twin      backend::cpu; tests/cuda/lrn.rs.
+// Twin      backend::cpu; tests/cuda/pool.rs.
 #include "common/device.cuh"
 #include "common/params.cuh"
 #include "common/window.cuh"

@@ -9,7 +9,7 @@
 // Predicted 2.9e12 bytes/s at 1073741824 on an H100: 87 % of the 3.35 TB/s of its HBM3, which also turns between reading and
 //           writing. Bytes read and bytes written count.
 // Numbers   exact: nothing is computed.
-// Twin      experiment::bench::gpu::peaks, which compares all words; compared in tests/cuda/bench.rs.
+// Twin      experiment::bench::gpu::peaks, which compares all words; compared in tests/cuda/peak.rs.
 #include "common/device.cuh"
 
 extern "C" __global__ void __launch_bounds__(PEAK_THREADS)

@@ -10,7 +10,7 @@
 // Predicted 32e12 multiply-adds/s at 270336 on an H100: 132 SMs of 128 lanes at 1.98 GHz give 33.5e12; the loop takes 2 % of the
 //           slots, start and end of the blocks another 2 %. The number is that of the threads.
 // Numbers   exact: x / 2 + 1 comes to rest at 2 and nowhere else.
-// Twin      experiment::bench::peaks; checked before and compared in tests/cuda/bench.rs.
+// Twin      experiment::bench::peaks; checked before and compared in tests/cuda/peak.rs.
 #include "common/device.cuh"
 
 extern "C" __global__ void __launch_bounds__(PEAK_FMA_THREADS)

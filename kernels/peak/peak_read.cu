@@ -8,7 +8,7 @@
 //           memory brings.
 // Predicted 3.1e12 bytes/s at 1073741824 on an H100: 93 % of the 3.35 TB/s of its HBM3; the rest are refreshes and turns of rows.
 // Numbers   exact: integers.
-// Twin      experiment::bench::gpu::peaks, which knows the sum; compared in tests/cuda/bench.rs.
+// Twin      experiment::bench::gpu::peaks, which knows the sum; compared in tests/cuda/peak.rs.
 #include "common/warp.cuh"
 
 namespace peak_read {

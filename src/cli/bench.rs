@@ -8,6 +8,7 @@ use crate::experiment::bench::{self, Request, Step};
 use crate::experiment::config::Preset;
 use crate::experiment::device::Asked;
 use crate::experiment::progress::ProgressMode;
+use crate::network::list::List;
 use crate::output::atomic;
 use clap::ValueEnum;
 use std::io::Write;
@@ -28,7 +29,7 @@ pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
 
-    /// What to time [default: everything]
+    /// What to time [default: everything but `network`]
     #[arg(value_enum, value_name = "STEP")]
     steps: Vec<Step>,
 
@@ -36,8 +37,13 @@ pub struct Args {
     #[arg(long = "preset", value_enum, value_name = "PRESET")]
     presets: Vec<Preset>,
 
-    /// Candidates a generation, with commas between; `run`, `start` and `loop-runs` always have 200 [default: 1,200,256,4096; on a
-    /// GPU 200,4096,16384,65536,262144]
+    /// Time a network, with random weights: a layer list by name or a file of one (TOML); may be repeated. Without a STEP that alone
+    /// [default of the step `network`: caffenet, torchvision-alexnet, squeezenet, bvlc-googlenet]
+    #[arg(long = "network", value_name = "LIST")]
+    networks: Vec<PathBuf>,
+
+    /// Candidates a generation, or images of a network, with commas between; `run`, `start` and `loop-runs` always have 200
+    /// [default: 1,200,256,4096, of networks 1,64; on a GPU 200,4096,16384,65536,262144, of networks 1,64,256,1024]
     #[arg(long = "batch", value_name = "N,...", value_delimiter = ',')]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batches: Vec<u32>,
@@ -116,6 +122,7 @@ impl Args {
                 .copied()
                 .filter(|preset| self.presets.is_empty() || self.presets.contains(preset))
                 .collect(),
+            networks: self.networks.iter().map(|list| List::find(list)).collect::<Result<_>>()?,
             batches: sorted(&self.batches),
             runs: sorted(&self.runs),
             device: self.device,

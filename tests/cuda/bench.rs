@@ -2,6 +2,7 @@
 
 use crate::evolution::job;
 use crate::harness;
+use crate::list::TINY;
 use crate::program::{pareidolia, run};
 use pareidolia::backend::cuda::probe::Kernel;
 use pareidolia::backend::cuda::traffic::{Traffic, is_of_host};
@@ -250,6 +251,25 @@ fn json_has_the_device_the_limits_and_a_checked_line_for_every_kernel() {
                 niche_argmax mnist-cppn 8, niche_argmax mnist-direct 8, insert mnist-cppn 8, insert mnist-direct 8, render-20 - 8, \
                 start mnist-cppn 200, start mnist-direct 200";
     assert_eq!(got.join(", "), want);
+}
+
+#[test]
+fn networks_are_timed_and_compared_with_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+    let call =
+        ["bench", "--network", "tiny.toml", "--network", "lenet", "--device", "cuda:0", "--batch", "3", "--json"];
+    let Some(command) = pareidolia(&folder, &[&call[..], &FAST].concat()) else { return };
+    let (stdout, stderr) = run(command, 0);
+    assert!(stderr.contains("2 lines and 5 limits"), "{stderr}");
+    let report = json(&stdout);
+    let lines = report["results"].as_array().unwrap();
+    assert_eq!(lines.iter().map(|line| line["network"].as_str().unwrap()).collect::<Vec<_>>(), ["lenet", "tiny"]);
+    for line in lines {
+        assert_eq!(line["check"], "probabilities of the first and the last image, bit for bit, with the CPU's");
+        assert_eq!((line["limit"].as_str(), line["batch"].as_u64()), (Some("fma"), Some(3)));
+        assert!(line["gpu"].is_object() && line["weights"].as_str().unwrap().starts_with("random"), "{line}");
+    }
 }
 
 #[test]

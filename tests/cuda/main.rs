@@ -4,6 +4,8 @@
 
 #[path = "../common/left_out.rs"]
 mod left_out;
+#[path = "../common/list.rs"]
+mod list;
 
 mod bench;
 mod checked;

@@ -1,6 +1,6 @@
 //! Two benchmarks side by side.
 
-use super::report::{DeviceReport, LineResult, Report};
+use super::report::{DeviceReport, LineResult, Report, rate};
 use crate::error::{Error, Result};
 use std::fmt::Write;
 
@@ -69,19 +69,14 @@ impl Comparison {
     /// The table for people.
     pub fn to_text(&self) -> String {
         let mut text =
-            format!("{:<24} {:<12} {:>8} {:>12} {:>12} {:>7}\n", "step", "preset", "batch", "before", "after", "ratio");
+            format!("{:<24} {:<20} {:>8} {:>12} {:>12} {:>7}\n", "step", "preset", "batch", "before", "after", "ratio");
         for (before, after, ratio) in &self.ratios {
-            let LineResult { step, preset, per_second, .. } = before;
-            let batch = before.batch_text();
-            let preset = preset.as_deref().unwrap_or("");
+            let (step, of, batch) = (&before.step, before.of(), before.batch_text());
             // Ranges that overlap: it may be chance.
             let chance = if before.min <= after.max && after.min <= before.max { "" } else { "  beyond the spread" };
-            let after = after.per_second;
+            let [before, after] = [before, after].map(|line| rate(line.per_second));
             // Writing to a String cannot fail.
-            _ = writeln!(
-                text,
-                "{step:<24} {preset:<12} {batch:>8} {per_second:>12.0} {after:>12.0} {ratio:>7.3}{chance}"
-            );
+            _ = writeln!(text, "{step:<24} {of:<20} {batch:>8} {before:>12} {after:>12} {ratio:>7.3}{chance}");
         }
         text
     }

@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod gpu;
 pub mod measure;
+pub mod networks;
 pub mod peaks;
 pub mod process;
 pub mod reference;
@@ -21,6 +22,7 @@ use super::progress::{Progress, ProgressMode};
 use crate::backend::cuda::traffic::Traffic;
 use crate::error::{Error, Result};
 use crate::network::Network;
+use crate::network::list::List;
 use crate::simd::Simd;
 use crate::telemetry::{self, ProcessorTime};
 use measure::{MOST, Timer, measure};
@@ -87,6 +89,8 @@ pub enum Step {
     /// Drawing of the yardstick: random CPPNs of 20 nodes, 28x28
     #[value(name = "render-20")]
     Render20,
+    /// The networks of --network, with random weights, images a second; only where it is named
+    Network,
     /// `evolve`, 200 generations of 200 without pictures, from the start of the process to its end
     Run,
     /// `evolve --runs 8`, the same for eight seeds at once
@@ -98,7 +102,7 @@ pub enum Step {
 
 impl Step {
     /// What is timed on the CPU. The first six, in this order, are the loop and what it consists of.
-    pub const CPU: [Step; 10] = [
+    pub const CPU: [Step; 11] = [
         Step::Loop,
         Step::Vary,
         Step::Compile,
@@ -106,13 +110,14 @@ impl Step {
         Step::Classify,
         Step::Insert,
         Step::Render20,
+        Step::Network,
         Step::Run,
         Step::Run8,
         Step::Start,
     ];
 
     /// What is timed on a GPU.
-    pub const GPU: [Step; 18] = [
+    pub const GPU: [Step; 19] = [
         Step::Loop,
         Step::LoopRuns,
         Step::RandomiseDirect,
@@ -128,14 +133,20 @@ impl Step {
         Step::NicheArgmax,
         Step::Insert,
         Step::Render20,
+        Step::Network,
         Step::Run,
         Step::Run8,
         Step::Start,
     ];
 
-    /// Whether it is timed inside this process, at a preset's state and for every batch.
+    /// Whether it is timed at a preset's state.
+    fn is_of_preset(self) -> bool {
+        !matches!(self, Step::Render20 | Step::Network)
+    }
+
+    /// Whether that is done inside this process and for every batch.
     fn is_of_stage(self) -> bool {
-        !matches!(self, Step::Render20 | Step::Run | Step::Run8 | Step::Start)
+        self.is_of_preset() && !matches!(self, Step::Run | Step::Run8 | Step::Start)
     }
 
     /// What it comes to on a GPU: itself, or the kernels of a step of the CPU.
@@ -159,10 +170,12 @@ impl fmt::Display for Step {
 /// One call of `bench`, checked.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// None for all that there are on the device.
+    /// None for all that there are on the device but `network`; or, where networks are named, for that alone.
     pub steps: Vec<Step>,
     pub presets: Vec<Preset>,
-    /// Candidates a generation, each at least 1; none for those that suit the device.
+    /// Those of the step `network`; none for [`networks::DEFAULT`].
+    pub networks: Vec<List>,
+    /// Candidates a generation, or images of a network, each at least 1; none for those that suit the device.
     pub batches: Vec<u32>,
     /// Runs at once of `loop-runs`, each at least 1.
     pub runs: Vec<u32>,
@@ -201,6 +214,9 @@ struct About {
     /// What it is called, if not by its step.
     name: Option<String>,
     preset: Option<String>,
+    /// The network of its step, and what its weights are.
+    network: Option<String>,
+    weights: Option<String>,
     batch: u32,
     /// Runs at once, where there may be several.
     runs: Option<u32>,
@@ -219,8 +235,21 @@ struct About {
 impl Line {
     /// A line that belongs to no kernel.
     fn new(step: Step, preset: Option<String>, batch: u32, items: u32, check: &'static str, timer: Timer) -> Line {
-        let (name, runs, work, kernel, predicted, traffic) = (None, None, None, None, None, None);
-        let about = About { step, name, preset, batch, runs, items, work, check, kernel, predicted, traffic };
+        let about = About {
+            step,
+            name: None,
+            preset,
+            network: None,
+            weights: None,
+            batch,
+            runs: None,
+            items,
+            work: None,
+            check,
+            kernel: None,
+            predicted: None,
+            traffic: None,
+        };
         Line { about, timer }
     }
 
@@ -251,17 +280,23 @@ fn time_all(request: &Request) -> Result<Report> {
 
     let chosen = Chosen::choose(request.device, &Network::embedded_lenet(None)?)?;
     let on_gpu = chosen.on_gpu().map(|(device, launcher)| gpu::Bench::new(device, launcher)).transpose()?;
-    let (steps, batches) = wanted(request, on_gpu.is_some())?;
-    let request = &Request { steps, batches, ..request.clone() };
+    let (request, of_networks) = &wanted(request, on_gpu.is_some())?;
     let mut left_out = Vec::new();
-    let (lines, peaks) = match &on_gpu {
+    let (mut lines, peaks) = match &on_gpu {
         Some(bench) => {
-            bench.announce(request);
+            bench.announce(request, of_networks.len() * request.networks.len());
             let peaks = bench.peaks()?; // first: lines that find no room beside them are left out
-            (bench.lines(request, &chosen, &mut left_out)?, peaks)
+            let mut lines = bench.lines(request, &chosen, &mut left_out)?;
+            lines.extend(networks::on_gpu(request, of_networks, bench.launcher(), &mut left_out)?);
+            (lines, peaks)
         }
-        None => (lines(request)?, peaks::peaks()),
+        None => {
+            let mut lines = lines(request)?;
+            lines.extend(networks::on_cpu(request, of_networks, &mut left_out)?);
+            (lines, peaks::peaks())
+        }
     };
+    sort(&mut lines);
     if lines.is_empty() {
         return Err(match left_out.first() {
             Some(first) => Error::Refused(format!("bench: nothing to time: {first}")),
@@ -322,6 +357,8 @@ fn time_all(request: &Request) -> Result<Report> {
         let name = about.name.unwrap_or_else(|| about.step.to_string());
         let line = LineResult::new(&name, about.preset, about.batch, about.items, limit, about.check, times);
         LineResult {
+            network: about.network,
+            weights: about.weights,
             runs: about.runs,
             kernel: about.kernel.map(String::from),
             predicted: about.predicted.map(|(rate, _)| report::rounded(rate)),
@@ -356,36 +393,47 @@ fn time_all(request: &Request) -> Result<Report> {
     })
 }
 
-/// The steps and batches to be timed, on a GPU or on the CPU: what `request` names, or all that suit the device.
+/// `request` with the steps, networks and batches that it leaves to the device, and the batches of its networks.
 ///
 /// # Errors
 /// [`Error::Usage`] for a step that is none of the device's, or an odd batch on a GPU.
-fn wanted(request: &Request, on_gpu: bool) -> Result<(Vec<Step>, Vec<u32>)> {
+fn wanted(request: &Request, on_gpu: bool) -> Result<(Request, Vec<u32>)> {
     let there: &[Step] = if on_gpu { &Step::GPU } else { &Step::CPU };
     let named = request.steps.iter().flat_map(|step| if on_gpu { step.on_gpu() } else { vec![*step] });
-    let mut named: Vec<Step> = named.collect();
-    named.sort_unstable();
-    named.dedup();
-    if let Some(step) = named.iter().find(|step| !there.contains(step)) {
+    let networks = (!request.networks.is_empty()).then_some(Step::Network);
+    let mut steps: Vec<Step> = named.chain(networks).collect();
+    if steps.is_empty() {
+        steps = there.iter().copied().filter(|&step| step != Step::Network).collect();
+    }
+    steps.sort_unstable();
+    steps.dedup();
+    if let Some(step) = steps.iter().find(|step| !there.contains(step)) {
         let names: Vec<String> = there.iter().map(Step::to_string).collect();
         return Err(Error::Usage(format!(
             "bench: {step} is timed on a GPU (--device cuda:0); on the CPU there are {}",
             names.join(", ")
         )));
     }
-    let batches = match (&request.batches[..], on_gpu) {
-        ([], true) => GPU_BATCHES.to_vec(),
-        ([], false) => CPU_BATCHES.to_vec(),
-        (given, _) => given.to_vec(),
+    let (of_steps, of_networks) = if on_gpu {
+        (&GPU_BATCHES[..], &networks::GPU_BATCHES[..])
+    } else {
+        (&CPU_BATCHES[..], &networks::CPU_BATCHES[..])
     };
-    if let Some(odd) = batches.iter().find(|batch| on_gpu && !batch.is_multiple_of(2)) {
+    let or = |suits: &[u32]| if request.batches.is_empty() { suits.to_vec() } else { request.batches.clone() };
+    let (batches, of_networks) = (or(of_steps), or(of_networks));
+    let in_pairs = on_gpu && steps.iter().any(|&step| step != Step::Network);
+    if let Some(odd) = batches.iter().find(|batch| in_pairs && !batch.is_multiple_of(2)) {
         return Err(Error::Usage(format!(
             "bench: --batch {odd}: candidates are born in pairs, so on a GPU a batch is even; take {} or {}",
             odd + 1,
             (odd - 1).max(2)
         )));
     }
-    Ok((if named.is_empty() { there.to_vec() } else { named }, batches))
+    let networks = match (steps.contains(&Step::Network), &request.networks) {
+        (true, named) if named.is_empty() => networks::default_lists()?,
+        (_, named) => named.clone(),
+    };
+    Ok((Request { steps, batches, networks, ..request.clone() }, of_networks))
 }
 
 /// Everything that `request` asks for and that can be timed, checked.
@@ -394,7 +442,7 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
     let simd = request.simd;
     let mut lines = Vec::new();
     for &preset in &request.presets {
-        if !Step::CPU.iter().any(|step| wanted(step) && *step != Step::Render20) {
+        if !Step::CPU.iter().any(|step| wanted(step) && step.is_of_preset()) {
             continue;
         }
         let state = State::new(preset)?;
@@ -426,13 +474,14 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
             lines.push(line.of_work(work, work.limit(simd, batch)));
         }
     }
-    sort(&mut lines);
     Ok(lines)
 }
 
 /// Puts lines into the order of their steps.
 fn sort(lines: &mut [Line]) {
-    lines.sort_by_key(|Line { about, .. }| (about.step, about.preset.clone(), about.runs, about.batch));
+    lines.sort_by_key(|Line { about, .. }| {
+        (about.step, about.preset.clone(), about.network.clone(), about.runs, about.batch)
+    });
 }
 
 /// The lines that time whole processes of `state`'s preset on `device`, as `--device` has it; `limit` names the peak of some work.

@@ -182,7 +182,12 @@ pub struct LineResult {
     pub step: String,
     /// `None` for what belongs to none.
     pub preset: Option<String>,
-    /// Candidates a generation of each run.
+    /// The network that was timed, where the line is of one; and what its weights were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Candidates a generation of each run; images of a network.
     pub batch: u32,
     /// Runs at once, where there may be several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -252,6 +257,8 @@ impl LineResult {
         LineResult {
             step: step.to_string(),
             preset,
+            network: None,
+            weights: None,
             batch,
             runs: None,
             kernel: None,
@@ -272,18 +279,27 @@ impl LineResult {
         }
     }
 
-    /// Its name: step, preset and batch.
+    /// Its name: step, preset or network, and batch.
     pub fn name(&self) -> String {
-        match &self.preset {
-            Some(preset) => format!("{} {preset} {}", self.step, self.batch_text()),
-            None => format!("{} {}", self.step, self.batch_text()),
-        }
+        let (step, batch) = (self.step.as_str(), self.batch_text());
+        let parts = [step, self.of(), batch.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The preset or network that it is of; empty if it is of none.
+    pub fn of(&self) -> &str {
+        self.preset.as_deref().or(self.network.as_deref()).unwrap_or("")
     }
 
     /// Its batch, and of several runs their number: `8x200`.
     pub fn batch_text(&self) -> String {
         self.runs.map_or(self.batch.to_string(), |runs| format!("{runs}x{}", self.batch))
     }
+}
+
+/// A rate for people: whole numbers, and below a thousand a tenth.
+pub(super) fn rate(per_second: f64) -> String {
+    if per_second < 1000.0 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
 }
 
 /// To eight significant digits, which no clock deserves.
@@ -321,7 +337,11 @@ impl Report {
         );
         text += &device.as_ref().map_or(String::new(), DeviceReport::to_text);
         text += &self.left_out.iter().map(|line| format!("left out: {line}\n")).collect::<String>();
-        text + "\n" + &self.peaks_text() + "\n" + &if device.is_some() { self.gpu_lines() } else { self.cpu_lines() }
+        text + "\n"
+            + &self.peaks_text()
+            + "\n"
+            + &if device.is_some() { self.gpu_lines() } else { self.cpu_lines() }
+            + &self.weights_text()
     }
 
     fn peaks_text(&self) -> String {
@@ -336,36 +356,48 @@ impl Report {
     }
 
     fn cpu_lines(&self) -> String {
-        let mut text = String::new();
+        let (mut text, width) = (String::new(), self.width());
         _ = writeln!(
             text,
-            "{:<10} {:<12} {:>7} {:>12}  {:>25} {:>6}  of",
+            "{:<10} {:<width$} {:>7} {:>12}  {:>25} {:>6}  of",
             "step", "preset", "batch", "a second", "least .. most", "share"
         );
         for line in &self.results {
-            let LineResult { step, preset, batch, per_second, min, max, .. } = line;
-            let preset = preset.as_deref().unwrap_or("");
-            let (share, limit) = (line.share_text(), line.limit_text());
+            let LineResult { step, batch, per_second, min, max, .. } = line;
+            let [per_second, min, max] = [*per_second, *min, *max].map(rate);
+            let (of, share, limit) = (line.of(), line.share_text(), line.limit_text());
             let row = format!(
-                "{step:<10} {preset:<12} {batch:>7} {per_second:>12.0}  {min:>11.0} .. {max:<11.0} {share:>6}  {limit}"
+                "{step:<10} {of:<width$} {batch:>7} {per_second:>12}  {min:>11} .. {max:<11} {share:>6}  {limit}"
             );
             _ = writeln!(text, "{}", row.trim_end());
         }
         text
     }
 
+    /// Of what the lines are of.
+    fn width(&self) -> usize {
+        self.results.iter().map(|line| line.of().len()).max().unwrap_or(0).max(12)
+    }
+
+    /// That weights are random, if some are.
+    fn weights_text(&self) -> String {
+        let mut weights: Vec<&str> = self.results.iter().filter_map(|line| line.weights.as_deref()).collect();
+        weights.dedup();
+        weights.into_iter().map(|weights| format!("networks: {weights}, images at random\n")).collect()
+    }
+
     fn gpu_lines(&self) -> String {
-        let mut text = String::new();
+        let (mut text, width) = (String::new(), self.width());
         _ = writeln!(
             text,
-            "{:<24} {:<12} {:>8} {:>13}  {:>27} {:>13} {:>7}  {:<18} {:>6} {:>9} {:>6}",
+            "{:<24} {:<width$} {:>8} {:>13}  {:>27} {:>13} {:>7}  {:<18} {:>6} {:>9} {:>6}",
             "line", "preset", "batch", "a second", "least .. most", "predicted", "share", "of", "W", "J/million", "MHz"
         );
         let or_none = |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
         for line in &self.results {
-            let LineResult { step, preset, per_second, min, max, predicted, .. } = line;
-            let preset = preset.as_deref().unwrap_or("");
-            let (batch, predicted) = (line.batch_text(), or_none(*predicted, 0));
+            let LineResult { step, per_second, min, max, predicted, .. } = line;
+            let [per_second, min, max] = [*per_second, *min, *max].map(rate);
+            let (of, batch, predicted) = (line.of(), line.batch_text(), or_none(*predicted, 0));
             let (share, limit) = (line.share_text(), line.limit_text());
             let gpu = line.gpu.clone().unwrap_or_default();
             let (watts, joules) = (or_none(gpu.power_watts, 0), or_none(gpu.joules_per_million, 1));
@@ -374,7 +406,7 @@ impl Report {
             let held = held.map_or(String::new(), |reasons| format!("  held by {}", reasons.join(", ")));
             _ = writeln!(
                 text,
-                "{step:<24} {preset:<12} {batch:>8} {per_second:>13.0}  {min:>12.0} .. {max:<11.0} {predicted:>13} {share:>7}  \
+                "{step:<24} {of:<width$} {batch:>8} {per_second:>13}  {min:>12} .. {max:<11} {predicted:>13} {share:>7}  \
                  {limit:<18} {watts:>6} {joules:>9} {clock:>6}{held}"
             );
         }

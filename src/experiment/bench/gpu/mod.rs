@@ -10,7 +10,7 @@ use super::measure::{MOST, Timer};
 use super::peaks::Peak;
 use super::stage::{State, Yardstick, drawing};
 use super::work::{self, Work};
-use super::{Line, Request, Step, processes, sort};
+use super::{Line, Request, Step, processes};
 use crate::backend::Job;
 use crate::backend::cuda::device::Device;
 use crate::backend::cuda::probe::{Kernel, Snapshot};
@@ -72,6 +72,11 @@ impl Bench {
         &self.device
     }
 
+    /// The way to it.
+    pub fn launcher(&self) -> &Arc<Launcher> {
+        &self.launcher
+    }
+
     pub fn multiprocessors(&self) -> u32 {
         self.multiprocessors
     }
@@ -113,7 +118,7 @@ impl Bench {
     pub(super) fn lines(&self, request: &Request, chosen: &Chosen, left_out: &mut Vec<String>) -> Result<Vec<Line>> {
         let wanted = |step: &Step| request.steps.contains(step);
         let mut lines = Vec::new();
-        if request.steps.iter().any(|&step| step != Step::Render20) {
+        if request.steps.iter().any(|step| step.is_of_preset()) {
             for &preset in &request.presets {
                 let state = State::new(preset)?;
                 if wanted(&Step::Loop) || request.steps.iter().any(|&step| kernel_of(step).is_some()) {
@@ -134,12 +139,11 @@ impl Bench {
                 lines.extend(self.yardstick(request, chosen, batch, left_out)?);
             }
         }
-        sort(&mut lines);
         Ok(lines)
     }
 
-    /// Says what is to come, before it begins.
-    pub(super) fn announce(&self, request: &Request) {
+    /// Says what is to come, before it begins; of the networks `of_networks` lines.
+    pub(super) fn announce(&self, request: &Request, of_networks: usize) {
         let batches = request.batches.len();
         let chunks = request.batches.iter().filter(|&&batch| batch <= DEFAULT_CHUNK).count();
         let of_step = |&step: &Step| match step {
@@ -147,6 +151,7 @@ impl Bench {
             Step::LoopRuns => request.runs.len() * request.presets.len(),
             Step::Run | Step::Run8 | Step::Start => request.presets.len(),
             Step::Render20 => chunks,
+            Step::Network => of_networks,
             _ => chunks * request.presets.iter().filter(|&&preset| stage::has(preset, step)).count(),
         };
         let lines: usize = request.steps.iter().map(of_step).sum();
