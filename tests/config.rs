@@ -8,7 +8,7 @@ use pareidolia::experiment::request::StopOverrides;
 use pareidolia::genome::direct::Crossover;
 use toml::{Table, Value};
 
-const PRESETS: [Preset; 2] = [Preset::MnistDirect, Preset::MnistCppn];
+const PRESETS: [Preset; 4] = [Preset::MnistDirect, Preset::MnistCppn, Preset::ImagenetDirect, Preset::ImagenetCppn];
 const FLAVOURS: [Flavour; 2] = [Flavour::Faithful, Flavour::Modern];
 
 /// The configuration that `--set` makes of `assignments`.
@@ -33,9 +33,13 @@ fn value(config: &Config, key: &str) -> Option<Value> {
     key.split('.').try_fold(Value::Table(table), |value, part| value.get(part).cloned())
 }
 
-/// The preset whose encoding has `key`.
+/// A preset that has `key`.
 fn preset_for(key: &Key) -> &'static str {
-    if key.name.starts_with("direct.") { "preset=mnist-direct" } else { "preset=mnist-cppn" }
+    match key.name {
+        "crops" => "preset=imagenet-cppn",
+        name if name.starts_with("direct.") => "preset=mnist-direct",
+        _ => "preset=mnist-cppn",
+    }
 }
 
 /// Values that `key` takes, as one writes them after `--set`, and what they become.
@@ -48,6 +52,7 @@ fn good_values(key: &Key) -> Vec<(String, Value)> {
             [min, 77, max].map(|i| (i.to_string(), Value::Integer(i))).into()
         }
         Kind::Even(min, max) => [min, 34, max].map(|i| (i.to_string(), Value::Integer(i))).into(),
+        Kind::OneOf(numbers) => numbers.iter().map(|&i| (i.to_string(), Value::Integer(i))).collect(),
         Kind::Probability => vec![number("0", 0.0), number("0.375", 0.375), number("1", 1.0), number("1e-3", 1e-3)],
         Kind::Positive(max) => vec![number("0.5", 0.5), number("3", 3.0), number(&max.to_string(), max)],
         Kind::Seconds => vec![number("0", 0.0), number("2.5", 2.5), number("10m", 600.0), number("\"1h 30s\"", 3630.0)],
@@ -80,6 +85,7 @@ fn bad_values(key: &Key) -> Vec<String> {
             bad.extend(["33", "2.0", "true", "many", "0"]);
             edges.extend([i128::from(min) - 2, i128::from(min) - 1, i128::from(max) + 2]);
         }
+        Kind::OneOf(_) => bad.extend(["0", "2", "11", "1.0", "true", "ten"]),
         Kind::Probability => bad.extend(["-0.1", "1.0000000000000002", "nan", "inf", "true", "half", "[0.5]"]),
         Kind::Positive(_) => bad.extend(["0", "-1", "nan", "inf", "1e7", "true", "big"]),
         Kind::Seconds => bad.extend(["-1", "nan", "inf", "10 minuets", "true", "[1]"]),
@@ -162,15 +168,24 @@ fn presets_and_flavours_can_be_set() {
 #[test]
 fn presets_have_the_numbers_of_the_paper() {
     // Spec, section 6.
-    let [direct, cppn] = PRESETS.map(|preset| Config::preset(preset, Flavour::Faithful));
-    assert_eq!((direct.batch, direct.generations), (200, 1010));
-    assert_eq!((cppn.batch, cppn.generations), (200, 1001));
-    let rules = direct.direct.clone().unwrap();
-    assert_eq!((rules.crossover, rules.halve_every, rules.mutation_eta), (Crossover::AsCoded, 1000, 15));
-    assert!(!cppn.cppn.clone().unwrap().normalise);
-    let [direct, cppn] = PRESETS.map(|preset| Config::preset(preset, Flavour::Modern));
-    assert_eq!(direct.direct.clone().unwrap().crossover, Crossover::Repaired);
-    assert!(cppn.cppn.clone().unwrap().normalise);
+    let numbers = |config: &Config| (config.batch, config.generations, config.crops);
+    let faithful = PRESETS.map(|preset| Config::preset(preset, Flavour::Faithful));
+    let want = [(200, 1010, None), (200, 1001, None), (200, 5010, Some(10)), (400, 5001, Some(10))];
+    assert_eq!(faithful.each_ref().map(numbers), want);
+    let modern = PRESETS.map(|preset| Config::preset(preset, Flavour::Modern));
+    assert_eq!(modern.each_ref().map(numbers), want);
+    for (configs, crossover, normalise) in
+        [(&faithful, Crossover::AsCoded, false), (&modern, Crossover::Repaired, true)]
+    {
+        for direct in [&configs[0], &configs[2]] {
+            let rules = direct.direct.clone().unwrap();
+            assert_eq!((rules.crossover, rules.halve_every, rules.mutation_eta), (crossover, 1000, 15));
+            assert!(direct.cppn.is_none());
+        }
+        for cppn in [&configs[1], &configs[3]] {
+            assert!(cppn.direct.is_none() && cppn.cppn.clone().unwrap().normalise == normalise);
+        }
+    }
 }
 
 #[test]
@@ -197,6 +212,7 @@ fn keys_of_the_other_encoding_are_refused() {
         refusal(&["preset=mnist-direct", "cppn.normalise=true"]),
         "--set: cppn.normalise is for CPPNs, mnist-direct is not"
     );
+    assert_eq!(refusal(&["crops=1"]), "--set: crops is for networks that see a part of an image, mnist-cppn is not");
     assert_eq!(
         refusal(&["direct.crossover=none"]),
         "--set: direct.crossover is for the direct encoding, mnist-cppn is not"
@@ -301,6 +317,8 @@ fn check_refuses_what_resolve_refuses() {
     assert!(broken(&|c| c.target = f64::NAN).contains("target: got nan"));
     assert!(broken(&|c| c.cppn = None).contains("preset: got mnist-cppn"));
     assert!(broken(&|c| c.direct = Some(Default::default())).contains("preset: got mnist-cppn"));
+    assert!(broken(&|c| c.preset = Preset::ImagenetCppn).contains("preset: got imagenet-cppn, wanted with crops"));
+    assert!(broken(&|c| c.crops = Some(10)).contains("preset: got mnist-cppn, wanted without crops"));
     assert!(broken(&|c| c.preset = Preset::MnistDirect).contains("preset: got mnist-direct"));
     assert!(broken(&|c| c.cppn.as_mut().unwrap().max_weight = f32::INFINITY).contains("cppn.max_weight: got inf"));
     assert!(broken(&|c| c.cppn.as_mut().unwrap().max_nodes = 65_537).contains("cppn.max_nodes: got 65537"));

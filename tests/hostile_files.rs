@@ -402,10 +402,11 @@ fn the_corpora_are_what_this_file_makes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint");
         let checkpoint = Checkpoint {
-            archive: archive(genomes, config.canvas()),
+            archive: archive(genomes, Canvas::MNIST),
             config,
             files: Files { weights: Some("weights.safetensors".into()), ..Files::default() },
             weights_sha256: "5af2".to_string(),
+            canvas: Canvas::MNIST,
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             evaluations: 1000,
             skipped: 5,

@@ -62,7 +62,7 @@ fn job(config: &Config, batch: u32) -> Job {
     Job {
         seeds: vec![1],
         batch,
-        canvas: config.canvas(),
+        canvas: Canvas::MNIST,
         encoding: config.encoding(),
         classes: (0..10).collect(),
         network: Arc::new(Network::embedded_lenet(None).unwrap()),

@@ -71,10 +71,11 @@ fn config() -> Config {
 fn checkpoint() -> Checkpoint {
     let config = config();
     Checkpoint {
-        archive: cppn_archive(config.canvas(), &config.classes),
+        archive: cppn_archive(Canvas::MNIST, &config.classes),
         config,
         files: Files { weights: Some("weights.safetensors".into()), ..Files::default() },
         weights_sha256: "5af2".to_owned(),
+        canvas: Canvas::MNIST,
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         evaluations: (1 << 60) + 1,
         skipped: 5,
@@ -444,7 +445,7 @@ fn checkpoint_of_another_version_is_refused_by_name() {
 fn checkpoint_names_the_first_difference_that_decides_results() {
     let checkpoint = checkpoint();
     let config = config();
-    checkpoint.check_matches(&config, "5af2").unwrap();
+    checkpoint.check_matches(&config, "5af2", Canvas::MNIST).unwrap();
     let free = Config {
         generations: 1,
         evaluations: 2,
@@ -454,7 +455,7 @@ fn checkpoint_names_the_first_difference_that_decides_results() {
         checkpoint_every: 6,
         ..config.clone()
     };
-    checkpoint.check_matches(&free, "5af2").unwrap();
+    checkpoint.check_matches(&free, "5af2", Canvas::MNIST).unwrap();
 
     let rules = cppn::Rules { max_weight: 9.5, ..cppn::Rules::faithful() };
     for (other, want) in [
@@ -469,10 +470,10 @@ fn checkpoint_names_the_first_difference_that_decides_results() {
             "direct.mutation_rate is not set there and 0.1 here",
         ),
     ] {
-        let text = refusal(checkpoint.check_matches(&other, "5af2"));
+        let text = refusal(checkpoint.check_matches(&other, "5af2", Canvas::MNIST));
         assert!(text.contains(want), "{want}: {text}");
     }
-    let text = refusal(checkpoint.check_matches(&config, "77"));
+    let text = refusal(checkpoint.check_matches(&config, "77", Canvas::MNIST));
     assert!(text.contains("SHA-256 of the weights is 5af2 there and 77 here"), "{text}");
 }
 

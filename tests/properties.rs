@@ -374,7 +374,7 @@ fn backend(config: &Config, seeds: &[u64], network: &Arc<Network>, options: Opti
     let job = Job {
         seeds: seeds.to_vec(),
         batch: config.batch,
-        canvas: config.canvas(),
+        canvas: Canvas::MNIST,
         encoding: config.encoding(),
         classes: if config.classes.is_empty() { all() } else { config.classes.clone() },
         network: Arc::clone(network),
@@ -432,6 +432,7 @@ proptest! {
             config: config.clone(),
             files: Files { weights: None, ..Files::default() },
             weights_sha256: network.sha256.clone(),
+            canvas: Canvas::MNIST,
             archive: before.archive(0).unwrap(),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             evaluations: u64::from(config.batch) * u64::from(cut + 1),
@@ -499,6 +500,7 @@ fn good_value(kind: Kind) -> BoxedStrategy<Value> {
     match kind {
         Kind::Whole(min, max) => prop_oneof![Just(min), Just(max), min..=max].prop_map(Value::Integer).boxed(),
         Kind::Even(min, max) => (min / 2..=max / 2).prop_map(|half| Value::Integer(2 * half)).boxed(),
+        Kind::OneOf(numbers) => select(numbers).prop_map(Value::Integer).boxed(),
         Kind::Probability => prop_oneof![rate().prop_map(Value::Float), (0..=1_i64).prop_map(Value::Integer)].boxed(),
         Kind::Positive(max) => prop_oneof![Just(max), 1e-40..=max].prop_map(Value::Float).boxed(),
         Kind::Seconds => prop_oneof![
@@ -517,8 +519,16 @@ fn good_value(kind: Kind) -> BoxedStrategy<Value> {
 
 /// Keys of a preset with values that they take, in any order and some more than once.
 fn good_settings() -> impl Strategy<Value = Vec<Setting>> {
-    select(vec![("mnist-direct", "cppn."), ("mnist-cppn", "direct.")]).prop_flat_map(|(preset, others)| {
-        let keys: Vec<&Key> = KEYS.iter().filter(|key| key.name != "preset" && !key.name.starts_with(others)).collect();
+    let presets = [
+        ("mnist-direct", "cppn."),
+        ("mnist-cppn", "direct."),
+        ("imagenet-direct", "cppn."),
+        ("imagenet-cppn", "direct."),
+    ];
+    select(presets.to_vec()).prop_flat_map(|(preset, others)| {
+        let is_its =
+            |key: &&Key| !key.name.starts_with(others) && (key.name != "crops" || preset.starts_with("imagenet"));
+        let keys: Vec<&Key> = KEYS.iter().filter(|key| key.name != "preset").filter(is_its).collect();
         let setting = select(keys).prop_flat_map(|key| {
             good_value(key.kind).prop_map(|value| Setting { key: key.name.into(), value, origin: "--set".into() })
         });
@@ -582,7 +592,7 @@ fn any_settings() -> impl Strategy<Value = Vec<Setting>> {
 fn assert_sound(config: &Config) {
     config.check().unwrap();
     if let Some(rules) = &config.cppn {
-        rules.validate(config.canvas().channels).unwrap();
+        rules.validate(Canvas::MNIST.channels).unwrap();
     }
     let again = Setting::read_text(&config.to_toml().unwrap(), "again.toml").unwrap();
     assert_eq!(&Config::resolve(&again).unwrap(), config);

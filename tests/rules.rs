@@ -6,6 +6,7 @@ use pareidolia::archive::Statistics;
 use pareidolia::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
 use pareidolia::backend::{Backend, Job};
 use pareidolia::experiment::config::{Config, Flavour, Preset};
+use pareidolia::genome::Canvas;
 use pareidolia::genome::direct::Crossover;
 use pareidolia::network::Network;
 use pareidolia::simd::Simd;
@@ -67,7 +68,7 @@ fn measure(config: &Config, network: &Arc<Network>) -> [(f64, f64); 2] {
     let job = Job {
         seeds: (1..=SEEDS).collect(),
         batch: config.batch,
-        canvas: config.canvas(),
+        canvas: Canvas::MNIST,
         encoding: config.encoding(),
         classes: (0..10).collect(),
         network: Arc::clone(network),

@@ -11,6 +11,7 @@ use crate::experiment::progress::ProgressMode;
 use crate::network::list::List;
 use crate::output::atomic;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -33,8 +34,8 @@ pub struct Args {
     #[arg(value_enum, value_name = "STEP")]
     steps: Vec<Step>,
 
-    /// Whose genomes and rules; may be repeated [default: all]
-    #[arg(long = "preset", value_enum, value_name = "PRESET")]
+    /// Whose genomes and rules; may be repeated [default: both of MNIST]
+    #[arg(long = "preset", value_parser = preset(), value_name = "PRESET")]
     presets: Vec<Preset>,
 
     /// Time a network, with random weights: a layer list by name or a file of one (TOML); may be repeated. Without a STEP that alone
@@ -120,6 +121,7 @@ impl Args {
             presets: Preset::value_variants()
                 .iter()
                 .copied()
+                .filter(|preset| !preset.is_imagenet())
                 .filter(|preset| self.presets.is_empty() || self.presets.contains(preset))
                 .collect(),
             networks: self.networks.iter().map(|list| List::find(list)).collect::<Result<_>>()?,
@@ -150,6 +152,13 @@ impl CompareArgs {
         super::print(&comparison.to_text())?;
         self.fail_below.map_or(Ok(()), |least| comparison.fail_below(least))
     }
+}
+
+/// Those of the presets whose steps are timed.
+fn preset() -> impl clap::builder::TypedValueParser<Value = Preset> {
+    let mnist = Preset::value_variants().iter().filter(|preset| !preset.is_imagenet());
+    let values = mnist.filter_map(Preset::to_possible_value).collect::<Vec<_>>();
+    PossibleValuesParser::new(values).map(|name| Preset::from_str(&name, false).expect("one of these"))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

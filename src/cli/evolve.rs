@@ -192,10 +192,11 @@ impl RunOptions {
     /// # Errors
     /// Whatever is wrong with the call.
     pub fn plan_request(&self, memory: Option<u64>) -> Result<PlanRequest> {
+        let config = self.resolve()?;
         Ok(PlanRequest {
-            config: self.resolve()?,
+            network: Arc::new(config.judge(self.source.network()?)?),
+            config,
             runs: self.runs,
-            network: Arc::new(self.source.network()?),
             device: self.device,
             simd: self.speed.simd,
             chunk: self.chunk,

@@ -290,7 +290,7 @@ fn kernels_table(report: &Report) -> String {
 
 /// A preset and its main numbers, in a line.
 fn describe(config: &Config) -> String {
-    let canvas = config.canvas();
+    let canvas = if config.preset.is_imagenet() { "256x256 colour" } else { "28x28 grey" };
     let rules = match config.encoding() {
         Encoding::Direct(rules) => {
             let crossover = match rules.crossover {
@@ -307,11 +307,9 @@ fn describe(config: &Config) -> String {
         }
     };
     format!(
-        "{:<12} {:<8} {}x{}, batch {}, {} generations; {rules}",
+        "{:<15} {:<8} {canvas}, batch {}, {} generations; {rules}",
         name_of(config.preset),
         name_of(config.flavour),
-        canvas.height,
-        canvas.width,
         config.batch,
         config.generations,
     )

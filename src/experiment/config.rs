@@ -5,7 +5,8 @@
 //! say so; [`KEYS`] says what each key may be.
 
 use crate::error::{Error, Result, one_line};
-use crate::genome::{Canvas, Encoding, cppn, direct};
+use crate::genome::{Encoding, cppn, direct};
+use crate::network::{Crops, Network};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,27 @@ pub enum Preset {
     MnistDirect,
     /// Growing networks that draw (CPPNs), against LeNet
     MnistCppn,
+    /// Colours of 256x256 pixels, mutated and crossed one by one, against a network for ImageNet (--weights)
+    ImagenetDirect,
+    /// Growing networks that draw in colour, against a network for ImageNet (--weights)
+    ImagenetCppn,
+}
+
+impl Preset {
+    /// Whether a genome is a list of values, rather than a CPPN.
+    fn is_direct(self) -> bool {
+        matches!(self, Preset::MnistDirect | Preset::ImagenetDirect)
+    }
+
+    /// Whether images are in colour, and the network is one for ImageNet.
+    pub fn is_imagenet(self) -> bool {
+        matches!(self, Preset::ImagenetDirect | Preset::ImagenetCppn)
+    }
+
+    /// Channels of an image.
+    pub fn channels(self) -> usize {
+        if self.is_imagenet() { 3 } else { 1 }
+    }
 }
 
 /// How literally the paper's program is followed (spec, section 6). Its variants' texts stand in `--help`.
@@ -45,6 +67,9 @@ pub struct Config {
     pub batch: u32,
     /// The classes to evolve for, ascending; empty for all.
     pub classes: Vec<u32>,
+    /// Parts of an image that are judged, 1 or 10, in the presets whose networks see a part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crops: Option<u32>,
     /// Generations after generation 0; [`NO_LIMIT`] for as many as the other stop rules allow.
     pub generations: u32,
     /// Stop after the generation in which this many candidates have been evaluated; 0 for no such limit.
@@ -75,35 +100,56 @@ impl Config {
     /// The numbers of spec section 6.
     pub fn preset(preset: Preset, flavour: Flavour) -> Config {
         let modern = flavour == Flavour::Modern;
-        let (generations, direct, cppn) = match preset {
-            Preset::MnistDirect => {
-                let crossover = if modern { direct::Crossover::Repaired } else { direct::Crossover::AsCoded };
-                (1010, Some(direct::Rules { crossover, ..direct::Rules::default() }), None)
-            }
-            Preset::MnistCppn => {
-                (1001, None, Some(if modern { cppn::Rules::modern() } else { cppn::Rules::faithful() }))
-            }
+        let generations = match preset {
+            Preset::MnistDirect => 1010,
+            Preset::MnistCppn => 1001,
+            Preset::ImagenetDirect => 5010,
+            Preset::ImagenetCppn => 5001,
         };
+        let crossover = if modern { direct::Crossover::Repaired } else { direct::Crossover::AsCoded };
+        let rules = if modern { cppn::Rules::modern() } else { cppn::Rules::faithful() };
         Config {
             preset,
             flavour,
             seed: 1,
-            batch: 200,
+            batch: if preset == Preset::ImagenetCppn { 400 } else { 200 },
             classes: Vec::new(),
+            crops: preset.is_imagenet().then_some(10),
             generations,
             evaluations: 0,
             time: 0.0,
             target: 0.0,
             log_every: 1,
             checkpoint_every: 100,
-            direct,
-            cppn,
+            direct: preset.is_direct().then(|| direct::Rules { crossover, ..direct::Rules::default() }),
+            cppn: (!preset.is_direct()).then_some(rules),
         }
     }
 
-    /// The size of the images.
-    pub fn canvas(&self) -> Canvas {
-        Canvas::MNIST
+    /// `network` as these runs use it: the crops that they judge.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it sees grey where the preset has colour, or the other way round; [`Error::Usage`] if it has no ten crops.
+    pub fn judge(&self, network: Network) -> Result<Network> {
+        let (preset, name) = (name_of(self.preset), &network.name);
+        if network.input.channels != self.preset.channels() {
+            let from = if network.path.is_none() { " (built in)" } else { "" };
+            return Err(Error::Refused(if self.preset.is_imagenet() {
+                format!(
+                    "{preset} draws in colour, the network {name:?}{from} sees grey: name one for ImageNet with --weights \
+                     (weights/README.md says where there are some)"
+                )
+            } else {
+                format!(
+                    "{preset} draws in grey, the network {name:?} sees colour: imagenet-direct and imagenet-cppn are for it"
+                )
+            }));
+        }
+        // A network for grey images of another size is refused with its size, where the canvas is.
+        match self.crops {
+            None => Ok(network),
+            Some(count) => network.judging(Crops::of(count).expect("Config::check has seen it")),
+        }
     }
 
     /// The encoding and its rules.
@@ -145,6 +191,7 @@ impl Config {
             let key = setting.known_key()?;
             if !flat.contains_key(key.name) {
                 let why = match base.encoding() {
+                    _ if key.name == "crops" => "is for networks that see a part of an image",
                     Encoding::Direct(_) => "is for CPPNs",
                     Encoding::Cppn(_) => "is for the direct encoding",
                 };
@@ -211,16 +258,20 @@ impl Config {
     /// The first key whose value does not go with the others', what it is, and what it should be.
     fn fault(&self) -> Option<(&'static str, String, String)> {
         let fault = |key, got: String, wanted: String| Some((key, got, wanted));
-        let wants_direct = matches!(self.preset, Preset::MnistDirect);
+        let wants_direct = self.preset.is_direct();
         if (self.direct.is_some(), self.cppn.is_some()) != (wants_direct, !wants_direct) {
             let group = if wants_direct { "[direct]" } else { "[cppn]" };
             return fault("preset", name_of(self.preset), format!("the rules of its encoding, {group}, and no others"));
+        }
+        if self.crops.is_some() != self.preset.is_imagenet() {
+            let wanted = if self.preset.is_imagenet() { "with crops" } else { "without crops" };
+            return fault("preset", name_of(self.preset), wanted.into());
         }
         if let Some(pair) = self.classes.windows(2).find(|pair| pair[0] >= pair[1]) {
             return fault("classes", format!("{} before {}", pair[0], pair[1]), "each class once, ascending".into());
         }
         if let Some(rules) = &self.cppn {
-            let n_outputs = self.canvas().channels;
+            let n_outputs = self.preset.channels();
             let (nodes, edges) = ((cppn::N_INPUTS + n_outputs) as u32, (cppn::N_INPUTS * n_outputs) as u32);
             if rules.max_nodes < nodes {
                 return fault(
@@ -258,6 +309,8 @@ pub enum Kind {
     Switch,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of these numbers.
+    OneOf(&'static [i64]),
     /// Numbers of classes: a list, or text such as `"3,5-7"`.
     Classes,
 }
@@ -271,6 +324,7 @@ impl Kind {
             Kind::Even(min, max) => {
                 value.as_integer().filter(|i| (min..=max).contains(i) && i % 2 == 0).map(Value::Integer)
             }
+            Kind::OneOf(numbers) => value.as_integer().filter(|i| numbers.contains(i)).map(Value::Integer),
             Kind::Probability => number.filter(|x| (0.0..=1.0).contains(x)).map(Value::Float),
             Kind::Positive(max) => number.filter(|&x| x as f32 > 0.0 && x <= max).map(Value::Float),
             Kind::Seconds => match value.as_str() {
@@ -300,6 +354,7 @@ impl std::fmt::Display for Kind {
             Kind::Whole(min, max) if max >= i64::from(u32::MAX) => write!(f, "a whole number, {min} or more"),
             Kind::Whole(min, max) => write!(f, "a whole number from {min} to {max}"),
             Kind::Even(min, max) => write!(f, "an even number from {min} to {max}"),
+            Kind::OneOf(numbers) => f.write_str(&numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(" or ")),
             Kind::Probability => f.write_str("a number from 0 to 1"),
             Kind::Positive(max) => write!(f, "a number above 0, at most {max}"),
             Kind::Seconds => f.write_str("seconds, or a time such as \"10m\""),
@@ -337,7 +392,11 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Every key there is.
 pub const KEYS: &[Key] = &[
-    Key { name: "preset", kind: Kind::Word(&["mnist-direct", "mnist-cppn"]), meaning: "the experiment" },
+    Key {
+        name: "preset",
+        kind: Kind::Word(&["mnist-direct", "mnist-cppn", "imagenet-direct", "imagenet-cppn"]),
+        meaning: "the experiment",
+    },
     Key {
         name: "flavour",
         kind: Kind::Word(&["faithful", "modern"]),
@@ -346,6 +405,11 @@ pub const KEYS: &[Key] = &[
     Key { name: "seed", kind: Kind::Whole(0, i64::MAX), meaning: "seed of all random numbers" },
     Key { name: "batch", kind: Kind::Even(2, MAX_BATCH), meaning: "candidates a generation" },
     Key { name: "classes", kind: Kind::Classes, meaning: "classes to evolve for; none for all" },
+    Key {
+        name: "crops",
+        kind: Kind::OneOf(&[1, 10]),
+        meaning: "parts of an image that are judged: the middle, or corners and middle, each also mirrored",
+    },
     Key {
         name: "generations",
         kind: Kind::Whole(0, NO_LIMIT as i64),

@@ -1,7 +1,7 @@
 //! Evolution: MAP-Elites against a network, from the first random genomes to the finished run folder; one run, or a series of
 //! runs that differ in their seeds and share the threads.
 
-use super::config::{Config, NO_LIMIT};
+use super::config::{Config, NO_LIMIT, name_of};
 use super::device::{Chosen, DeviceMemory};
 use super::meter::Meter;
 use super::progress::Progress;
@@ -187,7 +187,7 @@ impl Evolution {
         request.stop.apply(&mut config);
         config.check()?;
         let files = request.files.or(saved_files, file_of_run)?;
-        let network = Arc::new(files.load()?);
+        let network = Arc::new(config.judge(files.load()?)?);
         if let Some(how) = &network.random {
             tracing::warn!("network {:?} has {how}: nobody trained it, and what it says means nothing", network.name);
         }
@@ -539,7 +539,7 @@ pub(super) fn job(config: &Config, seeds: Vec<u64>, network: &Arc<Network>) -> R
     Ok(Job {
         seeds,
         batch: config.batch,
-        canvas: config.canvas(),
+        canvas: Canvas::of(network),
         encoding: config.encoding(),
         classes: niches(config, network)?,
         network: Arc::clone(network),
@@ -548,12 +548,12 @@ pub(super) fn job(config: &Config, seeds: Vec<u64>, network: &Arc<Network>) -> R
 
 /// The class of each niche: those of the configuration, or all.
 fn niches(config: &Config, network: &Network) -> Result<Vec<u32>> {
-    let Canvas { height, width, channels } = config.canvas();
-    let input = network.input;
-    if (input.height, input.width, input.channels) != (height, width, channels) {
+    let given = Canvas::of(network);
+    if !config.preset.is_imagenet() && given != Canvas::MNIST {
+        let (Canvas { height, width, channels }, preset) = (given, name_of(config.preset));
         return Err(Error::Refused(format!(
-            "network {:?} takes {}x{} images of {} channels, the preset draws {height}x{width} of {channels}",
-            network.name, input.height, input.width, input.channels
+            "network {:?} takes {height}x{width} images of {channels} channels, {preset} draws 28x28 of 1",
+            network.name
         )));
     }
     let n_classes = network.classes.len() as u32;

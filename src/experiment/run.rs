@@ -5,6 +5,7 @@ use super::meter::{Mark, Meter};
 use crate::archive::{ARITHMETIC_VERSION, Archive, Statistics};
 use crate::backend::{Backend, Counters};
 use crate::error::Result;
+use crate::genome::Canvas;
 use crate::network::{Network, weights::Files};
 use crate::output::{
     About, Checkpoint, ClassResult, GpuTotals, GpuUse, Manifest, Metrics, MetricsWriter, RunFolder, Stop,
@@ -100,7 +101,7 @@ impl Run {
     /// If the checkpoint is of another run, the device refuses, or the manifest cannot be read.
     pub fn restore(&mut self, index: usize, backend: &mut dyn Backend, shared: &Shared) -> Result<()> {
         let Some(checkpoint) = self.checkpoint.take() else { return Ok(()) };
-        checkpoint.check_matches(&self.config, &shared.network.sha256)?;
+        checkpoint.check_matches(&self.config, &shared.network.sha256, Canvas::of(&shared.network))?;
         let Checkpoint { archive, skipped, replaced, evaluations, started, elapsed, .. } = checkpoint;
         self.counters = Some(Counters::of(&archive, replaced, skipped));
         backend.restore(index, archive, skipped)?;
@@ -182,6 +183,7 @@ impl Run {
             config: self.config.clone(),
             files: shared.files.clone(),
             weights_sha256: shared.network.sha256.clone(),
+            canvas: Canvas::of(&shared.network),
             archive,
             started: self.began,
             evaluations: self.evaluations,
@@ -285,7 +287,7 @@ impl Run {
             classes: ClassResult::table(&archive, &shared.network.classes),
         };
         let about = About {
-            canvas: self.config.canvas(),
+            canvas: Canvas::of(&shared.network),
             encoding: self.config.encoding(),
             class_names: shared.network.classes.clone(),
         };

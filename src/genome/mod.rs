@@ -5,6 +5,7 @@ pub mod cppn;
 pub mod direct;
 pub mod mutation;
 
+use crate::network::{Network, Shape};
 use crate::simd::Lanes;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,12 @@ pub struct Canvas {
 impl Canvas {
     /// 28 x 28 grey.
     pub const MNIST: Canvas = Canvas { height: 28, width: 28, channels: 1 };
+
+    /// Of the images that `network` is given.
+    pub fn of(network: &Network) -> Canvas {
+        let Shape { channels, height, width } = network.given();
+        Canvas { height, width, channels }
+    }
 
     /// Bytes of an image, and genes of a direct genome.
     pub fn len(&self) -> usize {

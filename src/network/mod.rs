@@ -1,11 +1,13 @@
 //! Networks as lists of layers, with weights from safetensors.
 
+pub mod crops;
 pub mod layer;
 pub mod lenet;
 pub mod list;
 pub mod random;
 pub mod weights;
 
+pub use crops::{Crop, Crops};
 pub use layer::{Layer, Operation, Rounding, Window};
 
 use std::collections::HashSet;
@@ -90,6 +92,9 @@ pub struct Network {
     /// Of the images that the network is shown; it sees the central part that is as large as its input. As `input` where it sees
     /// all.
     pub image: Shape,
+    /// The parts of an image that it judges, whose probabilities' mean is its answer. None: it is given what it sees, of the shape
+    /// `input`.
+    pub crops: Vec<Crop>,
     pub preprocess: Preprocess,
     pub layers: Vec<Layer>,
     /// Per layer with parameters, in order.
@@ -130,6 +135,7 @@ impl Network {
             name: name.to_string(),
             input,
             image: input,
+            crops: Vec::new(),
             preprocess,
             layers,
             parameters,
@@ -185,6 +191,35 @@ impl Network {
         Ok(())
     }
 
+    /// The same network, given whole images of which it judges `crops`. Where it sees all of an image, one crop is all there is.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it sees all of an image and is to judge ten parts.
+    pub fn judging(self, crops: Crops) -> Result<Network> {
+        let crops = match (crops, self.image == self.input) {
+            (Crops::One, true) => Vec::new(),
+            (Crops::Ten, true) => {
+                let Shape { height, width, .. } = self.input;
+                return Err(Error::Usage(format!(
+                    "crops: got 10, wanted 1: the network {:?} sees all {width}x{height} pixels of an image",
+                    self.name
+                )));
+            }
+            (crops, false) => crops.within(self.image, self.input),
+        };
+        Ok(Network { crops, ..self })
+    }
+
+    /// The shape of an image that it is given.
+    pub fn given(&self) -> Shape {
+        if self.crops.is_empty() { self.input } else { self.image }
+    }
+
+    /// Parts of an image that it judges.
+    pub fn n_crops(&self) -> usize {
+        self.crops.len().max(1)
+    }
+
     /// Bytes of the parameters and the mean.
     pub fn bytes(&self) -> usize {
         let parameters = self.parameters.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
@@ -196,7 +231,7 @@ impl Network {
         shapes(self.input, &self.layers).expect("checked by Network::new")
     }
 
-    /// Multiply-adds of one image, the padding's included. Pooling, rectifiers, normalisation, softmax and preprocessing count for
+    /// Multiply-adds of one crop, the padding's included. Pooling, rectifiers, normalisation, softmax and preprocessing count for
     /// nothing.
     pub fn multiply_adds(&self) -> u64 {
         let shapes = self.shapes();

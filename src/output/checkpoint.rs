@@ -7,6 +7,7 @@
 use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::error::{Error, Result, one_line};
 use crate::experiment::config::Config;
+use crate::genome::Canvas;
 use crate::network::weights::Files;
 use crate::output::{archive_file, atomic, hash_text, rfc3339};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub struct Checkpoint {
     pub files: Files,
     /// SHA-256 of the network's weights, hexadecimal.
     pub weights_sha256: String,
+    /// Of the archive's images.
+    pub canvas: Canvas,
     pub archive: Archive,
     /// When the run began.
     pub started: SystemTime,
@@ -61,7 +64,18 @@ struct State {
     #[serde(flatten)]
     files: Files,
     weights_sha256: String,
+    #[serde(default = "grey_28", skip_serializing_if = "is_grey_28")]
+    canvas: Canvas,
     config: Config,
+}
+
+/// What checkpoints that do not say have: there was no other canvas.
+fn grey_28() -> Canvas {
+    Canvas::MNIST
+}
+
+fn is_grey_28(canvas: &Canvas) -> bool {
+    *canvas == grey_28()
 }
 
 /// The one entry of a [`State`] that every version has.
@@ -87,10 +101,11 @@ impl Checkpoint {
             started: self.started,
             files: self.files.clone(),
             weights_sha256: self.weights_sha256.clone(),
+            canvas: self.canvas,
             config: self.config.clone(),
         };
         let state = serde_json::to_string(&state).expect("a state has a JSON form");
-        let body = archive_file::encode(&self.archive, self.config.canvas(), [("state", state)]);
+        let body = archive_file::encode(&self.archive, self.canvas, [("state", state)]);
         atomic::write(path, |file| {
             file.write_all(FIRST_LINE)?;
             writeln!(file, "{}", digest(FIRST_LINE, &body))?;
@@ -140,22 +155,33 @@ impl Checkpoint {
         let state: State = serde_json::from_str(state).map_err(invalid)?;
         let config = state.config.clone();
         config.check().map_err(|error| error.to_string())?;
-        let archive = archive_file::decode(body, config.canvas(), &config.encoding(), state.generation)?;
+        let archive = archive_file::decode(body, state.canvas, &config.encoding(), state.generation)?;
         archive_file::check_hash(&archive, &state.archive_hash)?;
         let n_classes = archive.elites[0].probabilities.len() as u32;
         let all_classes = config.classes.is_empty() && archive.classes.iter().copied().eq(0..n_classes);
         if !all_classes && archive.classes != config.classes {
             return Err("the classes of its archive are not those of its configuration".to_owned());
         }
-        let State { files, weights_sha256, started, evaluations, skipped, elapsed, replaced, .. } = state;
-        Ok(Checkpoint { config, files, weights_sha256, archive, started, evaluations, skipped, elapsed, replaced })
+        let State { files, weights_sha256, canvas, started, evaluations, skipped, elapsed, replaced, .. } = state;
+        Ok(Checkpoint {
+            config,
+            files,
+            weights_sha256,
+            canvas,
+            archive,
+            started,
+            evaluations,
+            skipped,
+            elapsed,
+            replaced,
+        })
     }
 
-    /// Whether a run of `config` with these weights may go on from here.
+    /// Whether a run of `config` with these weights and this canvas may go on from here.
     ///
     /// # Errors
     /// [`Error::Refused`] with the first key that decides results and differs, and both its values.
-    pub fn check_matches(&self, config: &Config, weights_sha256: &str) -> Result<()> {
+    pub fn check_matches(&self, config: &Config, weights_sha256: &str, canvas: Canvas) -> Result<()> {
         let refuse = |what: &str, there: &str, here: &str| {
             Err(Error::Refused(format!(
                 "the checkpoint is of another run: {what} is {there} there and {here} here; \
@@ -174,6 +200,10 @@ impl Checkpoint {
         }
         if self.weights_sha256 != weights_sha256 {
             return refuse("the SHA-256 of the weights", &self.weights_sha256, weights_sha256);
+        }
+        if self.canvas != canvas {
+            let text = |Canvas { height, width, channels }: Canvas| format!("{width}x{height} of {channels} channels");
+            return refuse("the size of the images", &text(self.canvas), &text(canvas));
         }
         Ok(())
     }

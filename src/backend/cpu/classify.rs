@@ -5,6 +5,8 @@
 //! in   images                   (batch, height, width, channels) u8
 //! ```
 //!
+//! Where the network judges crops of an image, the probabilities are their mean.
+//!
 //! Mapping   a small chain of layers: whole tiles, an image a lane ([`super::tile`]); what is left over where threads would wait for
 //!           one another goes image by image, a channel a lane ([`super::image`]). Any other network: [`super::graph`].
 //! Numbers   exact: an image's result depends on the image and the weights only, not on its place, the batch, the mapping,
@@ -31,7 +33,7 @@ use crate::telemetry;
 const MAX_TILE_ACTIVATION: usize = 8 << 10;
 const MAX_TILE_WEIGHTS: usize = 2 << 20;
 
-/// The most images of a group that a thread takes through a graph at once, so that the dense layers read their weights once for them.
+/// The most images, or crops, of a group that a thread takes through a graph at once, so that the dense layers read their weights once for them.
 const GRAPH_GROUP: usize = 64;
 
 /// Which kernels a network goes through; nothing of it changes a result.
@@ -75,7 +77,7 @@ pub struct Group {
 impl Classifier {
     /// Prepares `network` for vectors of `simd`.
     pub fn new(network: Arc<Network>, simd: Simd) -> Classifier {
-        let is_small = TileNetwork::takes(&network) && {
+        let is_small = network.crops.is_empty() && TileNetwork::takes(&network) && {
             let (spatial, dense) = TileNetwork::activation_lens(&network);
             let weights: usize = network.parameters.iter().map(|layer| layer.weight.len()).sum();
             spatial.max(dense) <= MAX_TILE_ACTIVATION && weights <= MAX_TILE_WEIGHTS
@@ -86,9 +88,10 @@ impl Classifier {
     /// As [`Classifier::new`], by way of `mapping`.
     ///
     /// # Panics
-    /// If the tiles' kernels do not [take](TileNetwork::takes) the network.
+    /// If the tiles' kernels do not [take](TileNetwork::takes) the network, or it judges crops.
     pub fn with_mapping(network: Arc<Network>, simd: Simd, mapping: Mapping) -> Classifier {
-        assert!(mapping == Mapping::Graph || TileNetwork::takes(&network), "a network for tiles");
+        let takes = network.crops.is_empty() && TileNetwork::takes(&network);
+        assert!(mapping == Mapping::Graph || takes, "a network for tiles");
         Classifier {
             simd,
             network,
@@ -140,9 +143,9 @@ impl Classifier {
         self.network.classes.len()
     }
 
-    /// Shape of an image: `input.height * input.width * input.channels` bytes.
-    pub fn input(&self) -> Shape {
-        self.network.input
+    /// Shape of an image: `height * width * channels` bytes.
+    pub fn given(&self) -> Shape {
+        self.network.given()
     }
 
     /// Probabilities of a batch of any size: `images` is `(batch, height, width, channels)` bytes, `probabilities`
@@ -168,7 +171,8 @@ impl Classifier {
         if self.mapping == Mapping::Graph {
             self.graph();
             // Four turns for each thread, so that they end together.
-            let each = (batch / (4 * threads)).clamp(1, GRAPH_GROUP).next_multiple_of(multiple);
+            let most = (GRAPH_GROUP / self.network.n_crops()).max(1);
+            let each = (batch / (4 * threads)).clamp(1, most).next_multiple_of(multiple);
             let starts = (0..batch).step_by(each);
             return starts.map(|start| Group { images: start..(start + each).min(batch), in_tiles: false }).collect();
         }
@@ -215,7 +219,7 @@ impl Classifier {
     }
 
     fn run(&self, images: &[u8], results: &mut [f32], softmax: bool) {
-        let (image_len, n_classes) = (self.input().len(), self.n_classes());
+        let (image_len, n_classes) = (self.given().len(), self.n_classes());
         assert_eq!(images.len() % image_len, 0, "images of {image_len} bytes");
         let batch = images.len() / image_len;
         assert_eq!(results.len(), batch * n_classes, "{n_classes} results an image");
@@ -282,7 +286,8 @@ impl Classifier {
             // The features of a whole chunk, though threads that take a group each have fewer.
             let plan = self.plan();
             let softmax = self.n_classes() * self.simd.width() * size_of::<f32>();
-            return plan.scratch_bytes() + plan.chunk_bytes() + plan.chunk() * plan.image_bytes() + softmax;
+            let chunk = plan.chunk().max(self.network.n_crops());
+            return plan.scratch_bytes() + plan.chunk_bytes() + chunk * plan.image_bytes() + softmax;
         }
         let [spatial, dense] = self.scratch_lens().map(Aligned::bytes);
         2 * (spatial + dense)

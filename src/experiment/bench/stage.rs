@@ -50,7 +50,7 @@ impl State {
         let job = Job {
             seeds: vec![config.seed],
             batch: config.batch,
-            canvas: config.canvas(),
+            canvas: Canvas::of(&network),
             encoding: config.encoding(),
             classes: (0..network.classes.len() as u32).collect(),
             network,

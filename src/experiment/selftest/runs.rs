@@ -9,7 +9,7 @@ use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::experiment::evolve;
-use crate::genome::Genome;
+use crate::genome::{Canvas, Genome};
 use crate::network::{Network, weights::Files};
 use crate::output::Checkpoint;
 use crate::simd::Simd;
@@ -171,6 +171,7 @@ pub fn resumed(tally: &mut Tally, recorded: &Recorded, extent: Extent, make: &Ma
     let checkpoint = Checkpoint {
         files: Files::default(),
         weights_sha256: Network::embedded_lenet(None)?.sha256,
+        canvas: Canvas::MNIST,
         archive: whole.archive(0)?,
         started: SystemTime::now(),
         evaluations: u64::from(BATCH * (1 + first)),

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::preprocess::byte_of_channel;
 use super::softmax::softmax;
-use crate::network::{Layer, Network, Operation, Preprocess, Shape};
+use crate::network::{Crop, Layer, Network, Operation, Preprocess, Shape, crops};
 use crate::simd::{Aligned, Lanes, Simd, Vectorised};
 use layout::Layout;
 use products::{Column, Packed, Sums, Terms, VECTORS};
@@ -38,6 +38,10 @@ const DENSE_BLOCKS: usize = 8;
 pub struct GraphNetwork {
     plan: Plan,
     preprocess: Preprocess,
+    /// Of the images that come in.
+    given: Shape,
+    /// The parts of each that are judged; one at least.
+    crops: Vec<Crop>,
     steps: Vec<Step>,
     /// Of each step: see [`Step::units`].
     units: Vec<Vec<Range<usize>>>,
@@ -172,13 +176,13 @@ impl Plan {
         self.buffers.iter().map(|&len| Aligned::bytes(len) + size_of::<Aligned>()).sum()
     }
 
-    /// Bytes that a chunk takes for each of its images.
+    /// Bytes that a chunk takes for each of its images, or crops of them: features, what dense layers give, results by crop.
     pub fn image_bytes(&self) -> usize {
         let lanes = VECTORS * self.simd.width();
         let widest = self.head.iter().map(|dense| dense.features.next_multiple_of(lanes)).max().unwrap_or(0);
         let (features, dense) = (self.values[self.features].shape.len(), 2 * widest);
         // A column and a term an input, twice: for what goes in and what comes out.
-        (features + dense + self.n_classes) * size_of::<f32>() + 2 * size_of::<Column>()
+        (features + dense + 2 * self.n_classes) * size_of::<f32>() + 2 * size_of::<Column>()
     }
 
     /// Bytes of a chunk, whatever its images: the terms of the widest dense layer.
@@ -186,7 +190,7 @@ impl Plan {
         self.head.iter().map(|dense| dense.k * size_of::<u32>()).max().unwrap_or(0)
     }
 
-    /// Images of a chunk.
+    /// Images of a chunk, or crops of them. A chunk has whole images, so their crops may be more.
     pub fn chunk(&self) -> usize {
         (CHUNK_BYTES / self.image_bytes()).clamp(1, MAX_CHUNK)
     }
@@ -274,64 +278,95 @@ impl GraphNetwork {
         let steps: Vec<Step> = steps.collect();
         let units = steps.iter().zip(&plan.values[1..]).map(|(step, &to)| step.units(to)).collect();
         let head = plan.head.iter().map(|dense| Packed::new(next(), dense.k, 1, simd.width())).collect();
-        GraphNetwork { preprocess: network.preprocess.clone(), steps, units, head, scratch: Mutex::default(), plan }
-    }
-
-    /// Results of `images`, `(images, n_classes)`: probabilities, or with `softmax` false logits.
-    pub fn run(&self, images: &[u8], results: &mut [f32], softmax: bool, threads: Threads) {
-        let (len, n, chunk) = (self.plan.values[0].shape.len(), self.plan.n_classes, self.plan.chunk());
-        for (images, results) in images.chunks(chunk * len).zip(results.chunks_mut(chunk * n)) {
-            self.run_chunk(images, results, softmax, threads);
+        GraphNetwork {
+            preprocess: network.preprocess.clone(),
+            given: network.given(),
+            crops: if network.crops.is_empty() { vec![Crop::default()] } else { network.crops.clone() },
+            steps,
+            units,
+            head,
+            scratch: Mutex::default(),
+            plan,
         }
     }
 
+    /// Results of `images`, `(images, n_classes)`: probabilities, or with `softmax` false logits.
+    ///
+    /// # Panics
+    /// If logits are asked for of several crops.
+    pub fn run(&self, images: &[u8], results: &mut [f32], softmax: bool, threads: Threads) {
+        let (len, n) = (self.given.len(), self.plan.n_classes);
+        let chunk = (self.plan.chunk() / self.crops.len()).max(1);
+        for (images, results) in images.chunks(chunk * len).zip(results.chunks_mut(chunk * n)) {
+            if self.crops.len() == 1 {
+                self.run_chunk(images, results, softmax, threads);
+            } else {
+                assert!(softmax, "the mean of several crops is one of probabilities");
+                self.run_crops(images, results, threads);
+            }
+        }
+    }
+
+    /// The mean probabilities of the crops of `images`.
+    fn run_crops(&self, images: &[u8], results: &mut [f32], threads: Threads) {
+        let (n, n_crops) = (self.plan.n_classes, self.crops.len());
+        let mut each = vec![0.0; results.len() * n_crops];
+        self.run_chunk(images, &mut each, true, threads);
+        for (results, of_crops) in results.chunks_exact_mut(n).zip(each.chunks_exact(n * n_crops)) {
+            for (class, result) in results.iter_mut().enumerate() {
+                *result = crops::mean((0..n_crops).map(|crop| of_crops[crop * n + class]));
+            }
+        }
+    }
+
+    /// Results of each crop of `images`, `(images, crops, n_classes)`.
     fn run_chunk(&self, images: &[u8], results: &mut [f32], softmax: bool, threads: Threads) {
-        let (image_len, row) = (self.plan.values[0].shape.len(), self.plan.values[self.plan.features].shape.len());
-        let n_images = images.len() / image_len;
-        let mut features = vec![0.0; n_images * row];
-        let each = |(image, features): (&[u8], &mut [f32]), threads| self.features(image, features, threads);
+        let (image_len, row) = (self.given.len(), self.plan.values[self.plan.features].shape.len());
+        let n = images.len() / image_len * self.crops.len();
+        let mut features = vec![0.0; n * row];
+        let each = |(part, features): (usize, &mut [f32]), threads| {
+            let image = &images[part / self.crops.len() * image_len..][..image_len];
+            self.features(image, self.crops[part % self.crops.len()], features, threads);
+        };
         match threads {
             Threads::This => {
-                images
-                    .chunks_exact(image_len)
-                    .zip(features.chunks_exact_mut(row))
-                    .for_each(|pair| each(pair, Threads::This));
+                features.chunks_exact_mut(row).enumerate().for_each(|pair| each(pair, Threads::This));
             }
             Threads::All => {
-                // Rounds in which each thread has an image; then the images that are left, in which threads help one another.
+                // Rounds in which each thread has a part; then the parts that are left, in which threads help one another.
                 let n_threads = rayon::current_num_threads();
-                let whole = n_images / n_threads * n_threads;
+                let whole = n / n_threads * n_threads;
                 let (first, last) = features.split_at_mut(whole * row);
-                let (first_images, last_images) = images.split_at(whole * image_len);
-                let pairs = first_images.par_chunks_exact(image_len).zip(first.par_chunks_exact_mut(row));
-                pairs.with_max_len(1).for_each(|pair| each(pair, Threads::This));
-                let pairs = last_images.par_chunks_exact(image_len).zip(last.par_chunks_exact_mut(row));
-                pairs.with_max_len(1).for_each(|pair| each(pair, Threads::All));
+                let parts = first.par_chunks_exact_mut(row).enumerate();
+                parts.with_max_len(1).for_each(|pair| each(pair, Threads::This));
+                let parts = last.par_chunks_exact_mut(row).enumerate();
+                parts.with_max_len(1).for_each(|(part, features)| each((whole + part, features), Threads::All));
             }
         }
         self.classify(features, results, softmax, threads);
     }
 
-    /// What the dense layers at the end see of `image`, flattened (channel, row, column).
-    fn features(&self, image: &[u8], features: &mut [f32], threads: Threads) {
+    /// What the dense layers at the end see of `crop` of `image`, flattened (channel, row, column).
+    fn features(&self, image: &[u8], crop: Crop, features: &mut [f32], threads: Threads) {
         let spare = self.scratch.lock().expect("no panic while held").pop();
         let mut buffers = spare.unwrap_or_else(|| self.plan.buffers.iter().map(|&len| Aligned::zeros(len)).collect());
-        self.spatial(image, &mut buffers, threads, &mut |_, _, _| {});
+        self.spatial(image, crop, &mut buffers, threads, &mut |_, _, _| {});
         let layout = self.plan.values[self.plan.features];
         layout.flatten(&buffers[self.plan.buffer_of[self.plan.features]], features);
         self.scratch.lock().expect("no panic while held").push(buffers);
     }
 
-    /// Takes an image through the steps. After each, `visit` gets the number of the last layer computed, and what it gives.
+    /// Takes a crop of an image through the steps. After each, `visit` gets the number of the last layer computed, and what it gives.
     fn spatial(
         &self,
         image: &[u8],
+        crop: Crop,
         buffers: &mut [Aligned],
         threads: Threads,
         visit: &mut dyn FnMut(usize, Layout, &[f32]),
     ) {
         let Plan { simd, values, buffer_of, spatial, .. } = &self.plan;
-        preprocess_image(&mut buffers[buffer_of[0]], image, values[0], &self.preprocess);
+        preprocess_image(&mut buffers[buffer_of[0]], image, self.given.width, crop, values[0], &self.preprocess);
         for (index, (step, planned)) in self.steps.iter().zip(spatial).enumerate() {
             let to = values[index + 1];
             let mut output = std::mem::take(&mut buffers[buffer_of[index + 1]]);
@@ -414,13 +449,13 @@ impl GraphNetwork {
         output
     }
 
-    /// What each layer makes of `image`: calls `visit` with the layer's number, the shape, and the values (channel, row, column). A
+    /// What each layer makes of the first crop of `image`: calls `visit` with the layer's number, the shape, and the values (channel, row, column). A
     /// layer whose rectifier is computed with it is left out: the rectifier has its place. The last is the softmax.
     pub fn activations(&self, image: &[u8], visit: &mut dyn FnMut(usize, Shape, &[f32])) {
         let mut buffers: Vec<Aligned> = self.plan.buffers.iter().map(|&len| Aligned::zeros(len)).collect();
         let layout = self.plan.values[self.plan.features];
         let mut features = vec![0.0; layout.shape.len()];
-        self.spatial(image, &mut buffers, Threads::This, &mut |layer, layout, values| {
+        self.spatial(image, self.crops[0], &mut buffers, Threads::This, &mut |layer, layout, values| {
             let mut flat = vec![0.0; layout.shape.len()];
             layout.flatten(values, &mut flat);
             visit(layer, layout.shape, &flat);
@@ -516,9 +551,16 @@ impl Vectorised for SoftmaxRows<'_> {
     }
 }
 
-/// `image`, `(height, width, channels)` bytes, becomes the first activation: the operations of
-/// [`preprocess`](super::preprocess::preprocess), the same bits.
-fn preprocess_image(output: &mut [f32], image: &[u8], to: Layout, preprocess: &Preprocess) {
+/// `crop` of `image`, `(height, width, channels)` bytes, becomes the first activation: the operations of
+/// [`preprocess`](super::preprocess::preprocess), the same bits. The mean is that of what the network sees, whatever the crop.
+fn preprocess_image(
+    output: &mut [f32],
+    image: &[u8],
+    image_width: usize,
+    crop: Crop,
+    to: Layout,
+    preprocess: &Preprocess,
+) {
     let Shape { channels, height, width } = to.shape;
     let output = &mut output[..to.size()];
     if to.border > 0 || to.lanes > 1 {
@@ -528,16 +570,31 @@ fn preprocess_image(output: &mut [f32], image: &[u8], to: Layout, preprocess: &P
         let byte = byte_of_channel(preprocess.channel_order, channel, channels);
         let scale = preprocess.scale[channel];
         for y in 0..height {
-            let pixels = image[y * width * channels..][..width * channels].chunks_exact(channels);
+            let pixels = &image[((crop.y + y) * image_width + crop.x) * channels..][..width * channels];
             let values = output[to.at(channel, y, 0)..].iter_mut().step_by(to.lanes);
-            match preprocess.mean.get((channel * height + y) * width..) {
-                Some(mean) if !mean.is_empty() => {
-                    for ((value, pixel), mean) in values.zip(pixels).zip(mean) {
-                        *value = (f32::from(pixel[byte]) - mean) * scale;
-                    }
-                }
-                _ => values.zip(pixels).for_each(|(value, pixel)| *value = f32::from(pixel[byte]) * scale),
+            let mean = preprocess.mean.get((channel * height + y) * width..).filter(|mean| !mean.is_empty());
+            if crop.mirror {
+                preprocess_row(values, pixels.chunks_exact(channels).rev(), byte, mean, scale);
+            } else {
+                preprocess_row(values, pixels.chunks_exact(channels), byte, mean, scale);
             }
         }
+    }
+}
+
+fn preprocess_row<'a>(
+    values: impl Iterator<Item = &'a mut f32>,
+    pixels: impl Iterator<Item = &'a [u8]>,
+    byte: usize,
+    mean: Option<&[f32]>,
+    scale: f32,
+) {
+    match mean {
+        Some(mean) => {
+            for ((value, pixel), mean) in values.zip(pixels).zip(mean) {
+                *value = (f32::from(pixel[byte]) - mean) * scale;
+            }
+        }
+        None => values.zip(pixels).for_each(|(value, pixel)| *value = f32::from(pixel[byte]) * scale),
     }
 }
