@@ -74,8 +74,8 @@ fn what_is_no_list_or_does_not_compose_is_refused_with_layer_and_shapes() {
     List::parse(TINY).unwrap();
     let cases = [
         ("", "", "line 1: not a layer list"),
-        ("name = \"tiny\"", "name = ", "line 2: not a layer list"),
-        ("image = 12", "image = -12", "line 4: not a layer list: invalid value: integer `-12`"),
+        ("name = \"tiny\"", "name = ", "line 1: not a layer list"),
+        ("image = 12", "image = -12", "line 3: not a layer list: invalid value: integer `-12`"),
         ("image = 12", "image = 8", "the crop 9 is larger than the image 8"),
         ("image = 12", "picture = 12", "unknown field `picture`"),
         ("channel_order = \"RGB\"", "channel_order = \"RBG\"", "unknown variant `RBG`"),

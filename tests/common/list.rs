@@ -1,8 +1,7 @@
 //! A layer list that has all there is.
 
 /// Small: 9 x 9 of 12 x 12 pixels, 4 classes; every kind of layer, groups, a branch, both ways to round.
-pub const TINY: &str = r#"
-name = "tiny"
+pub const TINY: &str = r#"name = "tiny"
 channel_order = "RGB"
 image = 12
 crop = 9
