@@ -332,7 +332,9 @@ impl Lanes for Counting {
             bits_and(a: Bits, b: Bits) -> Bits;
             bits_or(a: Bits, b: Bits) -> Bits;
             bits_xor(a: Bits, b: Bits) -> Bits;
-            bits_mul_wide(a: Bits, b: Bits) -> (Bits, Bits);
+            bits_mul_even(a: Bits, b: Bits) -> Bits;
+            bits_odd_to_even(a: Bits) -> Bits;
+            bits_interleave(even: Bits, odd: Bits) -> Bits;
             bits_eq(a: Bits, b: Bits) -> Mask;
             bits_lt(a: Bits, b: Bits) -> Mask;
             bits_select(mask: Mask, yes: Bits, no: Bits) -> Bits;
