@@ -2,7 +2,7 @@
 //! -- classify` times some; `--save-baseline` and `--baseline` compare with before.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pareidolia::experiment::bench::stage::{Stage, State, Yardstick};
+use pareidolia::experiment::bench::stage::{MOST_COLOUR, Mutation, Stage, State, Yardstick};
 use pareidolia::experiment::config::Preset;
 use pareidolia::simd::Simd;
 use std::time::Duration;
@@ -36,6 +36,20 @@ fn steps(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(u64::from(batch)));
         group.bench_function(BenchmarkId::from_parameter(batch), |bencher| {
             bencher.iter_custom(|calls| yardstick.time(u32::try_from(calls).unwrap_or(u32::MAX)));
+        });
+    }
+    let mut yardstick = Yardstick::colour(MOST_COLOUR, simd);
+    yardstick.check().unwrap_or_else(|error| panic!("{error}"));
+    let mut mutation = Mutation::new(MOST_COLOUR, simd);
+    mutation.check().unwrap_or_else(|error| panic!("{error}"));
+    for (name, time) in [
+        ("render-20-colour", &mut (|calls| yardstick.time(calls)) as &mut dyn FnMut(u32) -> Duration),
+        ("mutate-colour", &mut |calls| mutation.time(calls)),
+    ] {
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(u64::from(MOST_COLOUR)));
+        group.bench_function(BenchmarkId::from_parameter(MOST_COLOUR), |bencher| {
+            bencher.iter_custom(|calls| time(u32::try_from(calls).unwrap_or(u32::MAX)));
         });
     }
 }

@@ -86,24 +86,32 @@ impl Philox {
         candidate: u32,
         generation: u32,
     ) -> [L::Bits; 4] {
-        let mut c0 = draw;
-        let mut c1 = L::bits_splat(purpose as u32);
-        let mut c2 = L::bits_splat(candidate);
-        let mut c3 = L::bits_splat(generation);
+        // A product of 64 bits takes the room of two lanes, so even and odd lanes go their ways side by side. In their vectors only the
+        // even lanes count: a product's high half is moved there, and its low half is there already.
+        let mut c0 = [draw, L::bits_odd_to_even(draw)];
+        let mut c1 = [L::bits_splat(purpose as u32); 2];
+        let mut c2 = [L::bits_splat(candidate); 2];
+        let mut c3 = [L::bits_splat(generation); 2];
         let [mut k0, mut k1] = self.key;
         let m0 = L::bits_splat(MULTIPLIER[0]);
         let m1 = L::bits_splat(MULTIPLIER[1]);
         for _ in 0..ROUNDS {
-            let (low0, high0) = L::bits_mul_wide(m0, c0);
-            let (low1, high1) = L::bits_mul_wide(m1, c2);
-            c0 = L::bits_xor(L::bits_xor(high1, c1), L::bits_splat(k0));
-            c2 = L::bits_xor(L::bits_xor(high0, c3), L::bits_splat(k1));
-            c1 = low1;
-            c3 = low0;
+            for half in 0..2 {
+                let p0 = L::bits_mul_even(m0, c0[half]);
+                let p1 = L::bits_mul_even(m1, c2[half]);
+                c0[half] = L::bits_xor(L::bits_xor(L::bits_odd_to_even(p1), c1[half]), L::bits_splat(k0));
+                c2[half] = L::bits_xor(L::bits_xor(L::bits_odd_to_even(p0), c3[half]), L::bits_splat(k1));
+                c1[half] = p1;
+                c3[half] = p0;
+            }
             k0 = k0.wrapping_add(WEYL[0]);
             k1 = k1.wrapping_add(WEYL[1]);
         }
-        [c0, c1, c2, c3]
+        let mut words = [draw; 4];
+        for (word, [even, odd]) in words.iter_mut().zip([c0, c1, c2, c3]) {
+            *word = L::bits_interleave(even, odd);
+        }
+        words
     }
 
     /// The numbers of one candidate for one purpose.

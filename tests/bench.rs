@@ -4,7 +4,8 @@
 #[path = "common/list.rs"]
 mod list;
 
-use pareidolia::experiment::bench::work::operations_of;
+use pareidolia::experiment::bench::work::{OPERATIONS_OF_COLOUR, operations_of};
+use pareidolia::genome::colour::hls_to_rgb;
 use pareidolia::genome::cppn::Activation;
 use pareidolia::math;
 use pareidolia::predictions::{self, PREDICTIONS};
@@ -42,7 +43,18 @@ fn write(folder: &TempDir, file: &str, value: &Value) {
 #[test]
 fn json_has_machine_commit_flags_peaks_and_a_checked_line_for_every_step() {
     let folder = tempfile::tempdir().unwrap();
-    let steps = ["loop", "vary", "compile", "render", "classify", "insert", "render-20", "start"];
+    let steps = [
+        "loop",
+        "vary",
+        "compile",
+        "render",
+        "classify",
+        "insert",
+        "render-20",
+        "render-20-colour",
+        "mutate-colour",
+        "start",
+    ];
     let options =
         ["--device", "cpu", "--batch", "3,40", "--seconds", "0.001", "--threads", "2", "--json", "--out", "a.json"];
     let (stdout, _) = ends(&folder, 0, &[&["bench"], &steps[..], &options].concat());
@@ -87,7 +99,8 @@ fn json_has_machine_commit_flags_peaks_and_a_checked_line_for_every_step() {
     let want = "loop mnist-cppn 40, loop mnist-direct 40, vary mnist-cppn 40, vary mnist-direct 40, compile mnist-cppn 3, \
                 compile mnist-cppn 40, render mnist-cppn 3, render mnist-cppn 40, render mnist-direct 3, render mnist-direct 40, \
                 classify mnist-cppn 3, classify mnist-cppn 40, classify mnist-direct 3, classify mnist-direct 40, \
-                insert mnist-cppn 40, insert mnist-direct 40, render-20 - 3, render-20 - 40, start mnist-cppn 200, \
+                insert mnist-cppn 40, insert mnist-direct 40, render-20 - 3, render-20 - 40, \
+                render-20-colour - 3, render-20-colour - 40, mutate-colour - 3, mutate-colour - 40, start mnist-cppn 200, \
                 start mnist-direct 200";
     assert_eq!(got.join(", "), want);
 }
@@ -289,6 +302,9 @@ fn activations_take_the_operations_that_the_model_counts() {
     ] {
         assert_eq!(count(function), operations_of(activation), "{activation:?}");
     }
+    OPERATIONS.set(0);
+    hls_to_rgb(Counting::splat(200.0), Counting::splat(100.0), Counting::splat(50.0));
+    assert_eq!(OPERATIONS.get(), OPERATIONS_OF_COLOUR);
 }
 
 thread_local! {
@@ -332,7 +348,9 @@ impl Lanes for Counting {
             bits_and(a: Bits, b: Bits) -> Bits;
             bits_or(a: Bits, b: Bits) -> Bits;
             bits_xor(a: Bits, b: Bits) -> Bits;
-            bits_mul_wide(a: Bits, b: Bits) -> (Bits, Bits);
+            bits_mul_even(a: Bits, b: Bits) -> Bits;
+            bits_odd_to_even(a: Bits) -> Bits;
+            bits_interleave(even: Bits, odd: Bits) -> Bits;
             bits_eq(a: Bits, b: Bits) -> Mask;
             bits_lt(a: Bits, b: Bits) -> Mask;
             bits_select(mask: Mask, yes: Bits, no: Bits) -> Bits;

@@ -571,6 +571,25 @@ fn genomes_draw_at_any_size_whole_or_in_bands() {
 }
 
 #[test]
+fn large_and_odd_colour_canvases_agree_with_the_reference() {
+    // Blocks of every width end in whole vectors, in part of one, and in none.
+    for (height, width, n) in [(256, 256, 2), (255, 3, 8), (97, 89, 8), (1, 1023, 8)] {
+        let canvas = Canvas { height: height.max(2), width, channels: 3 };
+        for (rules, candidates) in [(Rules::faithful(), 0..n / 2), (Rules::modern(), n / 2..n)] {
+            let planes = InputPlanes::band(canvas, canvas.height, width, 0..height, rules.normalise);
+            for candidate in candidates {
+                let graph = drifted(&rules, 3, candidate, 25);
+                let want = reference::render(&graph, rules.max_weight, rules.normalise, canvas, canvas.height, width);
+                assert!(
+                    draw(&graph, &rules, &planes) == want[..3 * height * width],
+                    "{canvas:?} candidate {candidate}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_renderer_carries_nothing_from_one_genome_to_the_next() {
     let rules = Rules::faithful();
     let (mut compiler, mut renderer) = (Compiler::default(), Renderer::default());
@@ -587,28 +606,25 @@ fn a_renderer_carries_nothing_from_one_genome_to_the_next() {
 
 // --- colour ---
 
-/// Converts every lightness and saturation of a hue; RGB.
+/// Converts every lightness and saturation of a hue; RGB and what stands above it.
 struct Convert {
     hue: u8,
 }
 
 impl Vectorised for Convert {
-    type Output = Vec<[u8; 3]>;
+    type Output = Vec<[u8; 4]>;
 
     #[inline(always)]
-    fn run<L: Lanes>(self) -> Vec<[u8; 3]> {
+    fn run<L: Lanes>(self) -> Vec<[u8; 4]> {
         let mut all = Vec::with_capacity(1 << 16);
         let hue = L::splat(f32::from(self.hue));
         for first in (0..1u32 << 16).step_by(L::N) {
             let index = |i: usize| first + i as u32;
             let lightness: [f32; MAX_LANES] = std::array::from_fn(|i| (index(i) >> 8) as f32);
             let saturation: [f32; MAX_LANES] = std::array::from_fn(|i| (index(i) & 255) as f32);
-            let rgb = hls_to_rgb(hue, L::load(&lightness), L::load(&saturation)).map(|channel| {
-                let mut bytes = [0; MAX_LANES];
-                L::bits_store(channel, &mut bytes);
-                bytes
-            });
-            all.extend((0..L::N).map(|i| rgb.map(|channel| u8::try_from(channel[i]).expect("a byte"))));
+            let mut rgb = [0; MAX_LANES];
+            L::bits_store(hls_to_rgb(hue, L::load(&lightness), L::load(&saturation)), &mut rgb);
+            all.extend(rgb[..L::N].iter().map(|pixel| pixel.to_le_bytes()));
         }
         all
     }
@@ -630,7 +646,7 @@ fn hls_gives_the_vectors_of_the_spec() {
         let [b, g, r] = bgr;
         for simd in Simd::available() {
             let rgb = simd.run(Convert { hue: h })[usize::from(l) << 8 | usize::from(s)];
-            assert_eq!(rgb, [r, g, b], "{simd}: H, L, S = {h}, {l}, {s}");
+            assert_eq!(rgb, [r, g, b, 0], "{simd}: H, L, S = {h}, {l}, {s}");
         }
     }
 }
@@ -638,10 +654,10 @@ fn hls_gives_the_vectors_of_the_spec() {
 #[test]
 fn hls_agrees_with_the_reference_on_all_triples() {
     for hue in 0..=255 {
-        let want: Vec<[u8; 3]> = (0..1u32 << 16)
+        let want: Vec<[u8; 4]> = (0..1u32 << 16)
             .map(|i| {
                 let [b, g, r] = reference::hls_to_bgr(hue, (i >> 8) as u8, i as u8);
-                [r, g, b]
+                [r, g, b, 0]
             })
             .collect();
         for simd in Simd::available() {

@@ -3,7 +3,7 @@
 use super::mutation::{clip, polynomial_mutation};
 use crate::math;
 use crate::rng::{Chance, GENE_GROUP, Philox, Purpose, unit_lanes};
-use crate::simd::{Lanes, Simd, Vectorised};
+use crate::simd::{Lanes, MAX_LANES, Simd, Vectorised};
 use serde::{Deserialize, Serialize};
 
 /// How a pair of direct genomes is crossed (spec 4.3 and 13, row 10).
@@ -95,10 +95,33 @@ impl Vectorised for Random<'_> {
 /// Mutates `genes`, each with the rate of `generation`: polynomial mutation, clipped to [0, 1] (spec 4.2).
 pub fn mutate(simd: Simd, genes: &mut [f32], rules: &Rules, philox: &Philox, candidate: u32, generation: u32) {
     let chance = Chance::new(rules.rate(generation));
-    simd.run(Mutate { genes, chance, eta: rules.mutation_eta, philox, candidate, generation });
+    simd.run(Mutate { parent: None, genes, chance, eta: rules.mutation_eta, philox, candidate, generation });
 }
 
+/// Makes `child` a copy of `parent` that is mutated as [`mutate`] does it, in one pass. Both are of one length.
+pub fn mutate_copy(
+    simd: Simd,
+    child: &mut [f32],
+    parent: &[f32],
+    rules: &Rules,
+    philox: &Philox,
+    candidate: u32,
+    generation: u32,
+) {
+    assert_eq!(child.len(), parent.len(), "genomes of two lengths");
+    let chance = Chance::new(rules.rate(generation));
+    let (parent, eta) = (Some(parent), rules.mutation_eta);
+    simd.run(Mutate { parent, genes: child, chance, eta, philox, candidate, generation });
+}
+
+/// Mapping  a run of [`RUN`] genes at a time, which stays in the first-level cache: the genes whose gate is open are written down,
+///          then mutated side by side, a gene a lane, each with the block of words that its own is in. Where most gates are
+///          open, lanes are neighbouring genes instead, and what is made for the others is dropped.
+/// Cost     a block of words for four genes, another and a mutation for each that mutates.
+/// Numbers  each gene by itself: exact at every width.
 struct Mutate<'a> {
+    /// What `genes` are to be copied from first.
+    parent: Option<&'a [f32]>,
     genes: &'a mut [f32],
     chance: Chance,
     eta: u32,
@@ -107,35 +130,151 @@ struct Mutate<'a> {
     generation: u32,
 }
 
+/// Genes of a run: whole groups.
+const RUN: usize = 8 * GENE_GROUP;
+
+/// Words out of 2^32 below which a gate is rarely enough open for its gene to be written down.
+const RARE: u64 = 1 << 30;
+
+/// What is written down of the genes of a run that mutate, with room for a vector beyond.
+struct Hits {
+    /// Where in the run they are.
+    places: [u32; RUN + MAX_LANES],
+    /// Uniform in [0, 1).
+    units: [f32; RUN + MAX_LANES],
+    genes: [f32; RUN + MAX_LANES],
+}
+
 impl Vectorised for Mutate<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        for (group, genes) in self.genes.chunks_mut(GENE_GROUP).enumerate() {
+        const ROOM: usize = RUN + MAX_LANES;
+        let mut hits = Hits { places: [0; ROOM], units: [0.0; ROOM], genes: [0.0; ROOM] };
+        let Mutate { parent, genes, chance, eta, philox, candidate, generation } = self;
+        let mutation = Mutation { chance, eta, philox, candidate, generation };
+        for (run, genes) in genes.chunks_mut(RUN).enumerate() {
+            let parent = parent.map(|parent| &parent[run * RUN..][..genes.len()]);
+            let first_group = run * (RUN / GENE_GROUP);
+            if chance.threshold() < RARE {
+                let n_hits = mutation.find::<L>(&mut hits.places, first_group, genes, parent);
+                mutation.mutate_hits::<L>(&mut hits, n_hits, first_group, genes);
+            } else {
+                if let Some(parent) = parent {
+                    genes.copy_from_slice(parent);
+                }
+                mutation.mutate_most::<L>(first_group, genes);
+            }
+        }
+    }
+}
+
+/// The mutation of one candidate.
+#[derive(Clone, Copy)]
+struct Mutation<'a> {
+    chance: Chance,
+    eta: u32,
+    philox: &'a Philox,
+    candidate: u32,
+    generation: u32,
+}
+
+impl Mutation<'_> {
+    /// Finds the genes that mutate in the run that begins with `first_group`; how many. On the way `genes` become a copy of
+    /// `parent`, if there is one: while memory is waited for there is something to count.
+    #[inline(always)]
+    fn find<L: Lanes>(
+        &self,
+        places: &mut [u32; RUN + MAX_LANES],
+        first_group: usize,
+        genes: &mut [f32],
+        parent: Option<&[f32]>,
+    ) -> usize {
+        let mut n_hits = 0;
+        for (group, genes) in genes.chunks_mut(GENE_GROUP).enumerate() {
+            if let Some(parent) = parent {
+                copy_group::<L>(genes, &parent[group * GENE_GROUP..][..genes.len()]);
+            }
+            let mut open = 0u64; // bit i is gene i of the group
             for part in (0..LANES_OF_A_WORD).step_by(L::N) {
-                let block = block_indices::<L>(group, part);
+                let block = block_indices::<L>(first_group + group, part);
                 let words = self.philox.block_lanes::<L>(block, Purpose::DirectGate, self.candidate, self.generation);
-                let mut gates = [self.chance.happens_lanes::<L>(words[0]); 4];
-                for w in 1..4 {
-                    gates[w] = self.chance.happens_lanes::<L>(words[w]);
+                for (w, word) in words.into_iter().enumerate() {
+                    open |= L::mask_bits(self.chance.happens_lanes::<L>(word)) << (LANES_OF_A_WORD * w + part);
                 }
-                if !L::any(L::mask_or(L::mask_or(gates[0], gates[1]), L::mask_or(gates[2], gates[3]))) {
-                    continue;
-                }
+            }
+            if genes.len() < GENE_GROUP {
+                open &= (1 << genes.len()) - 1;
+            }
+            while open != 0 {
+                places[n_hits] = (group * GENE_GROUP) as u32 + open.trailing_zeros();
+                n_hits += 1;
+                open &= open - 1;
+            }
+        }
+        n_hits
+    }
+
+    /// Mutates those of the `genes` of a run that are the first `n_hits` of `hits`.
+    #[inline(always)]
+    fn mutate_hits<L: Lanes>(&self, hits: &mut Hits, n_hits: usize, first_group: usize, genes: &mut [f32]) {
+        let places = &hits.places[..n_hits];
+        for (gene, &place) in hits.genes.iter_mut().zip(places) {
+            *gene = genes[place as usize];
+        }
+        // Beyond the last hit are places and genes of earlier ones: what becomes of them is not used.
+        for start in (0..n_hits).step_by(L::N) {
+            let place = L::bits_load(&hits.places[start..]);
+            let group = L::bits_add(L::bits_splat(first_group as u32), L::bits_shr::<6>(place));
+            let block = L::bits_add(L::bits_shl::<4>(group), L::bits_and(place, L::bits_splat(15)));
+            let [a, b, c, d] =
+                self.philox.block_lanes::<L>(block, Purpose::DirectAmount, self.candidate, self.generation);
+            let is_even = L::bits_eq(L::bits_and(place, L::bits_splat(16)), L::bits_splat(0));
+            let is_low = L::bits_eq(L::bits_and(place, L::bits_splat(32)), L::bits_splat(0));
+            let amount = L::bits_select(is_low, L::bits_select(is_even, a, b), L::bits_select(is_even, c, d));
+            unit_lanes::<L>(amount).store(&mut hits.units[start..]);
+        }
+        // By itself: so short a loop that the roots of several vectors are under way at once.
+        for start in (0..n_hits).step_by(L::N) {
+            let (old, unit) = (L::load(&hits.genes[start..]), L::load(&hits.units[start..]));
+            polynomial_mutation(old, unit, self.eta).store(&mut hits.genes[start..]);
+        }
+        for (&gene, &place) in hits.genes.iter().zip(places) {
+            genes[place as usize] = gene;
+        }
+    }
+
+    /// Mutates `genes`, a run, most of which do.
+    #[inline(always)]
+    fn mutate_most<L: Lanes>(&self, first_group: usize, genes: &mut [f32]) {
+        for (group, genes) in genes.chunks_mut(GENE_GROUP).enumerate() {
+            for part in (0..LANES_OF_A_WORD).step_by(L::N) {
+                let block = block_indices::<L>(first_group + group, part);
+                let gates = self.philox.block_lanes::<L>(block, Purpose::DirectGate, self.candidate, self.generation);
                 let amounts =
                     self.philox.block_lanes::<L>(block, Purpose::DirectAmount, self.candidate, self.generation);
                 for w in 0..4 {
                     let Some(genes) = genes.get_mut(LANES_OF_A_WORD * w + part..) else { break };
-                    if L::any(gates[w]) {
-                        let old = L::load_partial(genes);
-                        let new = polynomial_mutation(old, unit_lanes::<L>(amounts[w]), self.eta);
-                        L::select(gates[w], new, old).store_partial(genes);
-                    }
+                    let old = L::load_partial(genes);
+                    let new = polynomial_mutation(old, unit_lanes::<L>(amounts[w]), self.eta);
+                    L::select(self.chance.happens_lanes::<L>(gates[w]), new, old).store_partial(genes);
                 }
             }
         }
     }
+}
+
+/// Copies `from` to a group, which may be the cut one at the end.
+#[inline(always)]
+fn copy_group<L: Lanes>(group: &mut [f32], from: &[f32]) {
+    let mut whole = group.chunks_exact_mut(L::N);
+    let mut vectors = from.chunks_exact(L::N);
+    for (to, from) in (&mut whole).zip(&mut vectors) {
+        L::load(from).store(to);
+    }
+    let rest = whole.into_remainder();
+    rest.copy_from_slice(vectors.remainder());
 }
 
 /// Simulated binary crossover: makes both children of a pair from its parents (spec 4.3).

@@ -191,8 +191,12 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn bits_shl<const S: u32>(a: Self::Bits) -> Self::Bits;
     /// Logical: zeros come in from the left.
     fn bits_shr<const S: u32>(a: Self::Bits) -> Self::Bits;
-    /// `(low, high)` 32 bits of the unsigned 64-bit product.
-    fn bits_mul_wide(a: Self::Bits, b: Self::Bits) -> (Self::Bits, Self::Bits);
+    /// The unsigned 64-bit product of each even lane: its low 32 bits there, the high ones in the odd lane after it.
+    fn bits_mul_even(a: Self::Bits, b: Self::Bits) -> Self::Bits;
+    /// Each odd lane's bits in the even lane before it, and 0 in the odd ones.
+    fn bits_odd_to_even(a: Self::Bits) -> Self::Bits;
+    /// The even lanes of `even`, and in each odd lane the even one before it of `odd`: what [`Lanes::bits_odd_to_even`] took apart.
+    fn bits_interleave(even: Self::Bits, odd: Self::Bits) -> Self::Bits;
     fn bits_eq(a: Self::Bits, b: Self::Bits) -> Self::Mask;
     /// Unsigned.
     fn bits_lt(a: Self::Bits, b: Self::Bits) -> Self::Mask;
@@ -236,6 +240,38 @@ pub trait Lanes: Copy + Send + Sync + 'static {
         for (byte, lane) in dst[..Self::N].iter_mut().zip(lanes) {
             *byte = lane as u8;
         }
+    }
+    /// Writes the lowest three bytes of each lane, lowest first, to the first `3 * N` of `dst`; panics if there are fewer.
+    #[inline(always)]
+    fn bits_store_three_bytes(bits: Self::Bits, dst: &mut [u8]) {
+        let mut lanes = [0; MAX_LANES];
+        Self::bits_store(bits, &mut lanes);
+        for (bytes, lane) in dst[..3 * Self::N].chunks_exact_mut(3).zip(lanes) {
+            bytes.copy_from_slice(&lane.to_le_bytes()[..3]);
+        }
+    }
+    /// `table[index]` in each lane. The caller proves index < 8.
+    #[inline(always)]
+    fn bits_lookup(table: &[u32; 8], index: Self::Bits) -> Self::Bits {
+        let mut lanes = [0; MAX_LANES];
+        Self::bits_store(index, &mut lanes);
+        for lane in &mut lanes[..Self::N] {
+            *lane = table[(*lane & 7) as usize];
+        }
+        Self::bits_load(&lanes)
+    }
+    /// Byte i of each lane is that byte of the same lane of `bits` which byte i of `which` numbers: 0 (the lowest) to 3, or 0x80 for a
+    /// byte of 0. The caller proves that there are no other numbers.
+    #[inline(always)]
+    fn bits_pick_bytes(bits: Self::Bits, which: Self::Bits) -> Self::Bits {
+        let (mut lanes, mut numbers) = ([0; MAX_LANES], [0; MAX_LANES]);
+        Self::bits_store(bits, &mut lanes);
+        Self::bits_store(which, &mut numbers);
+        for (lane, numbers) in lanes[..Self::N].iter_mut().zip(numbers) {
+            let from = lane.to_le_bytes();
+            *lane = u32::from_le_bytes(numbers.to_le_bytes().map(|at| if at < 4 { from[usize::from(at)] } else { 0 }));
+        }
+        Self::bits_load(&lanes)
     }
     /// Whether any lane is true.
     #[inline(always)]
@@ -385,9 +421,17 @@ impl Lanes for Plain {
         lanewise!(a, |x: u32| x >> S)
     }
     #[inline(always)]
-    fn bits_mul_wide(a: [u32; 4], b: [u32; 4]) -> ([u32; 4], [u32; 4]) {
-        let p: [u64; 4] = lanewise!(a, b, |x: u32, y: u32| u64::from(x) * u64::from(y));
-        (lanewise!(p, |x: u64| x as u32), lanewise!(p, |x: u64| (x >> 32) as u32))
+    fn bits_mul_even(a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        let (p, q) = (u64::from(a[0]) * u64::from(b[0]), u64::from(a[2]) * u64::from(b[2]));
+        [p as u32, (p >> 32) as u32, q as u32, (q >> 32) as u32]
+    }
+    #[inline(always)]
+    fn bits_odd_to_even(a: [u32; 4]) -> [u32; 4] {
+        [a[1], 0, a[3], 0]
+    }
+    #[inline(always)]
+    fn bits_interleave(even: [u32; 4], odd: [u32; 4]) -> [u32; 4] {
+        [even[0], odd[0], even[2], odd[2]]
     }
     #[inline(always)]
     fn bits_eq(a: [u32; 4], b: [u32; 4]) -> [bool; 4] {
@@ -445,6 +489,12 @@ mod x86 {
     #[derive(Clone, Copy, Debug)]
     pub struct Avx512(__m512);
 
+    /// What brings the lowest three bytes of four lanes together.
+    const THREE_OF_FOUR: [i8; 16] = [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1];
+
+    /// Where the lanes of sixteen bytes start.
+    const STARTS: [i32; 4] = [0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c];
+
     /// Writes each method as one line: SAFETY of every call is the module's.
     macro_rules! methods {
         ($($name:ident ( $($arg:ident : $ty:ty),* ) -> $out:ty = $body:expr;)*) => {
@@ -487,6 +537,31 @@ mod x86 {
             let dst = &mut dst[..8];
             // SAFETY: room for eight values was just checked; the store is unaligned.
             unsafe { _mm256_storeu_si256(dst.as_mut_ptr().cast(), bits) }
+        }
+        #[inline(always)]
+        fn bits_store_three_bytes(bits: __m256i, dst: &mut [u8]) {
+            let dst = &mut dst[..24];
+            // SAFETY: room for sixteen bytes and eight more was just checked; stores and loads are unaligned.
+            unsafe {
+                let twelve = _mm256_broadcastsi128_si256(_mm_loadu_si128(THREE_OF_FOUR.as_ptr().cast()));
+                let packed = _mm256_shuffle_epi8(bits, twelve);
+                let packed = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
+                _mm_storeu_si128(dst.as_mut_ptr().cast(), _mm256_castsi256_si128(packed));
+                _mm_storel_epi64(dst[16..].as_mut_ptr().cast(), _mm256_extracti128_si256::<1>(packed));
+            }
+        }
+        #[inline(always)]
+        fn bits_lookup(table: &[u32; 8], index: __m256i) -> __m256i {
+            // SAFETY: the table has eight values; the load is unaligned.
+            unsafe { _mm256_permutevar8x32_epi32(_mm256_loadu_si256(table.as_ptr().cast()), index) }
+        }
+        #[inline(always)]
+        fn bits_pick_bytes(bits: __m256i, which: __m256i) -> __m256i {
+            // SAFETY: four values are there; the load is unaligned.
+            unsafe {
+                let starts = _mm256_broadcastsi128_si256(_mm_loadu_si128(STARTS.as_ptr().cast()));
+                _mm256_shuffle_epi8(bits, _mm256_add_epi32(which, starts))
+            }
         }
         #[inline(always)]
         fn add(self, o: Self) -> Self {
@@ -562,12 +637,10 @@ mod x86 {
             bits_and(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
             bits_or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
             bits_xor(a: __m256i, b: __m256i) -> __m256i = _mm256_xor_si256(a, b);
-            bits_mul_wide(a: __m256i, b: __m256i) -> (__m256i, __m256i) = {
-                let even = _mm256_mul_epu32(a, b);
-                let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b));
-                (_mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd)),
-                 _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd))
-            };
+            bits_mul_even(a: __m256i, b: __m256i) -> __m256i = _mm256_mul_epu32(a, b);
+            bits_odd_to_even(a: __m256i) -> __m256i = _mm256_srli_epi64::<32>(a);
+            bits_interleave(even: __m256i, odd: __m256i) -> __m256i =
+                _mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd));
             bits_eq(a: __m256i, b: __m256i) -> __m256i = _mm256_cmpeq_epi32(a, b);
             bits_lt(a: __m256i, b: __m256i) -> __m256i = {
                 let flip = _mm256_set1_epi32(i32::MIN); // signed comparison of shifted values is unsigned comparison
@@ -616,6 +689,35 @@ mod x86 {
             let dst = &mut dst[..16];
             // SAFETY: room for sixteen bytes was just checked; the store is unaligned.
             unsafe { _mm_storeu_si128(dst.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(bits)) }
+        }
+        #[inline(always)]
+        fn bits_store_three_bytes(bits: __m512i, dst: &mut [u8]) {
+            let dst = &mut dst[..48];
+            // SAFETY: room for 32 bytes and sixteen more was just checked; stores and loads are unaligned.
+            unsafe {
+                let twelve = _mm512_broadcast_i32x4(_mm_loadu_si128(THREE_OF_FOUR.as_ptr().cast()));
+                let packed = _mm512_shuffle_epi8(bits, twelve);
+                let order = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+                let packed = _mm512_permutexvar_epi32(order, packed);
+                _mm256_storeu_si256(dst.as_mut_ptr().cast(), _mm512_castsi512_si256(packed));
+                _mm_storeu_si128(dst[32..].as_mut_ptr().cast(), _mm512_extracti32x4_epi32::<2>(packed));
+            }
+        }
+        #[inline(always)]
+        fn bits_lookup(table: &[u32; 8], index: __m512i) -> __m512i {
+            // SAFETY: the table has eight values; the load is unaligned. Of the index the lowest four bits count, which are below 8.
+            unsafe {
+                let table = _mm512_broadcast_i64x4(_mm256_loadu_si256(table.as_ptr().cast()));
+                _mm512_permutexvar_epi32(index, table)
+            }
+        }
+        #[inline(always)]
+        fn bits_pick_bytes(bits: __m512i, which: __m512i) -> __m512i {
+            // SAFETY: four values are there; the load is unaligned.
+            unsafe {
+                let starts = _mm512_broadcast_i32x4(_mm_loadu_si128(STARTS.as_ptr().cast()));
+                _mm512_shuffle_epi8(bits, _mm512_add_epi32(which, starts))
+            }
         }
         #[inline(always)]
         fn add(self, o: Self) -> Self {
@@ -691,12 +793,10 @@ mod x86 {
             bits_and(a: __m512i, b: __m512i) -> __m512i = _mm512_and_si512(a, b);
             bits_or(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
             bits_xor(a: __m512i, b: __m512i) -> __m512i = _mm512_xor_si512(a, b);
-            bits_mul_wide(a: __m512i, b: __m512i) -> (__m512i, __m512i) = {
-                let even = _mm512_mul_epu32(a, b);
-                let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
-                (_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd)),
-                 _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd))
-            };
+            bits_mul_even(a: __m512i, b: __m512i) -> __m512i = _mm512_mul_epu32(a, b);
+            bits_odd_to_even(a: __m512i) -> __m512i = _mm512_srli_epi64::<32>(a);
+            bits_interleave(even: __m512i, odd: __m512i) -> __m512i =
+                _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
             bits_eq(a: __m512i, b: __m512i) -> __mmask16 = _mm512_cmpeq_epi32_mask(a, b);
             bits_lt(a: __m512i, b: __m512i) -> __mmask16 = _mm512_cmplt_epu32_mask(a, b);
             bits_select(m: __mmask16, yes: __m512i, no: __m512i) -> __m512i = _mm512_mask_blend_epi32(m, no, yes);

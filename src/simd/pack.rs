@@ -164,6 +164,24 @@ impl<L: Lanes, const K: usize> Lanes for Pack<L, K> {
         }
     }
     #[inline(always)]
+    fn bits_store_three_bytes(bits: Self::Bits, dst: &mut [u8]) {
+        for i in 0..K {
+            L::bits_store_three_bytes(bits[i], &mut dst[3 * i * L::N..]);
+        }
+    }
+    #[inline(always)]
+    fn bits_lookup(table: &[u32; 8], index: Self::Bits) -> Self::Bits {
+        let mut y = [L::bits_lookup(table, index[0]); K];
+        for i in 1..K {
+            y[i] = L::bits_lookup(table, index[i]);
+        }
+        y
+    }
+    #[inline(always)]
+    fn bits_pick_bytes(bits: Self::Bits, which: Self::Bits) -> Self::Bits {
+        each!(L::bits_pick_bytes, bits, which)
+    }
+    #[inline(always)]
     fn bits_add(a: Self::Bits, b: Self::Bits) -> Self::Bits {
         each!(L::bits_add, a, b)
     }
@@ -192,13 +210,16 @@ impl<L: Lanes, const K: usize> Lanes for Pack<L, K> {
         each!(L::bits_shr::<S>, a)
     }
     #[inline(always)]
-    fn bits_mul_wide(a: Self::Bits, b: Self::Bits) -> (Self::Bits, Self::Bits) {
-        let pairs = each!(L::bits_mul_wide, a, b);
-        let (mut low, mut high) = (a, b);
-        for i in 0..K {
-            (low[i], high[i]) = pairs[i];
-        }
-        (low, high)
+    fn bits_mul_even(a: Self::Bits, b: Self::Bits) -> Self::Bits {
+        each!(L::bits_mul_even, a, b)
+    }
+    #[inline(always)]
+    fn bits_odd_to_even(a: Self::Bits) -> Self::Bits {
+        each!(L::bits_odd_to_even, a)
+    }
+    #[inline(always)]
+    fn bits_interleave(even: Self::Bits, odd: Self::Bits) -> Self::Bits {
+        each!(L::bits_interleave, even, odd)
     }
     #[inline(always)]
     fn bits_eq(a: Self::Bits, b: Self::Bits) -> Self::Mask {
@@ -324,12 +345,71 @@ mod tests {
         let mut bytes = [0; 12];
         Three::bits_store_bytes(Three::bits_load(&words), &mut bytes);
         assert_eq!(bytes, [250, 251, 252, 253, 254, 255, 0, 1, 2, 3, 4, 5]);
-        let (low, high) = Three::bits_mul_wide(Three::bits_load(&words), Three::bits_splat(1 << 28));
-        let (mut lows, mut highs) = ([0; 12], [0; 12]);
-        Three::bits_store(low, &mut lows);
-        Three::bits_store(high, &mut highs);
-        for ((low, high), word) in lows.into_iter().zip(highs).zip(words) {
-            assert_eq!(u64::from(high) << 32 | u64::from(low), u64::from(word) << 28);
+    }
+
+    /// What moves bits, as a vector and as a pack of two, against the same word by word.
+    struct Move<'a> {
+        words: &'a [u32],
+    }
+
+    impl Vectorised for Move<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) {
+            moves::<L>(self.words);
+            moves::<Pack<L, 2>>(self.words);
+        }
+    }
+
+    #[inline(always)]
+    fn moves<L: Lanes>(words: &[u32]) {
+        const TABLE: [u32; 8] = [7, 0x8003_0201, 1, u32::MAX, 0, 5, 0x0102_0300, 9];
+        let lanes = |bits| {
+            let mut lanes = [0; 2 * MAX_LANES];
+            L::bits_store(bits, &mut lanes);
+            lanes[..L::N].to_vec()
+        };
+        for words in words.chunks_exact(2 * L::N) {
+            let (a, b) = words.split_at(L::N);
+            let (x, y) = (L::bits_load(a), L::bits_load(b));
+
+            let product = |lane: usize| u64::from(a[lane]) * u64::from(b[lane]);
+            let halves = |lane: usize| (product(lane / 2 * 2) >> (32 * (lane % 2))) as u32;
+            assert_eq!(lanes(L::bits_mul_even(x, y)), (0..L::N).map(halves).collect::<Vec<_>>());
+            let moved = |lane: usize| if lane.is_multiple_of(2) { a[lane + 1] } else { 0 };
+            assert_eq!(lanes(L::bits_odd_to_even(x)), (0..L::N).map(moved).collect::<Vec<_>>());
+            let woven = |lane: usize| if lane.is_multiple_of(2) { a[lane] } else { b[lane - 1] };
+            assert_eq!(lanes(L::bits_interleave(x, y)), (0..L::N).map(woven).collect::<Vec<_>>());
+
+            let index = L::bits_and(x, L::bits_splat(7));
+            let found: Vec<u32> = a.iter().map(|word| TABLE[(word & 7) as usize]).collect();
+            assert_eq!(lanes(L::bits_lookup(&TABLE, index)), found);
+
+            // Bytes of 0 to 3, and 0x80 where bit 5 of a byte is set.
+            let zero = L::bits_shl::<2>(L::bits_and(y, L::bits_splat(0x2020_2020)));
+            let which = L::bits_and(y, L::bits_splat(0x0303_0303));
+            let which = L::bits_select(L::bits_eq(zero, L::bits_splat(0)), which, zero);
+            let picked = a.iter().zip(lanes(which)).map(|(word, which)| {
+                let byte = |at: u8| if at == 0x80 { 0 } else { word.to_le_bytes()[usize::from(at)] };
+                u32::from_le_bytes(which.to_le_bytes().map(byte))
+            });
+            assert_eq!(lanes(L::bits_pick_bytes(x, which)), picked.collect::<Vec<_>>());
+
+            let mut bytes = [0xa5; 6 * MAX_LANES + 1];
+            L::bits_store_three_bytes(x, &mut bytes[..3 * L::N]);
+            let want: Vec<u8> = a.iter().flat_map(|word| word.to_le_bytes().into_iter().take(3)).collect();
+            assert_eq!(bytes[..3 * L::N], want);
+            assert!(bytes[3 * L::N..].iter().all(|&byte| byte == 0xa5), "{} lanes reach beyond their bytes", L::N);
+        }
+    }
+
+    #[test]
+    fn bits_go_where_they_belong_at_every_width() {
+        let draws = Philox::new(5).draws(Purpose::DirectInit, 0, 0);
+        let words: Vec<u32> = (0..6400).map(|index| draws.word(index)).collect();
+        for simd in Simd::available() {
+            simd.run(Move { words: &words });
         }
     }
 }

@@ -184,12 +184,13 @@ impl Part<'_> {
                     if pair.crossed {
                         let children = [&mut *first, &mut *second];
                         direct::cross(simd, children, parents, rules, &run.philox, candidate, generation);
-                    } else {
-                        first.copy_from_slice(parents[0]);
-                        second.copy_from_slice(parents[1]);
+                        direct::mutate(simd, first, rules, &run.philox, candidate, generation);
+                        direct::mutate(simd, second, rules, &run.philox, candidate + 1, generation);
+                        continue;
                     }
-                    direct::mutate(simd, first, rules, &run.philox, candidate, generation);
-                    direct::mutate(simd, second, rules, &run.philox, candidate + 1, generation);
+                    for ((child, parent), candidate) in [first, second].into_iter().zip(parents).zip(candidate..) {
+                        direct::mutate_copy(simd, child, parent, rules, &run.philox, candidate, generation);
+                    }
                 }
             }
             Part::Cppn { rules, canvas, graphs, .. } => {

@@ -28,7 +28,7 @@ use crate::telemetry::{self, ProcessorTime};
 use measure::{MOST, Timer, measure};
 use process::Process;
 use report::{Busy, DeviceReport, Flags, LineResult, Machine, PeakResult, Report};
-use stage::{Stage, State, Yardstick};
+use stage::{Mutation, Stage, State, Yardstick};
 use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
@@ -89,6 +89,12 @@ pub enum Step {
     /// Drawing of the yardstick: random CPPNs of 20 nodes, 28x28
     #[value(name = "render-20")]
     Render20,
+    /// The same with three outputs at 256x256: colour; 64 genomes a call at most
+    #[value(name = "render-20-colour")]
+    Render20Colour,
+    /// Polynomial mutation of direct genomes of 256x256x3 genes, a tenth of them, and nothing else; 64 genomes a call at most
+    #[value(name = "mutate-colour")]
+    MutateColour,
     /// The networks of --network, with random weights, images a second; only where it is named
     Network,
     /// `evolve`, 200 generations of 200 without pictures, from the start of the process to its end
@@ -102,7 +108,7 @@ pub enum Step {
 
 impl Step {
     /// What is timed on the CPU. The first six, in this order, are the loop and what it consists of.
-    pub const CPU: [Step; 11] = [
+    pub const CPU: [Step; 13] = [
         Step::Loop,
         Step::Vary,
         Step::Compile,
@@ -110,6 +116,8 @@ impl Step {
         Step::Classify,
         Step::Insert,
         Step::Render20,
+        Step::Render20Colour,
+        Step::MutateColour,
         Step::Network,
         Step::Run,
         Step::Run8,
@@ -141,7 +149,7 @@ impl Step {
 
     /// Whether it is timed at a preset's state.
     fn is_of_preset(self) -> bool {
-        !matches!(self, Step::Render20 | Step::Network)
+        !matches!(self, Step::Render20 | Step::Render20Colour | Step::MutateColour | Step::Network)
     }
 
     /// Whether that is done inside this process and for every batch.
@@ -409,8 +417,10 @@ fn wanted(request: &Request, on_gpu: bool) -> Result<(Request, Vec<u32>)> {
     steps.dedup();
     if let Some(step) = steps.iter().find(|step| !there.contains(step)) {
         let names: Vec<String> = there.iter().map(Step::to_string).collect();
+        let (other, here) =
+            if on_gpu { ("the CPU (--device cpu)", "a GPU") } else { ("a GPU (--device cuda:0)", "the CPU") };
         return Err(Error::Usage(format!(
-            "bench: {step} is timed on a GPU (--device cuda:0); on the CPU there are {}",
+            "bench: {step} is timed on {other}; on {here} there are {}",
             names.join(", ")
         )));
     }
@@ -471,6 +481,25 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
             let (check, work) = (yardstick.check()?, yardstick.work());
             let timer: Timer = Box::new(move |repeats| Ok(yardstick.time(repeats)));
             let line = Line::new(Step::Render20, None, batch, batch, check, timer);
+            lines.push(line.of_work(work, work.limit(simd, batch)));
+        }
+    }
+    let mut of_colour: Vec<u32> = request.batches.iter().map(|&batch| batch.min(stage::MOST_COLOUR)).collect();
+    of_colour.sort_unstable();
+    of_colour.dedup();
+    for batch in of_colour {
+        if wanted(&Step::Render20Colour) {
+            let mut yardstick = Yardstick::colour(batch, simd);
+            let (check, work) = (yardstick.check()?, yardstick.work());
+            let timer: Timer = Box::new(move |repeats| Ok(yardstick.time(repeats)));
+            let line = Line::new(Step::Render20Colour, None, batch, batch, check, timer);
+            lines.push(line.of_work(work, work.limit(simd, batch)));
+        }
+        if wanted(&Step::MutateColour) {
+            let mut mutation = Mutation::new(batch, simd);
+            let (check, work) = (mutation.check()?, mutation.work());
+            let timer: Timer = Box::new(move |repeats| Ok(mutation.time(repeats)));
+            let line = Line::new(Step::MutateColour, None, batch, batch, check, timer);
             lines.push(line.of_work(work, work.limit(simd, batch)));
         }
     }

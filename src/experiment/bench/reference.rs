@@ -2,18 +2,24 @@
 
 use crate::archive::Archive;
 use crate::genome::cppn::{Activation, Graph, N_INPUTS, Rules};
-use crate::genome::{Canvas, pixel};
+use crate::genome::{Canvas, direct, pixel};
 use crate::math;
+use crate::rng::{Chance, Philox, Purpose, unit};
 use crate::simd::{Lanes, Plain};
 
-/// The grey image of a CPPN by T synchronous steps of all its nodes (spec 5.1, 5.3, 5.6), literally: nothing is compiled.
+/// The image of a CPPN by T synchronous steps of all its nodes (spec 5.1, 5.3, 5.6), literally: nothing is compiled.
 pub fn draw(graph: &Graph, rules: &Rules, canvas: Canvas) -> Vec<u8> {
-    let mut image = Vec::with_capacity(canvas.pixels());
+    draw_rows(graph, rules, canvas, 0..canvas.height)
+}
+
+/// `rows` of [`draw`], one after the other.
+pub fn draw_rows(graph: &Graph, rules: &Rules, canvas: Canvas, rows: impl Iterator<Item = usize>) -> Vec<u8> {
+    let mut image = Vec::new();
     let n_steps = n_steps(graph);
     let weights: Vec<f32> =
         graph.edges.iter().map(|edge| (2.0 * rules.max_weight).mul_add(edge.gene, -rules.max_weight)).collect();
     let normalised = |at: usize, side: usize| 2.0 * at as f32 / (side - 1) as f32 - 1.0;
-    for row in 0..canvas.height {
+    for row in rows {
         for column in 0..canvas.width {
             let (x, y) = (normalised(column, canvas.width), normalised(row, canvas.height));
             let distance = (x * x + y * y).sqrt();
@@ -30,13 +36,59 @@ pub fn draw(graph: &Graph, rules: &Rules, canvas: Canvas) -> Vec<u8> {
                     values[node] = activate(graph.activations[node], sums[node]);
                 }
             }
-            image.push(pixel(values[N_INPUTS]));
+            let mut bytes = (0..canvas.channels).map(|output| pixel(values[N_INPUTS + output]));
+            match canvas.channels {
+                3 => image.extend(hls_to_rgb(std::array::from_fn(|_| bytes.next().expect("three outputs")))),
+                _ => image.extend(bytes),
+            }
         }
     }
     image
 }
 
-/// T: one more than the edges on the longest path from an input to the output.
+/// A pixel from HLS to RGB in the words of spec 5.7.
+fn hls_to_rgb(hls: [u8; 3]) -> [u8; 3] {
+    let [hue, l, s] = hls.map(f32::from);
+    let (l, s) = (l / 255.0, s / 255.0);
+    let rgb = if s == 0.0 {
+        [l; 3]
+    } else {
+        let p2 = if l <= 0.5 { l * (1.0 + s) } else { l + s - l * s };
+        let p1 = 2.0 * l - p2;
+        let turns = hue * 6.0 / 180.0;
+        let h = if turns < 6.0 { turns } else { turns - 6.0 };
+        let f = h - h.floor();
+        let (t2, t3) = (p1 + (p2 - p1) * (1.0 - f), p1 + (p2 - p1) * f);
+        match h as usize {
+            0 => [p2, t3, p1],
+            1 => [t2, p2, p1],
+            2 => [p1, p2, t3],
+            3 => [p1, t2, p2],
+            4 => [t3, p1, p2],
+            _ => [p2, p1, t2],
+        }
+    };
+    rgb.map(|value| (255.0 * value).round_ties_even() as u8)
+}
+
+/// The mutated copy of a direct genome, gene by gene in the words of spec 4.2.
+pub fn mutate(genes: &[f32], rules: &direct::Rules, philox: &Philox, candidate: u32, generation: u32) -> Vec<f32> {
+    let chance = Chance::new(rules.rate(generation));
+    let gates = philox.draws(Purpose::DirectGate, candidate, generation);
+    let amounts = philox.draws(Purpose::DirectAmount, candidate, generation);
+    let gene = |(&gene, index): (&f32, u32)| {
+        if !chance.happens(gates.gene_word(index)) {
+            return gene;
+        }
+        let r = unit(amounts.gene_word(index));
+        let root = |x: f32| math::scalar::root(x, rules.mutation_eta + 1);
+        let d = if r < 0.5 { root(2.0 * r) - 1.0 } else { 1.0 - root(2.0 * (1.0 - r)) };
+        (gene + d).clamp(0.0, 1.0)
+    };
+    genes.iter().zip(0..).map(gene).collect()
+}
+
+/// T: one more than the edges on the longest path from an input to an output.
 fn n_steps(graph: &Graph) -> usize {
     // Edges on the longest path from an input to each node. A path has fewer edges than there are nodes.
     let mut longest: Vec<Option<usize>> = (0..graph.n_nodes()).map(|node| (node < N_INPUTS).then_some(0)).collect();
@@ -47,7 +99,7 @@ fn n_steps(graph: &Graph) -> usize {
             *target = by_this.max(*target);
         }
     }
-    longest[N_INPUTS].unwrap_or(0) + 1
+    longest[N_INPUTS..graph.first_hidden()].iter().flatten().max().unwrap_or(&0) + 1
 }
 
 fn activate(activation: Activation, p: f32) -> f32 {

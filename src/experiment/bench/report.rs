@@ -359,7 +359,7 @@ impl Report {
         let (mut text, width) = (String::new(), self.width());
         _ = writeln!(
             text,
-            "{:<10} {:<width$} {:>7} {:>12}  {:>25} {:>6}  of",
+            "{:<16} {:<width$} {:>7} {:>12}  {:>25} {:>6}  of",
             "step", "preset", "batch", "a second", "least .. most", "share"
         );
         for line in &self.results {
@@ -367,7 +367,7 @@ impl Report {
             let [per_second, min, max] = [*per_second, *min, *max].map(rate);
             let (of, share, limit) = (line.of(), line.share_text(), line.limit_text());
             let row = format!(
-                "{step:<10} {of:<width$} {batch:>7} {per_second:>12}  {min:>11} .. {max:<11} {share:>6}  {limit}"
+                "{step:<16} {of:<width$} {batch:>7} {per_second:>12}  {min:>11} .. {max:<11} {share:>6}  {limit}"
             );
             _ = writeln!(text, "{}", row.trim_end());
         }

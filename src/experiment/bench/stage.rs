@@ -10,8 +10,9 @@ use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::genome::cppn::{Compiler, Graph, InputPlanes, Rules};
-use crate::genome::{Canvas, Encoding, Genome, pixel};
+use crate::genome::{Canvas, Encoding, Genome, direct, pixel};
 use crate::network::Network;
+use crate::rng::Philox;
 use crate::simd::Simd;
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -349,6 +350,10 @@ pub fn check_of(step: Step) -> &'static str {
         Step::Compile | Step::Render | Step::Render20 => {
             "images of 64 genomes, byte for byte, with a CPPN's literal synchronous steps or a pixel's formula"
         }
+        Step::Render20Colour => {
+            "images, byte for byte, with a CPPN's literal synchronous steps: of n images, or of 32, each in every n-th row"
+        }
+        Step::MutateColour => "genomes, bit for bit, with the formula of spec 4.2, gene by gene",
         Step::Classify => "probabilities of 64 images, bit for bit, with the plain path, one image at a time",
         Step::Insert => "the archive, bit for bit, with one by one insertion",
         Step::Loop => "the archive hash with that of one thread in other chunks",
@@ -369,10 +374,19 @@ pub(super) fn drawing(graphs: &[Graph], rules: &Rules, canvas: Canvas) -> Work {
     Work::Operations(each.sum::<u64>() as f64 / graphs.len().max(1) as f64 * canvas.pixels() as f64)
 }
 
+/// The canvas of the yardsticks in colour: that of ImageNet.
+const COLOUR: Canvas = Canvas { height: 256, width: 256, channels: 3 };
+
+/// Most genomes of a call of the yardsticks in colour: their images take 12.6 MB, direct genomes with their children 101 MB, more
+/// than caches hold.
+pub const MOST_COLOUR: u32 = 64;
+
 /// The genomes of the yardstick, drawn as a backend draws its population.
 pub struct Yardstick {
     simd: Simd,
     pub rules: Rules,
+    step: Step,
+    canvas: Canvas,
     population: Population,
     pub graphs: Vec<Graph>,
     images: Vec<u8>,
@@ -380,20 +394,26 @@ pub struct Yardstick {
 }
 
 impl Yardstick {
+    /// Of the grey genomes.
     pub const CANVAS: Canvas = Canvas::MNIST;
 
-    /// `batch` different genomes.
+    /// `batch` different grey genomes.
     pub fn new(batch: u32, simd: Simd) -> Yardstick {
+        Yardstick::on(Yardstick::CANVAS, Step::Render20, batch, simd)
+    }
+
+    /// `batch` different colour genomes, 256x256.
+    pub fn colour(batch: u32, simd: Simd) -> Yardstick {
+        Yardstick::on(COLOUR, Step::Render20Colour, batch, simd)
+    }
+
+    fn on(canvas: Canvas, step: Step, batch: u32, simd: Simd) -> Yardstick {
         let rules = Rules::modern();
-        let graphs: Vec<Graph> = (0..batch).map(|index| yardstick::genome(&rules, index)).collect();
-        let population = Population::Cppn {
-            rules: rules.clone(),
-            canvas: Yardstick::CANVAS,
-            graphs: graphs.clone(),
-            planes: InputPlanes::new(Yardstick::CANVAS, rules.normalise),
-        };
-        let images = vec![0; graphs.len() * Yardstick::CANVAS.len()];
-        Yardstick { simd, rules, population, images, graphs, workspaces: Workspaces::default() }
+        let graphs: Vec<Graph> = (0..batch).map(|index| yardstick::genome(&rules, canvas.channels, index)).collect();
+        let planes = InputPlanes::new(canvas, rules.normalise);
+        let population = Population::Cppn { rules: rules.clone(), canvas, graphs: graphs.clone(), planes };
+        let images = vec![0; graphs.len() * canvas.len()];
+        Yardstick { simd, rules, step, canvas, population, images, graphs, workspaces: Workspaces::default() }
     }
 
     /// Time to draw all of them `repeats` times.
@@ -407,7 +427,7 @@ impl Yardstick {
 
     /// The least work of one genome.
     pub fn work(&self) -> Work {
-        drawing(&self.graphs, &self.rules, Yardstick::CANVAS)
+        drawing(&self.graphs, &self.rules, self.canvas)
     }
 
     /// Compares the images with the reference, as [`Stage::check`] does.
@@ -416,7 +436,7 @@ impl Yardstick {
     /// [`Error::Refused`] if they differ.
     pub fn check(&mut self) -> Result<&'static str> {
         self.time(1);
-        let len = Yardstick::CANVAS.len();
+        let len = self.canvas.len();
         self.check_images(|at| Ok(self.images[at * len..][..len].to_vec()))
     }
 
@@ -428,10 +448,79 @@ impl Yardstick {
         let ends = |at: &usize| at.min(&(self.graphs.len() - 1 - at)) < &(SAMPLE as usize);
         let ends = (0..self.graphs.len()).filter(ends);
         let seen: Vec<(usize, Vec<u8>)> = ends.map(|at| Ok((at, image(at)?))).collect::<Result<_>>()?;
-        let drawn = |at: usize| reference::draw(&self.graphs[at], &self.rules, Yardstick::CANVAS);
-        let agrees = seen.into_par_iter().all(|(at, image)| image == drawn(at));
-        let check = check_of(Step::Render20);
-        if agrees { Ok(check) } else { Err(disagrees(&format!("render-20 at batch {}", self.graphs.len()), check)) }
+        // The reference takes most of a second for a large image, so that each has but its share of the rows compared.
+        let every = if self.step == Step::Render20Colour { self.graphs.len().min(SAMPLE as usize) } else { 1 };
+        let agrees = seen.into_par_iter().all(|(at, image)| {
+            let rows = || (at % every..self.canvas.height).step_by(every);
+            let row_len = self.canvas.width * self.canvas.channels;
+            let got: Vec<u8> = rows().flat_map(|row| &image[row * row_len..][..row_len]).copied().collect();
+            got == reference::draw_rows(&self.graphs[at], &self.rules, self.canvas, rows())
+        });
+        let check = check_of(self.step);
+        if agrees { Ok(check) } else { Err(disagrees(&format!("{} at batch {}", self.step, self.graphs.len()), check)) }
+    }
+}
+
+/// Direct genomes of 256x256x3 genes and their mutated copies, made as a backend makes children that are not crossed.
+pub struct Mutation {
+    simd: Simd,
+    rules: direct::Rules,
+    philox: Philox,
+    /// `(batch, genes)`
+    parents: Vec<f32>,
+    /// `(batch, genes)`
+    children: Vec<f32>,
+}
+
+impl Mutation {
+    /// `batch` random parents.
+    pub fn new(batch: u32, simd: Simd) -> Mutation {
+        let philox = Philox::new(1);
+        let mut parents = vec![0.0; batch as usize * COLOUR.len()];
+        let each = parents.par_chunks_exact_mut(COLOUR.len()).zip(0..batch);
+        each.for_each(|(genes, candidate)| direct::random(simd, genes, &philox, candidate));
+        let children = vec![0.0; parents.len()];
+        Mutation { simd, rules: direct::Rules::default(), philox, parents, children }
+    }
+
+    /// Time to make all children `repeats` times.
+    pub fn time(&mut self, repeats: u32) -> Duration {
+        let Mutation { simd, rules, philox, parents, children } = self;
+        let began = Instant::now();
+        for _ in 0..repeats {
+            let children = black_box(&mut *children).par_chunks_exact_mut(COLOUR.len());
+            let pairs = children.zip(parents.par_chunks_exact(COLOUR.len())).enumerate();
+            pairs.for_each(|(candidate, (child, parent))| {
+                direct::mutate_copy(*simd, child, parent, rules, philox, candidate as u32, NEXT);
+            });
+        }
+        began.elapsed()
+    }
+
+    /// The least work of one genome: the bytes of the parent and of the child.
+    pub fn work(&self) -> Work {
+        Work::Bytes((2 * size_of::<f32>() * COLOUR.len()) as f64)
+    }
+
+    /// Compares the children with the reference, as [`Stage::check`] does.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if they differ.
+    pub fn check(&mut self) -> Result<&'static str> {
+        self.time(1);
+        self.check_children()
+    }
+
+    /// Compares the children that there are.
+    fn check_children(&self) -> Result<&'static str> {
+        let pairs = self.children.par_chunks_exact(COLOUR.len()).zip(self.parents.par_chunks_exact(COLOUR.len()));
+        let agrees = pairs.enumerate().all(|(candidate, (child, parent))| {
+            let want = reference::mutate(parent, &self.rules, &self.philox, candidate as u32, NEXT);
+            child.iter().zip(&want).all(|(got, want)| got.to_bits() == want.to_bits())
+        });
+        let check = check_of(Step::MutateColour);
+        let batch = self.parents.len() / COLOUR.len();
+        if agrees { Ok(check) } else { Err(disagrees(&format!("{} at batch {batch}", Step::MutateColour), check)) }
     }
 }
 
@@ -486,5 +575,23 @@ mod tests {
         yardstick.check().unwrap();
         yardstick.graphs.swap(0, 1);
         assert!(yardstick.check().is_err());
+    }
+
+    #[test]
+    fn colour_yardsticks_agree_with_their_references_and_a_planted_fault_is_refused() {
+        let mut yardstick = Yardstick::colour(4, Simd::detect());
+        yardstick.check().unwrap();
+        yardstick.graphs.swap(2, 3);
+        let refused = yardstick.check().unwrap_err().to_string();
+        assert!(refused.contains("render-20-colour at batch 4"), "{refused}");
+
+        let mut mutation = Mutation::new(3, Simd::detect());
+        mutation.check().unwrap();
+        mutation.children[2 * COLOUR.len()] += 0.25;
+        let refused = mutation.check_children().unwrap_err().to_string();
+        assert!(refused.contains("mutate-colour at batch 3"), "{refused}");
+        mutation.check().unwrap();
+        mutation.philox = Philox::new(2);
+        assert!(mutation.check_children().is_err(), "children of other random numbers");
     }
 }

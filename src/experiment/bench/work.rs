@@ -55,11 +55,15 @@ pub fn operations_of(activation: Activation) -> u64 {
     }
 }
 
-/// Operations of one pixel of `program`: a multiply-add a term, the activations, and a product an output to scale it to a
-/// byte.
+/// Floating-point operations of a pixel's conversion from HLS to RGB (`genome/colour.rs`), counted in the same way.
+pub const OPERATIONS_OF_COLOUR: u64 = 25;
+
+/// Operations of one pixel of `program`: a multiply-add a term, the activations, a product an output to scale it to a
+/// byte, and of three outputs the conversion to RGB.
 pub fn operations(program: &Program) -> u64 {
     let activations: u64 = program.instructions.iter().map(|instruction| operations_of(instruction.activation)).sum();
-    (program.terms.len() + program.outputs.len()) as u64 + activations
+    let colour = if program.outputs.len() == 3 { OPERATIONS_OF_COLOUR } else { 0 };
+    (program.terms.len() + program.outputs.len()) as u64 + activations + colour
 }
 
 /// Bytes of a genome's nodes and edges.

@@ -16,8 +16,8 @@ use crate::simd::{Aligned, Lanes, MAX_LANES, Pack, Simd, Vectorised};
 /// are a whole number of strips at every width.
 const STRIP: usize = 7;
 
-/// What a block's values may take of the first-level cache, in bytes.
-const BLOCK_BYTES: usize = 32 * 1024;
+/// What a block's values may take of the first-level cache, in bytes; the rest is for the inputs of its pixels.
+const BLOCK_BYTES: usize = 24 * 1024;
 
 /// An image whose values take no more than this is one block: that the second-level cache helps out costs less than to
 /// go through the instructions again, whose activations no processor foresees.
@@ -251,21 +251,27 @@ fn write_grey<L: Lanes>(values: &[f32], image: &mut [u8]) {
 
 #[inline(always)]
 fn write_colour<L: Lanes>(values: [&[f32]; 3], image: &mut [u8]) {
-    for (v, pixels) in image.chunks_mut(3 * L::N).enumerate() {
-        let mut hls = [L::splat(0.0); 3];
-        for (value, channel) in hls.iter_mut().zip(values) {
-            *value = L::from_i32(pixel_lanes(L::load(&channel[v * L::N..])));
-        }
-        let mut rgb = [[0; MAX_LANES]; 3];
-        for (bytes, channel) in rgb.iter_mut().zip(hls_to_rgb(hls[0], hls[1], hls[2])) {
-            L::bits_store(channel, bytes);
-        }
-        for (i, pixel) in pixels.chunks_exact_mut(3).enumerate() {
-            for (byte, channel) in pixel.iter_mut().zip(&rgb) {
-                *byte = channel[i] as u8;
-            }
-        }
+    let [hue, lightness, saturation] = values;
+    let mut whole = image.chunks_exact_mut(3 * L::N);
+    let mut hls = hue.chunks_exact(L::N).zip(lightness.chunks_exact(L::N)).zip(saturation.chunks_exact(L::N));
+    for (pixels, ((hue, lightness), saturation)) in (&mut whole).zip(&mut hls) {
+        L::bits_store_three_bytes(colour::<L>(hue, lightness, saturation), pixels);
     }
+    let rest = whole.into_remainder();
+    if let Some(((hue, lightness), saturation)) = hls.next().filter(|_| !rest.is_empty()) {
+        let mut bytes = [0; 3 * MAX_LANES];
+        L::bits_store_three_bytes(colour::<L>(hue, lightness, saturation), &mut bytes);
+        rest.copy_from_slice(&bytes[..rest.len()]);
+    }
+}
+
+/// `red | green << 8 | blue << 16` of a vector's pixels.
+#[inline(always)]
+fn colour<L: Lanes>(hue: &[f32], lightness: &[f32], saturation: &[f32]) -> L::Bits {
+    let hue = L::from_i32(pixel_lanes(L::load(hue)));
+    let lightness = L::from_i32(pixel_lanes(L::load(lightness)));
+    let saturation = L::from_i32(pixel_lanes(L::load(saturation)));
+    hls_to_rgb(hue, lightness, saturation)
 }
 
 #[cfg(test)]
