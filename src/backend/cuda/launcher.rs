@@ -24,14 +24,13 @@ impl Launcher {
     /// [`Error::NoDevice`] if it cannot be used; [`Error::Driver`] if the driver refuses otherwise.
     pub fn new(ordinal: u32) -> Result<Launcher> {
         let context = CudaContext::new(ordinal as usize).map_err(Error::driver("open a context"))?;
-        // SAFETY: all work goes through one stream, which orders it, but for copies of what that work leaves alone. With tracking, a launch would wait on events recorded
-        // before a capture, which the driver refuses inside one; so this comes before the first allocation.
+        // SAFETY: all work goes through one stream, which orders it, but for copies of what that work leaves alone. With tracking, a
+        // launch would wait on events recorded before a capture, which the driver refuses inside one; so this comes before the first
+        // allocation.
         unsafe { context.disable_event_tracking() };
         let kernels = Kernels::load(&context)?;
-        let [stream, beside] = [
-            context.new_stream().map_err(Error::driver("make a stream"))?,
-            context.new_stream().map_err(Error::driver("make a stream"))?,
-        ];
+        let new_stream = || context.new_stream().map_err(Error::driver("make a stream"));
+        let (stream, beside) = (new_stream()?, new_stream()?);
         Ok(Launcher { stream, beside, kernels, allocated: AtomicU64::new(0) })
     }
 
