@@ -83,6 +83,8 @@ constexpr int LRN_MAX_POOL_POSITIONS = 512;
 constexpr int LRN_FUSED_SIZE = 5;
 // softmax: threads of a block, which makes a warp's worth of images.
 constexpr int SOFTMAX_THREADS = 256;
+// average_crops: threads of a block, a class of an image each.
+constexpr int AVERAGE_CROPS_THREADS = 256;
 // copy, preprocess: threads of a block, a value each.
 constexpr int COPY_THREADS = 256;
 

@@ -16,6 +16,9 @@
 //           is crossed. 38 registers: 12 blocks, 48 of 64 warps an SM; no shared memory.
 // Predicted 95e6 genomes/s at 65536 on an H100: with half of the pairs crossed, a rate of 0.1, 104 threads a genome of 784 genes, at
 //           0.6 of full issue (132 SMs, 128 lanes a clock, 1.98 GHz); 175 million when the rate has faded.
+// Predicted 380e3 genomes/s at 400 on an H100: of 196,608 genes (256 x 256 in colour), as many genes a second as above; 700 thousand
+//           when the rate has faded. A thousand niches' elites, 1.6 GB, come from DRAM then: 1.6 MB a genome with what is written, 0.6
+//           and 1.1 TB/s of 3.35.
 // Numbers   exact.
 // Twin      genome::direct::{cross, mutate}; compared in tests/cuda/vary_direct.rs.
 #include "common/mutation.cuh"

@@ -8,6 +8,7 @@
 // Cost      4 bytes read and 1 written a pixel, 4 instructions: bound by DRAM bandwidth, or by L2's where the chunk's genes
 //           are still there.
 // Predicted 850e6 genomes/s at 65536 on an H100: 3920 bytes a genome of 784 genes at 3.35 TB/s.
+// Predicted 2.9e6 genomes/s at 400 on an H100: 983,040 bytes a genome of 196,608 genes (256 x 256 in colour) at 85 % of 3.35 TB/s.
 // Numbers   exact; 255 gene is at most 255, so the integer holds it.
 // Twin      genome::direct::render; compared in tests/cuda/render_direct.rs.
 #include "common/colour.cuh"

@@ -1,7 +1,7 @@
 //! Whole runs: the archive of the CPU's, in every bit.
 
 #[path = "../common/generations.rs"]
-mod all_backends;
+pub mod all_backends;
 
 use crate::harness;
 pub use all_backends::job;

@@ -7,6 +7,7 @@ mod left_out;
 #[path = "../common/list.rs"]
 mod list;
 
+mod average_crops;
 mod bench;
 mod checked;
 mod classify;
@@ -16,6 +17,7 @@ mod elementary;
 mod evolution;
 mod gpu_check;
 mod harness;
+mod imagenet;
 mod insert;
 mod memory;
 mod network;

@@ -168,7 +168,7 @@ fn a_network_takes_the_memory_that_is_planned_and_the_arena_is_small() {
             .collect();
         let preprocess = Preprocess { scale: [1.0; 3], mean: Vec::new(), channel_order: list.channel_order };
         let classes = (0..n_classes).map(|class| class.to_string()).collect();
-        DeviceNetwork::image_bytes(&Network::new(name, list.input(), preprocess, layers, parameters, classes).unwrap())
+        DeviceNetwork::crop_bytes(&Network::new(name, list.input(), preprocess, layers, parameters, classes).unwrap())
     };
     assert_eq!(whole("caffenet"), 4 * (290_400 + 69_984));
     assert_eq!(whole("bvlc-alexnet"), 4 * (290_400 + 69_984));

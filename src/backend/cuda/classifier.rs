@@ -51,13 +51,13 @@ impl Classifier {
         }
         let at_once = DeviceNetwork::capacity(network, most);
         [
-            Part::fixed("activations", (at_once * DeviceNetwork::image_bytes(network)) as u64),
+            Part::fixed("activations", (at_once * DeviceNetwork::crop_bytes(network)) as u64),
             Part::fixed("network", DeviceNetwork::bytes(network) as u64),
         ]
     }
 
     /// Writes the probabilities of `batch` images, `(n_classes, stride)`, of each row the first `batch`. `images` is
-    /// `(batch, height, width, channels)`. Returns before the device has finished.
+    /// `(batch, height, width, channels)` of what the network is [given](Network::given). Returns before the device has finished.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::error::Error::Shape) if a length does not match;
@@ -77,13 +77,14 @@ impl Classifier {
     }
 }
 
-/// Probabilities of images from the host: `images` is `(batch, height, width, channels)`, the result `(batch, n_classes)`.
+/// Probabilities of images from the host: `images` is `(batch, height, width, channels)` of what `network` is
+/// [given](Network::given), the result `(batch, n_classes)`.
 ///
 /// # Errors
 /// Those of [`Classifier::new`] and [`Classifier::run`]; [`Error::Driver`](crate::error::Error::Driver) for what goes wrong on the
 /// device.
 pub fn classify(launcher: &Launcher, network: &Network, images: &[u8]) -> Result<Vec<f32>> {
-    let (len, n_classes) = (network.input.len(), network.classes.len());
+    let (len, n_classes) = (network.given().len(), network.classes.len());
     let batch = images.len() / len;
     let chunk = batch.min(CHUNK);
     let mut classifier = Classifier::new(launcher, network, chunk, chunk)?;

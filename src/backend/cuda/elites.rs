@@ -1,8 +1,8 @@
 //! The elites of all runs on the device. A niche has two slots: one holds its elite, a parent of the present generation; into
 //! the other goes what beats it.
 
-use super::Launcher;
 use super::genomes::Genomes;
+use super::launcher::{Launcher, Reader};
 use super::params::Winner;
 use crate::archive::{Archive, Elite};
 use crate::backend::Job;
@@ -28,6 +28,22 @@ pub struct Elites {
     pub born: CudaSlice<u32>,
 }
 
+/// Who holds a niche: where, and by what he is told from all others of his run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Of those of all runs.
+    slot: usize,
+    born: (u32, u32),
+    content_hash: u64,
+}
+
+impl Holder {
+    /// Whether he is `elite`, one of the same run.
+    pub fn is(&self, elite: &Elite) -> bool {
+        (self.born, self.content_hash) == (elite.born, elite.content_hash)
+    }
+}
+
 impl Elites {
     /// Room for those of `job`; nobody is there yet.
     ///
@@ -49,36 +65,47 @@ impl Elites {
 
     /// Bytes of a niche of `job`.
     pub fn niche_bytes(job: &Job) -> usize {
-        let (probabilities, hash, born) =
-            (job.network.classes.len() * size_of::<f32>(), size_of::<u64>(), 2 * size_of::<u32>());
-        let slot = Genomes::slot_bytes(job) + job.canvas.len() + probabilities + hash + born;
-        size_of::<u32>() + size_of::<Winner>() + 2 * slot
+        let (hash, born) = (size_of::<u64>(), 2 * size_of::<u32>());
+        size_of::<u32>() + size_of::<Winner>() + 2 * (Elites::elite_bytes(job) + hash + born)
     }
 
-    /// The archive of run `run`, which has made `generation`.
+    /// Bytes of an elite of `job`: genome, image and probabilities.
+    pub fn elite_bytes(job: &Job) -> usize {
+        Genomes::slot_bytes(job) + job.canvas.len() + job.network.classes.len() * size_of::<f32>()
+    }
+
+    /// Who holds each niche of run `run` of `job`.
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn download(&self, launcher: &Launcher, job: &Job, run: usize, generation: u32) -> Result<Archive> {
-        let (n_niches, n_classes, image_len) = (job.classes.len(), job.network.classes.len(), job.canvas.len());
+    pub fn holders(&self, launcher: &Launcher, job: &Job, run: usize) -> Result<Vec<Holder>> {
+        let n_niches = job.classes.len();
         let (first, slots) = (run * n_niches, 2 * n_niches);
         let current = launcher.download_part(&self.current, first, n_niches)?;
-        let probabilities = launcher.download_part(&self.probabilities, 2 * first * n_classes, slots * n_classes)?;
         let hashes = launcher.download_part(&self.content_hashes, 2 * first, slots)?;
         let born = launcher.download_part(&self.born, 4 * first, 2 * slots)?;
-        let elite = |(niche, &current): (usize, &u32)| {
+        let holder = |(niche, &current): (usize, &u32)| {
             let within = 2 * niche + current as usize;
-            let slot = 2 * first + within;
-            Ok(Elite {
-                probabilities: probabilities[within * n_classes..][..n_classes].to_vec(),
-                image: launcher.download_part(&self.images, slot * image_len, image_len)?,
-                genome: self.genomes.get(launcher, slot)?,
-                born: (born[2 * within], born[2 * within + 1]),
-                content_hash: hashes[within],
-            })
+            let born = (born[2 * within], born[2 * within + 1]);
+            Holder { slot: 2 * first + within, born, content_hash: hashes[within] }
         };
-        let elites = current.iter().enumerate().map(elite).collect::<Result<_>>()?;
-        Ok(Archive { generation, classes: job.classes.clone(), elites })
+        Ok(current.iter().enumerate().map(holder).collect())
+    }
+
+    /// The elite of `job` that `holder` is.
+    ///
+    /// # Errors
+    /// [`Error::Driver`](crate::error::Error::Driver).
+    pub fn get(&self, reader: Reader, job: &Job, holder: Holder) -> Result<Elite> {
+        let (n_classes, image_len) = (job.network.classes.len(), job.canvas.len());
+        let Holder { slot, born, content_hash } = holder;
+        Ok(Elite {
+            probabilities: reader.part(&self.probabilities, slot * n_classes, n_classes)?,
+            image: reader.part(&self.images, slot * image_len, image_len)?,
+            genome: self.genomes.get(reader, slot)?,
+            born,
+            content_hash,
+        })
     }
 
     /// Makes `archive` that of run `run`: its elites go to the first slots.

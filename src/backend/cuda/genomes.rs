@@ -1,6 +1,6 @@
 //! Genomes on the device, in slots of one size: those of a chunk, and those of the elites.
 
-use super::launcher::{Launcher, check_len};
+use super::launcher::{Launcher, Reader, check_len};
 use super::params::{CppnEdge, CppnRules, CppnSize, node_stride};
 use crate::backend::Job;
 use crate::error::Result;
@@ -66,10 +66,10 @@ impl Genomes {
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn get(&self, launcher: &Launcher, at: usize) -> Result<Genome> {
+    pub fn get(&self, reader: Reader, at: usize) -> Result<Genome> {
         match self {
-            Genomes::Direct(slots) => slots.get(launcher, at).map(Genome::Direct),
-            Genomes::Cppn(slots) => slots.get(launcher, at).map(Genome::Cppn),
+            Genomes::Direct(slots) => slots.get(reader, at).map(Genome::Direct),
+            Genomes::Cppn(slots) => slots.get(reader, at).map(Genome::Cppn),
         }
     }
 
@@ -102,8 +102,8 @@ impl DirectSlots {
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn get(&self, launcher: &Launcher, at: usize) -> Result<Vec<f32>> {
-        launcher.download_part(&self.genes, at * self.n_genes, self.n_genes)
+    pub fn get(&self, reader: Reader, at: usize) -> Result<Vec<f32>> {
+        reader.part(&self.genes, at * self.n_genes, self.n_genes)
     }
 
     /// Puts `genes` into slot `at`.
@@ -158,11 +158,11 @@ impl CppnSlots {
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn get(&self, launcher: &Launcher, at: usize) -> Result<Graph> {
-        let CppnSize { n_nodes, n_edges } = launcher.download_part(&self.sizes, at, 1)?[0];
+    pub fn get(&self, reader: Reader, at: usize) -> Result<Graph> {
+        let CppnSize { n_nodes, n_edges } = reader.part(&self.sizes, at, 1)?[0];
         let first = at * node_stride(self.max_nodes);
-        let activations = launcher.download_part(&self.activations, first, n_nodes as usize)?;
-        let edges = launcher.download_part(&self.edges, at * self.max_edges as usize, n_edges as usize)?;
+        let activations = reader.part(&self.activations, first, n_nodes as usize)?;
+        let edges = reader.part(&self.edges, at * self.max_edges as usize, n_edges as usize)?;
         Ok(Graph {
             n_outputs: self.n_outputs,
             activations: activations.into_iter().map(|index| Activation::ALL[usize::from(index)]).collect(),

@@ -65,6 +65,7 @@ kernels! {
     dense_some_f32,
     dense_few_f32,
     softmax_f32,
+    average_crops_f32,
     preprocess_f32,
     copy_f32,
     niche_argmax_direct_f32,

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct Launcher {
     pub(super) stream: Arc<CudaStream>,
+    /// For copies beside the work of the other.
+    beside: Arc<CudaStream>,
     pub(super) kernels: Kernels,
     allocated: AtomicU64,
 }
@@ -22,12 +24,14 @@ impl Launcher {
     /// [`Error::NoDevice`] if it cannot be used; [`Error::Driver`] if the driver refuses otherwise.
     pub fn new(ordinal: u32) -> Result<Launcher> {
         let context = CudaContext::new(ordinal as usize).map_err(Error::driver("open a context"))?;
-        // SAFETY: all work goes through one stream, which orders it. With tracking, a launch would wait on events recorded
-        // before a capture, which the driver refuses inside one; so this comes before the first allocation.
+        // SAFETY: all work goes through one stream, which orders it, but for copies of what that work leaves alone. With tracking, a
+        // launch would wait on events recorded before a capture, which the driver refuses inside one; so this comes before the first
+        // allocation.
         unsafe { context.disable_event_tracking() };
         let kernels = Kernels::load(&context)?;
-        let stream = context.new_stream().map_err(Error::driver("make a stream"))?;
-        Ok(Launcher { stream, kernels, allocated: AtomicU64::new(0) })
+        let new_stream = || context.new_stream().map_err(Error::driver("make a stream"));
+        let (stream, beside) = (new_stream()?, new_stream()?);
+        Ok(Launcher { stream, beside, kernels, allocated: AtomicU64::new(0) })
     }
 
     /// The stream that orders everything.
@@ -81,14 +85,18 @@ impl Launcher {
     /// # Errors
     /// [`Error::Shape`] if they reach beyond its end; [`Error::Driver`], also for what went wrong in a kernel before.
     pub fn download_part<T: DeviceRepr>(&self, buffer: &CudaSlice<T>, start: usize, len: usize) -> Result<Vec<T>> {
-        check_len("a buffer to copy from", buffer, start + len)?;
-        if len == 0 {
-            return Ok(Vec::new());
-        }
-        let part = buffer.slice(start..start + len);
-        let values = self.stream.clone_dtoh(&part).map_err(Error::driver("copy from the device"))?;
-        self.synchronise()?;
-        Ok(values)
+        self.reader().part(buffer, start, len)
+    }
+
+    /// Reads what is there once all work so far is done.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { stream: &self.stream }
+    }
+
+    /// Reads at once, while work goes on: what it reads must have been there when the host last waited for all work, and no work since
+    /// may write to it.
+    pub fn reader_beside(&self) -> Reader<'_> {
+        Reader { stream: &self.beside }
     }
 
     /// Records what `launch` launches on the stream, of which there must be something; none of it is done. `action` is what the driver
@@ -131,6 +139,29 @@ impl Launcher {
     /// Bytes of all buffers that were made so far.
     pub fn allocated(&self) -> u64 {
         self.allocated.load(Relaxed)
+    }
+}
+
+/// Brings to the host what is on the device; [`Launcher::reader`] and [`Launcher::reader_beside`] say when.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    stream: &'a Arc<CudaStream>,
+}
+
+impl Reader<'_> {
+    /// `len` elements of `buffer`, from element `start` on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they reach beyond its end; [`Error::Driver`], also for what went wrong in a kernel before.
+    pub fn part<T: DeviceRepr>(self, buffer: &CudaSlice<T>, start: usize, len: usize) -> Result<Vec<T>> {
+        check_len("a buffer to copy from", buffer, start + len)?;
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let part = buffer.slice(start..start + len);
+        let values = self.stream.clone_dtoh(&part).map_err(Error::driver("copy from the device"))?;
+        self.stream.synchronize().map_err(Error::driver("finish the work"))?;
+        Ok(values)
     }
 }
 

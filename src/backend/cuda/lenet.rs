@@ -88,7 +88,7 @@ impl Lenet {
     pub fn check(network: &Network) -> Result<()> {
         let n_classes = network.classes.len();
         let is_grey = network.preprocess.channel_order == ChannelOrder::Grey;
-        if network.input != lenet::INPUT || !is_grey || !lenet::is_lenet(&network.layers) {
+        if network.input != lenet::INPUT || !network.crops.is_empty() || !is_grey || !lenet::is_lenet(&network.layers) {
             return Err(Error::NoDevice {
                 reason: format!(
                     "the network {:?} runs on the CPU alone, with --device cpu: the kernels are for LeNet as the paper has it",

@@ -25,6 +25,7 @@
 //! ```
 
 pub mod arena;
+pub mod average_crops;
 pub mod classifier;
 pub mod classify;
 pub mod compile_cppn;
@@ -38,6 +39,7 @@ pub mod elites;
 pub mod gemm;
 pub mod genomes;
 pub mod insert;
+pub mod kept;
 pub mod kernels;
 pub mod launcher;
 pub mod lenet;
@@ -68,6 +70,7 @@ use crate::genome::Genome;
 use crate::network::Network;
 use classifier::Classifier;
 use cudarc::driver::CudaGraph;
+use kept::Kept;
 pub use launcher::Launcher;
 use params::RunState;
 use std::ops::Range;
@@ -103,6 +106,8 @@ pub struct CudaBackend {
     counters: Vec<Option<Counters>>,
     /// Whether the active runs have made a generation since.
     unread: bool,
+    /// The archives as far as the host has them.
+    kept: Kept,
 }
 
 impl CudaBackend {
@@ -125,10 +130,16 @@ impl CudaBackend {
             begun: vec![false; n_runs],
             counters: vec![None; n_runs],
             unread: false,
+            kept: Kept::new(&job),
             job,
         };
         backend.activate(&(0..n_runs).collect::<Vec<_>>())?;
         Ok(backend)
+    }
+
+    /// Lets `elites` come to the host beside each generation, which changes no result: by itself it does so where archives are large.
+    pub fn keep_up(&mut self, elites: usize) {
+        self.kept.set_beside(elites);
     }
 
     /// A copy of the genome at place `at` of the chunk that was made last.
@@ -136,7 +147,7 @@ impl CudaBackend {
     /// # Errors
     /// [`Error::Driver`].
     pub fn genome(&self, at: usize) -> Result<Genome> {
-        self.steps.genomes.get(&self.launcher, at)
+        self.steps.genomes.get(self.launcher.reader(), at)
     }
 
     /// The images drawn last, `(chunk, height, width, channels)`.
@@ -177,6 +188,11 @@ impl CudaBackend {
     fn capture(&mut self) -> Result<CudaGraph> {
         let launcher = Arc::clone(&self.launcher);
         launcher.record("record a generation", || self.launch_steps())
+    }
+
+    /// Who holds the niches of each active run, once all work so far is done.
+    fn holders(&self) -> Result<Vec<Vec<elites::Holder>>> {
+        self.active.iter().map(|&run| self.steps.elites.holders(&self.launcher, &self.job, run)).collect()
     }
 
     /// Notes that the active runs have made a generation.
@@ -227,6 +243,7 @@ impl Backend for CudaBackend {
         if runs.len() != self.active.len() {
             self.graph = None;
         }
+        self.kept.forget_others(runs);
         self.steps.n_active = runs.len();
         self.active = runs.to_vec();
         Ok(())
@@ -282,7 +299,7 @@ impl Backend for CudaBackend {
         if !self.begun[run] {
             return Ok(Archive { generation, classes: self.job.classes.clone(), elites: Vec::new() });
         }
-        self.steps.elites.download(&self.launcher, &self.job, run, generation)
+        self.kept.archive(&self.steps.elites, &self.launcher, &self.job, run, generation)
     }
 
     fn restore(&mut self, run: usize, archive: Archive, skipped: u64) -> Result<()> {
@@ -291,21 +308,29 @@ impl Backend for CudaBackend {
             RunState { generation: archive.generation, is_first: 0, skipped, ..RunState::new(self.job.seeds[run]) };
         self.launcher.upload_part(&mut self.steps.runs, run, &[state])?;
         self.steps.elites.upload(&self.launcher, &self.job, run, &archive)?;
+        self.kept.forget(run);
         self.counters[run] = Some(Counters::of(&archive, 0, skipped));
         self.begun[run] = true;
         Ok(())
     }
 
-    /// The steps of [`Backend::generation`], recorded once and replayed: the host sends nothing but the word to go.
+    /// The steps of [`Backend::generation`], recorded once and replayed: the host sends nothing but the word to go. Of large archives, it
+    /// fetches some of the elites that are the parents meanwhile.
     fn generation(&mut self) -> Result<()> {
         if self.is_first() {
             self.launch_steps()?;
         } else {
+            let holders = if self.kept.has_beside() { self.holders()? } else { Vec::new() };
             let graph = match self.graph.take() {
                 Some(graph) => graph,
                 None => self.capture()?,
             };
             self.graph.insert(graph).launch().map_err(Error::driver("start a generation"))?;
+            if !holders.is_empty() {
+                // The slots of parents are written to in the next generation at the earliest, which only the host begins.
+                let reader = self.launcher.reader_beside();
+                self.kept.bring_some(&self.steps.elites, reader, &self.job, &self.active, &holders)?;
+            }
         }
         self.end_generation();
         Ok(())

@@ -3,9 +3,13 @@
 //! A convolution or dense layer takes the rectifier behind it along, a max pooling the normalisation beside it; what a concatenation joins
 //! is written to its place in the whole. Activations lie in one arena, each from the launch that first writes to it to the last that reads
 //! it: what is not needed any more is written over. Images go through in parts, so that the arena keeps within bounds.
+//!
+//! Where the network judges crops of an image, each crop goes through as an image of its own, whole images at a time; the probabilities
+//! are the means over an image's crops. Below, a network without crops sees one of each image: all of it.
 
 use super::Launcher;
 use super::arena::Place;
+use super::average_crops::Crops;
 use super::conv2d::{Conv2d, MAX_KERNEL};
 use super::conv2d_images::{Conv2dImages, ImageSource};
 use super::dense::Dense;
@@ -15,12 +19,12 @@ use super::params::{Crop, LrnRule};
 use super::pool::{Pool, Pooling};
 use crate::backend::cpu::conv2d::Geometry;
 use crate::error::{Error, Result};
-use crate::network::{Network, Operation, Parameters, Shape, Window};
+use crate::network::{self, Network, Operation, Parameters, Shape, Window};
 use cudarc::driver::CudaSlice;
 
-/// What the arena may take, unless a single image takes more.
+/// What the arena may take, unless the crops of a single image take more.
 const ARENA_BYTES: usize = 2 << 30;
-/// Images that make whole rounds of the largest dense layers on an H100: 4 tiles of images by 32 of 4096 outputs for its 132
+/// Crops that make whole rounds of the largest dense layers on an H100: 4 tiles of images by 32 of 4096 outputs for its 132
 /// multiprocessors.
 const WHOLE_ROUNDS: usize = 1024;
 
@@ -94,7 +98,7 @@ impl Planned {
     }
 }
 
-/// Floats of each image that a value, or the whole that it is a part of, has in the arena.
+/// Floats of each crop that a value, or the whole that it is a part of, has in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Storage {
     start: usize,
@@ -114,7 +118,7 @@ struct Plan {
     storages: Vec<Option<Storage>>,
     /// What the softmax reads.
     logits: usize,
-    /// Floats of the arena for each image.
+    /// Floats of the arena for each crop.
     image: usize,
 }
 
@@ -281,7 +285,7 @@ impl Plan {
         }
     }
 
-    /// Where `value` is in an arena for `capacity` images.
+    /// Where `value` is in an arena for `capacity` crops.
     fn place(&self, value: usize, capacity: usize) -> Place {
         let (whole, at) = self.home(value);
         let storage = self.storages[whole].expect("a value that a launch uses has a storage");
@@ -314,10 +318,22 @@ pub struct DeviceNetwork {
     source: ImageSource,
     steps: Vec<Step>,
     logits: Place,
-    /// `(capacity)` images, each value's one after the other.
+    /// `(capacity)` crops, each value's one after the other.
     arena: CudaSlice<f32>,
-    /// Images that go through at once.
+    /// `(n_classes, capacity)`: the probabilities of each crop, where there are several of an image.
+    of_crops: Option<CudaSlice<f32>>,
+    /// Crops that go through at once: those of so many whole images.
     capacity: usize,
+}
+
+/// The crops that the network sees of each image, as the kernels take them; one at least.
+fn crops(network: &Network) -> Vec<Crop> {
+    let crossing =
+        |&network::Crop { x, y, mirror }: &network::Crop| Crop { x: x as u32, y: y as u32, mirror: u32::from(mirror) };
+    match &network.crops[..] {
+        [] => vec![Crop::default()],
+        crops => crops.iter().map(crossing).collect(),
+    }
 }
 
 /// What the network's parameters are on the device: as the CPU has them, -0 among the biases is 0, so that the padding's zeros change no
@@ -359,19 +375,22 @@ impl DeviceNetwork {
         Ok(())
     }
 
-    /// Images that go through `network` at once where there are `most`.
+    /// Crops that go through `network` at once where there are `most` images: those of whole images, of one at least.
     pub fn capacity(network: &Network, most: usize) -> usize {
-        let fits = (ARENA_BYTES / size_of::<f32>() / Plan::new(network).image).max(1);
+        let n_crops = network.n_crops();
+        let fits = ARENA_BYTES / size_of::<f32>() / Plan::new(network).image;
         let fits = if fits >= WHOLE_ROUNDS { fits / WHOLE_ROUNDS * WHOLE_ROUNDS } else { fits };
-        fits.min(most).max(1)
+        (fits / n_crops).min(most).max(1) * n_crops
     }
 
-    /// Bytes of the arena for each image that goes through at once.
-    pub fn image_bytes(network: &Network) -> usize {
-        Plan::new(network).image * size_of::<f32>()
+    /// Bytes on the device for each crop that goes through at once: the arena's, and where there are several of an image, the
+    /// probabilities'.
+    pub fn crop_bytes(network: &Network) -> usize {
+        let of_crops = if network.n_crops() > 1 { network.classes.len() } else { 0 };
+        (Plan::new(network).image + of_crops) * size_of::<f32>()
     }
 
-    /// Bytes on the device of all but the arena.
+    /// Bytes on the device of all that does not depend on how many crops go through at once.
     pub fn bytes(network: &Network) -> usize {
         let (plan, shapes) = (Plan::new(network), network.shapes());
         let of = |launch: &Planned| match *launch {
@@ -387,25 +406,33 @@ impl DeviceNetwork {
             Planned::Dense { layer, input, .. } => Dense::bytes(shapes[input].len(), shapes[layer + 1].len()),
             _ => 0,
         };
-        ImageSource::bytes(network.input, 1) + plan.launches.iter().map(of).sum::<usize>()
+        ImageSource::bytes(network.input, network.n_crops()) + plan.launches.iter().map(of).sum::<usize>()
     }
 
-    /// Brings `network` to the device, for `capacity` images at once.
+    /// Brings `network` to the device, for `capacity` crops at once.
     ///
     /// # Errors
     /// Those of [`DeviceNetwork::check`]; [`Error::Driver`] if there is no room.
+    ///
+    /// # Panics
+    /// If they are not those of whole images.
     pub fn new(launcher: &Launcher, network: &Network, capacity: usize) -> Result<DeviceNetwork> {
         DeviceNetwork::check(network)?;
+        let (n_crops, n_classes) = (network.n_crops(), network.classes.len());
+        assert!(
+            capacity > 0 && capacity.is_multiple_of(n_crops),
+            "{capacity} crops of images that have {n_crops} each"
+        );
         let (plan, shapes, numbers) = (Plan::new(network), network.shapes(), parameter_numbers(network));
         let preprocess = &network.preprocess;
         let source = ImageSource::new(
             launcher,
             network.input,
-            network.input,
+            network.given(),
             preprocess.channel_order,
             &preprocess.scale[..network.input.channels],
             &preprocess.mean,
-            &[Crop::default()],
+            &crops(network),
         )?;
         let place = |value: usize| plan.place(value, capacity);
         let geometry_of = |layer: usize| {
@@ -439,10 +466,11 @@ impl DeviceNetwork {
             })
         };
         Ok(DeviceNetwork {
-            n_classes: network.classes.len(),
+            n_classes,
             steps: plan.launches.iter().map(step).collect::<Result<_>>()?,
             logits: place(plan.logits),
             arena: launcher.zeros(capacity * plan.image)?,
+            of_crops: if n_crops > 1 { Some(launcher.zeros(n_classes * capacity)?) } else { None },
             capacity,
             source,
         })
@@ -450,9 +478,11 @@ impl DeviceNetwork {
 }
 
 impl Launcher {
-    /// Runs `network`: writes the probabilities of `batch` images, `(n_classes, stride)`, of each row the first `batch`.
+    /// Runs `network`: writes the probabilities of `batch` images, `(n_classes, stride)`, of each row the first `batch`: the means over
+    /// its crops.
     ///
-    /// `images` is `(batch, height, width, channels)` of the network's input. Returns before the device has finished.
+    /// `images` is `(batch, height, width, channels)` of what the network is [given](Network::given). Returns before the device has
+    /// finished.
     ///
     /// # Errors
     /// [`Error::Shape`] if a length does not match; [`Error::Launch`] if the driver refuses a launch.
@@ -464,10 +494,13 @@ impl Launcher {
         batch: usize,
         stride: usize,
     ) -> Result<()> {
-        check_len("images", images, batch * network.source.input.len())?;
-        let DeviceNetwork { n_classes, source, steps, logits, arena, capacity } = network;
-        for first in (0..batch).step_by(*capacity) {
-            let n = (batch - first).min(*capacity);
+        let DeviceNetwork { n_classes, source, steps, logits, arena, of_crops, capacity } = network;
+        check_len("images", images, batch * source.image.len())?;
+        let n_crops = source.n_crops();
+        let at_once = *capacity / n_crops;
+        for first in (0..batch).step_by(at_once) {
+            let n_images = (batch - first).min(at_once);
+            let n = n_images * n_crops;
             for step in &*steps {
                 match step {
                     Step::Preprocess(out) => self.preprocess(arena, source, *out, images, first, n),
@@ -479,7 +512,14 @@ impl Launcher {
                     Step::Copy { len, rectify, out, input } => self.copy(arena, *out, *input, *len, n, *rectify),
                 }?;
             }
-            self.softmax(probabilities, stride, first, *n_classes, arena, *logits, n)?;
+            match of_crops {
+                None => self.softmax(probabilities, stride, first, *n_classes, arena, *logits, n)?,
+                Some(of_crops) => {
+                    self.softmax(of_crops, *capacity, 0, *n_classes, arena, *logits, n)?;
+                    let each = Crops { probabilities: of_crops, stride: *capacity, n_crops };
+                    self.average_crops(probabilities, stride, first, *n_classes, each, n_images)?;
+                }
+            }
         }
         Ok(())
     }

@@ -141,6 +141,7 @@ impl CudaBackend {
         copy(&self.launcher, &snapshot.runs, &mut self.steps.runs)?;
         self.begun.clone_from(&snapshot.begun);
         self.counters.clone_from(&snapshot.counters);
+        self.kept.forget_others(&[]);
         self.unread = false;
         Ok(())
     }

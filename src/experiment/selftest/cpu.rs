@@ -13,6 +13,7 @@ use crate::backend::{Backend, Job};
 use crate::error::Result;
 use crate::experiment::bench::reference;
 use crate::genome::direct;
+use crate::network::Crops;
 use crate::simd::Simd;
 
 /// What a step makes of a case.
@@ -254,12 +255,12 @@ fn layered_network(simd: Simd, extent: Extent) -> Vec<Output> {
 
 /// The probabilities of the network of every operation, each layer from its formula.
 fn classify_literally(extent: Extent, tally: &mut Tally) {
-    let network = network::network();
-    for batch in network::batches(extent) {
-        tally.case(batch, format_args!("{}, batch {batch}, literally", network.name));
+    let whole = network::batches(extent).into_iter().map(|batch| (network::network(), batch));
+    for (network, batch) in whole.chain([(network::cropped(Crops::Ten), 2)]) {
+        tally.case(batch, format_args!("{}, {} crops, batch {batch}, literally", network.name, network.n_crops()));
         let images = network::images(&network, batch);
         let want: Vec<f32> =
-            images.chunks(network.input.len()).flat_map(|image| network::literally(&network, image)).collect();
+            images.chunks(network.given().len()).flat_map(|image| network::literally(&network, image)).collect();
         tally.same("the probabilities", &want, &network::on_host(Simd::Plain, &network, &images));
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! One file a step, with its cases, what the host makes of them and the comparison. tests/cuda runs the same tables whole.
 
+pub mod average_crops;
 pub mod cases;
 pub mod compile_cppn;
 pub mod conv2d;
@@ -76,7 +77,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 39] = [
+pub const KERNELS: [(&str, &str, TryKernel); 40] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -122,6 +123,7 @@ pub const KERNELS: [(&str, &str, TryKernel); 39] = [
     ("dense_some_f32", "sums", |gpu, extent, tally| dense::dense(gpu, extent, tally, "dense_some_f32")),
     ("dense_few_f32", "sums", |gpu, extent, tally| dense::dense(gpu, extent, tally, "dense_few_f32")),
     ("softmax_f32", "probabilities", |gpu, extent, tally| softmax::softmax(gpu, extent, tally).map(drop)),
+    ("average_crops_f32", "means", |gpu, extent, tally| average_crops::average_crops(gpu, extent, tally).map(drop)),
     ("preprocess_f32", "pixels as a network sees them", conv2d_images::preprocess),
     ("copy_f32", "values", copy::copy),
     ("niche_argmax_direct_f32", "winners, and all elites", |gpu, extent, tally| {

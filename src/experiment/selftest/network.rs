@@ -12,7 +12,9 @@ use crate::backend::cuda::params::LrnRule;
 use crate::backend::cuda::pool::{Pool, Pooling};
 use crate::error::{Error, Result};
 use crate::network::list::List;
-use crate::network::{ChannelOrder, Layer, Network, Operation, Parameters, Preprocess, Shape, Window, shapes, weights};
+use crate::network::{
+    ChannelOrder, Crop, Crops, Layer, Network, Operation, Parameters, Preprocess, Shape, Window, crops, shapes, weights,
+};
 use crate::simd::Simd;
 use std::sync::Arc;
 
@@ -78,23 +80,45 @@ pub fn network() -> Network {
     random(&list, list.layers(list.classes), list.classes, list.input(), 80_000).expect("its layers fit")
 }
 
+/// The same network, given images that are wider and higher than what it sees, of which it judges `crops`.
+pub fn cropped(crops: Crops) -> Network {
+    const HIGHER: usize = 5;
+    const WIDER: usize = 8;
+    let network = network();
+    let Shape { channels, height, width } = network.input;
+    let image = Shape { channels, height: height + HIGHER, width: width + WIDER };
+    Network { image, ..network }.judging(crops).expect("it sees a part of an image")
+}
+
 /// The CPU's probabilities of `images`, `(batch, n_classes)`.
 pub fn on_host(simd: Simd, network: &Network, images: &[u8]) -> Vec<f32> {
-    let mut rows = vec![0.0; images.len() / network.input.len() * network.classes.len()];
+    let mut rows = vec![0.0; images.len() / network.given().len() * network.classes.len()];
     Classifier::new(Arc::new(network.clone()), simd).classify(images, &mut rows);
     rows
 }
 
 /// The probabilities of one image, one layer after the other, each from its formula.
 pub fn literally(network: &Network, image: &[u8]) -> Vec<f32> {
+    let of_crop = |&crop| literally_of_crop(network, image, crop);
+    let each: Vec<Vec<f32>> = match &network.crops[..] {
+        [] => return of_crop(&Crop::default()),
+        crops => crops.iter().map(of_crop).collect(),
+    };
+    (0..network.classes.len()).map(|class| crops::mean(each.iter().map(|crop| crop[class]))).collect()
+}
+
+fn literally_of_crop(network: &Network, image: &[u8], crop: Crop) -> Vec<f32> {
     let (shapes, channels, plane) =
         (network.shapes(), network.input.channels, network.input.len() / network.input.channels);
     let Preprocess { scale, mean, channel_order } = &network.preprocess;
     let seen = |at: usize| {
         let (channel, position) = (at / plane, at % plane);
+        let (row, column) = (position / network.input.width, position % network.input.width);
+        let across = if crop.mirror { network.input.width - 1 - column } else { column };
+        let pixel = (crop.y + row) * network.given().width + crop.x + across;
         let of_pixel = if *channel_order == ChannelOrder::Bgr { 2 - channel } else { channel };
         let mean = mean.get(at).copied().unwrap_or(0.0);
-        (f32::from(image[position * channels + of_pixel]) - mean) * scale[channel]
+        (f32::from(image[pixel * channels + of_pixel]) - mean) * scale[channel]
     };
     let mut values: Vec<Vec<f32>> = vec![(0..network.input.len()).map(seen).collect()];
     let mut parameters = network.parameters.iter();
@@ -122,7 +146,7 @@ pub fn literally(network: &Network, image: &[u8]) -> Vec<f32> {
     values.pop().expect("the last layer's")
 }
 
-/// Compares the probabilities of `images`, of which `capacity` go through at once, with the CPU's, `rows`.
+/// Compares the probabilities of `images`, of which the crops of `capacity` go through at once, with the CPU's, `rows`.
 ///
 /// # Errors
 /// The driver's.
@@ -134,9 +158,10 @@ pub fn compare(
     rows: &[f32],
     capacity: usize,
 ) -> Result<()> {
-    let (batch, n_classes) = (images.len() / network.input.len(), network.classes.len());
-    tally.case(batch, format_args!("{}, batch {batch}, {capacity} at once", network.name));
-    let mut device = DeviceNetwork::new(gpu.launcher, network, capacity)?;
+    let (batch, n_classes) = (images.len() / network.given().len(), network.classes.len());
+    let n_crops = network.n_crops();
+    tally.case(batch, format_args!("{}, {n_crops} crops, batch {batch}, {capacity} at once", network.name));
+    let mut device = DeviceNetwork::new(gpu.launcher, network, capacity * n_crops)?;
     let images = gpu.upload(images)?;
     // What stands behind a row's images is not to be written.
     let stride = batch + 3;
@@ -155,20 +180,22 @@ pub fn batches(extent: Extent) -> Vec<usize> {
 
 /// So many images.
 pub fn images(network: &Network, batch: usize) -> Vec<u8> {
-    bytes(81_000, batch * network.input.len())
+    bytes(81_000, batch * network.given().len())
 }
 
-/// The network of every operation, in one part and in several, of which the last is not full.
+/// The network of every operation, and the same with one crop and with ten of larger images; in one part and in several, of which the
+/// last is not full.
 ///
 /// # Errors
 /// The driver's.
 pub fn run(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
-    let network = network();
-    for batch in batches(extent) {
-        let images = images(&network, batch);
-        let rows = on_host(Simd::detect(), &network, &images);
-        for capacity in [batch.div_ceil(2), batch] {
-            compare(gpu, tally, &network, &images, &rows, capacity)?;
+    for network in [network(), cropped(Crops::One), cropped(Crops::Ten)] {
+        for batch in batches(extent) {
+            let images = images(&network, batch);
+            let rows = on_host(Simd::detect(), &network, &images);
+            for capacity in [batch.div_ceil(2), batch] {
+                compare(gpu, tally, &network, &images, &rows, capacity)?;
+            }
         }
     }
     Ok(())
