@@ -3,7 +3,7 @@
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Preset, name_of};
-use crate::genome::Canvas;
+use crate::genome::{Canvas, Encoding};
 use crate::output::contact_sheet::{self, Sheet};
 use crate::output::locked_folder::{LockedFolder, entries};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
@@ -189,6 +189,21 @@ pub fn archive_of(path: &Path) -> PathBuf {
 /// Whether `path` is the folder of a run that can be continued.
 pub fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).is_file()
+}
+
+/// Bytes of the pictures of `n_niches` elites on the disk, as those of other runs are: elites, sheet, convergence plot.
+pub fn pictures_bytes(canvas: Canvas, encoding: &Encoding, n_niches: usize) -> [u64; 3] {
+    /// A PNG of noise is larger than the noise.
+    const PNG: usize = 128;
+    /// So much of a sheet's cell is text.
+    const CAPTION: u64 = 3 << 10;
+    const CONVERGENCE: u64 = 80 << 10;
+    let noise = canvas.height + canvas.len() + PNG;
+    let cell = contact_sheet::cell_pixels(canvas) as u64;
+    let (elite, cell) = match encoding {
+        _ => (noise as u64, cell),
+    };
+    [n_niches as u64 * elite, n_niches as u64 * (cell + CAPTION), CONVERGENCE]
 }
 
 /// Most bytes of memory for the pictures of `n_niches` elites, as [`RunFolder::finish`] draws and writes them.

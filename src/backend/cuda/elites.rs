@@ -8,6 +8,7 @@ use crate::archive::{Archive, Elite};
 use crate::backend::Job;
 use crate::error::Result;
 use cudarc::driver::CudaSlice;
+use std::sync::Arc;
 
 /// R runs, N niches, C classes.
 #[derive(Debug)]
@@ -69,13 +70,13 @@ impl Elites {
         let elite = |(niche, &current): (usize, &u32)| {
             let within = 2 * niche + current as usize;
             let slot = 2 * first + within;
-            Ok(Elite {
+            Ok(Arc::new(Elite {
                 probabilities: probabilities[within * n_classes..][..n_classes].to_vec(),
                 image: launcher.download_part(&self.images, slot * image_len, image_len)?,
                 genome: self.genomes.get(launcher, slot)?,
                 born: (born[2 * within], born[2 * within + 1]),
                 content_hash: hashes[within],
-            })
+            }))
         };
         let elites = current.iter().enumerate().map(elite).collect::<Result<_>>()?;
         Ok(Archive { generation, classes: job.classes.clone(), elites })
