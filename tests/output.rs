@@ -335,7 +335,7 @@ fn archive_file_names_what_is_wrong() {
         ("the file says 00", metadata("archive_hash", "00")),
         ("1 class names for 10 classes", metadata("class_names", r#"["one"]"#)),
         ("\"crops\" is 5, must be 1 or 10", metadata("crops", "5")),
-        ("\"crops\": expected value", metadata("crops", "ten")),
+        ("\"crops\": expected ident", metadata("crops", "ten")),
         ("no tensor \"fitness\"", Box::new(|parts| drop(parts.tensors.remove("fitness")))),
         ("\"born\" is I32", Box::new(|parts| parts.tensors.get_mut("born").unwrap().0 = Dtype::I32)),
         ("\"born\" is U32 [4], must be U32 [2, 2]", Box::new(|p| p.tensors.get_mut("born").unwrap().1 = vec![4])),

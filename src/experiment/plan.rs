@@ -467,7 +467,7 @@ fn output(
         files.push(("metrics.jsonl", lines.min(generations).saturating_mul(line)));
     }
     if request.pictures {
-        let [elites, sheet, convergence] = run_folder::pictures_bytes(job.canvas, &job.encoding, job.classes.len());
+        let [elites, sheet, convergence] = run_folder::pictures_bytes(job.canvas, job.classes.len());
         let pages = contact_sheet::n_pages(job.canvas, job.classes.len());
         let sheet_name = if pages == 1 { "contact_sheet.png" } else { "contact_sheet.png and its other pages" };
         files.extend([("elites", elites), (sheet_name, sheet), ("convergence.png", convergence)]);

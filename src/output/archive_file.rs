@@ -21,9 +21,10 @@
 //!
 //! A checkpoint's archive is the same but that elites which several niches share stand there once: see [`Layout`].
 //!
-//! Nothing is compressed. Measured on one core with archives of 1000 niches at 256x256x3 (deflate's fastest level, which is what pure
-//! Rust has; bytes and bits regrouped first where that helps):
-//! TODO
+//! Nothing is compressed. Measured with deflate's fastest level on one core of an EPYC, at 256x256x3: direct genes shrink to 90 %, to 82 %
+//! with their bytes regrouped, at 35 to 50 MB/s, and their images, which are noise, not at all: twenty seconds and more for a seventh of
+//! the gigabyte of 1000 niches, which is written in two. Images of young CPPNs shrink to 6 % at 380 MB/s; but a checkpoint that has shared
+//! elites once was a tenth of its size at that time, and of 1000 different ones it has 200 MB, a matter of tenths of a second.
 
 use crate::archive::{ARITHMETIC_VERSION, Archive, Elite, content_hash};
 use crate::error::{Error, Result, one_line};

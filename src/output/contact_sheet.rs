@@ -181,10 +181,12 @@ fn columns(n_cells: usize) -> usize {
 /// How elites are made smaller: sharp, and with little ringing.
 const SMALLER: ResizeAlg = ResizeAlg::Convolution(FilterType::CatmullRom);
 
-/// Pixels of an elite on a sheet.
-pub fn cell_pixels(canvas: Canvas) -> usize {
-    let Scale { height, width, .. } = Scale::of(canvas);
-    height * width
+/// Bytes of an elite on a sheet's PNG, estimated: noise, as large as it stands there, and its text. An enlarged one takes little more than
+/// its own pixels.
+pub fn cell_bytes(canvas: Canvas) -> usize {
+    const TEXT: usize = 8 << 10;
+    let Scale { height, width, zoom } = Scale::of(canvas);
+    TEXT + 3 * if zoom.is_some() { canvas.pixels() } else { height * width }
 }
 
 /// Most bytes of the sheet of `n_cells` elites while its pages are drawn and written, `threads` at a time: the pixels of each,
