@@ -35,12 +35,15 @@ fn bytes<T: Element>(values: &[T]) -> Cow<'_, [u8]> {
     Cow::Owned(bytemuck::cast_slice(&swapped).to_vec())
 }
 
+/// Writes the values of a tensor.
+type Writing<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>;
+
 /// A tensor that hands over its values when it is written.
 pub struct Tensor<'a> {
     name: &'static str,
     dtype: Dtype,
     shape: Vec<usize>,
-    write: Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>,
+    write: Writing<'a>,
 }
 
 impl<'a> Tensor<'a> {

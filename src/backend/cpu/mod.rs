@@ -279,7 +279,7 @@ impl Backend for CpuBackend {
             won.sort_unstable();
             let generation = run.generation();
             let population = &*population;
-            let elites: Vec<(Arc<Elite>, &[(u32, usize)])> = won
+            let elites: Vec<_> = won
                 .chunk_by(|a, b| a.0 == b.0)
                 .collect::<Vec<_>>()
                 .into_par_iter()
