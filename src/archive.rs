@@ -13,6 +13,7 @@
 //!   `h = mix(mix(h + class) ^ content)`.
 
 use crate::genome::Genome;
+use std::sync::Arc;
 
 /// Names the rules of the one arithmetic. Part of every hash, checkpoint and manifest; changes when a rule does.
 pub const ARITHMETIC_VERSION: u32 = 1;
@@ -92,8 +93,8 @@ pub struct Archive {
     pub generation: u32,
     /// The class of each niche, ascending: all of the network's, or those the run was asked for.
     pub classes: Vec<u32>,
-    /// The elite of each niche.
-    pub elites: Vec<Elite>,
+    /// The elite of each niche. One that has several niches is there once; a copy of the archive copies none.
+    pub elites: Vec<Arc<Elite>>,
 }
 
 impl Archive {
@@ -162,10 +163,10 @@ impl Statistics {
 mod tests {
     use super::*;
 
-    fn elite(probabilities: &[f32]) -> Elite {
+    fn elite(probabilities: &[f32]) -> Arc<Elite> {
         let (image, genome) = (vec![1, 2, 3, 4, 5], Genome::Direct(vec![0.25, 1.0]));
         let content_hash = content_hash(probabilities, &image, &genome);
-        Elite { probabilities: probabilities.to_vec(), image, genome, born: (3, 7), content_hash }
+        Arc::new(Elite { probabilities: probabilities.to_vec(), image, genome, born: (3, 7), content_hash })
     }
 
     #[test]
@@ -182,7 +183,7 @@ mod tests {
         variants[0].generation = 10;
         variants[1].classes = vec![0, 2];
         variants[2].elites.swap(0, 1);
-        variants[3].elites[0].content_hash ^= 1;
+        Arc::make_mut(&mut variants[3].elites[0]).content_hash ^= 1;
         for variant in variants {
             assert_ne!(variant.hash(), archive.hash());
         }

@@ -266,3 +266,88 @@ fn path_of_weights_that_no_checkpoint_can_name_is_refused() {
     fails(command, 1, "not UTF-8");
     assert!(!folder.exists());
 }
+
+/// A network for colour images of 36 pixels a side, of which it sees 32.
+const COLOURS: &str = r#"
+name = "colours"
+channel_order = "RGB"
+image = 36
+crop = 32
+scale = 0.0078125
+classes = 1000
+layers = [
+  { name = "a", type = "convolution", outputs = 8, kernel = 8, stride = 4 },
+  { name = "ra", type = "relu" },
+  { name = "fc", type = "dense", outputs = "classes" },
+  { name = "prob", type = "softmax" },
+]
+"#;
+
+#[test]
+fn a_thousand_classes_in_colour_are_evolved_listed_judged_again_and_drawn() {
+    let scratch = TempDir::new().unwrap();
+    let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("colours.toml"), COLOURS).unwrap();
+    let name = |class: u32| format!("class {class}, of which there are\ta great many names, this and that");
+    fs::write(path("names.txt"), (0..1000).map(|class| name(class).replace('\t', " ") + "\n").collect::<String>())
+        .unwrap();
+    let (list, weights, names_file, folder) =
+        (path("colours.toml"), path("w.safetensors"), path("names.txt"), path("run"));
+    run(pareidolia(&["weights", "random", &list, "--out", &weights]), 0);
+    let network = ["--weights", &weights, "--network", &list, "--class-names", &names_file, "--device", "cpu"];
+    let evolve = |more: &[&str]| {
+        let options = ["evolve", "imagenet-cppn", "--batch", "60", "--generations", "2", "--out", &folder];
+        run(pareidolia(&[&options, &network[..], more].concat()), 0).0
+    };
+    let text = evolve(&[]);
+    let manifest = manifest(scratch.path().join("run").as_path());
+    // The best ten, the weakest ten, how many reach what; a name takes 24 characters.
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1 + 10 + 1 + 10 + 1 + 4 + 1, "{text}");
+    let mut best: Vec<_> = manifest.classes.iter().collect();
+    best.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    for (line, class) in lines[1..11].iter().chain(&lines[12..22]).zip(best[..10].iter().chain(&best[990..])) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[0], class.class.to_string(), "{text}");
+        assert_eq!(*words.last().unwrap(), pareidolia::output::confidence_text(class.confidence), "{text}");
+        assert!(line.chars().count() == 5 + 2 + 24 + 1 + 10 && line.contains('…'), "{line:?}");
+    }
+    assert_eq!(lines[11], "  ...  (980 classes; run.json lists them)");
+    let over = |least: f32| manifest.classes.iter().filter(|class| class.confidence >= least).count();
+    let want =
+        format!("{} of 1000 classes at 0.9 or more, {} at 0.99, {} at 0.999", over(0.9), over(0.99), over(0.999));
+    assert_eq!(lines[23], want);
+    assert_eq!(manifest.classes.len(), 1000);
+    assert_eq!(names(&scratch.path().join("run/elites")).len(), 1000);
+    assert_eq!(metrics(scratch.path().join("run").as_path()).len(), 3);
+
+    // Ten crops were judged, and are again, unless the call says otherwise.
+    let classify = |more: &[&str]| {
+        let (json, _) = run(pareidolia(&[&["classify", &folder, "--json"], &network[..], more].concat()), 0);
+        let elites: Vec<Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!(elites.len(), 1000);
+        elites.iter().filter(|elite| elite["elite"]["identical"] == true).count()
+    };
+    assert_eq!([classify(&[]), classify(&["--crops", "10"])], [1000, 1000]);
+    assert!(classify(&["--crops", "1"]) < 100, "but for images of one colour");
+    let (picture, drawn) = (path(&format!("run/{}", manifest.classes[3].file)), path("3.png"));
+    run(pareidolia(&["render", &folder, "--class", "3", "--size", "36", "--out", &drawn]), 0);
+    let read = |path: &str| pareidolia::output::pictures::read_png(Path::new(path)).unwrap();
+    assert_eq!(read(&drawn).canvas.channels, 3);
+    assert!(read(&drawn) == read(&picture));
+    // The elite's own picture, in ten crops, is what the run saw.
+    let (json, _) = run(
+        pareidolia(&[&["classify", &picture, "--json", "--crops", "10", "--top", "1000"], &network[..]].concat()),
+        0,
+    );
+    let labels: Value = serde_json::from_str(&json).unwrap();
+    let label = labels[0]["top"].as_array().unwrap().iter().find(|label| label["class"] == 3).unwrap();
+    assert_eq!(label["probability"].as_f64().unwrap() as f32, manifest.classes[3].confidence);
+    fails(pareidolia(&[&["classify", &picture, "--crops", "3"], &network[..]].concat()), 2, "wanted 1 or 10");
+
+    // One crop is what an archive means that does not say.
+    fs::remove_dir_all(&folder).unwrap();
+    evolve(&["--set", "crops=1"]);
+    assert_eq!(classify(&[]), 1000);
+    assert!(classify(&["--crops", "10"]) < 100);
+}

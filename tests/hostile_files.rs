@@ -15,6 +15,7 @@ use list::TINY;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
@@ -28,7 +29,7 @@ use pareidolia::genome::cppn::{self, Activation, Edge, Graph, Scratch};
 use pareidolia::genome::{Canvas, Encoding, Genome, direct};
 use pareidolia::network::list::List;
 use pareidolia::network::weights::Files;
-use pareidolia::network::{Network, lenet, shapes};
+use pareidolia::network::{Crops, Network, lenet, shapes};
 use pareidolia::output::{About, Checkpoint, archive_file};
 use pareidolia::rng::Philox;
 use pareidolia::simd::Simd;
@@ -179,7 +180,7 @@ fn archive(genomes: Vec<Genome>, canvas: Canvas) -> Archive {
         let probabilities: Vec<f32> = (0..n).map(|i| (i + class) as f32 / (2 * n) as f32).collect();
         let image = vec![7; canvas.len()];
         let content_hash = content_hash(&probabilities, &image, &genome);
-        Elite { probabilities, image, genome, born: (3, class as u32), content_hash }
+        Arc::new(Elite { probabilities, image, genome, born: (3, class as u32), content_hash })
     };
     Archive {
         generation: 4,
@@ -192,7 +193,8 @@ fn archive_bytes(genomes: Vec<Genome>, canvas: Canvas, encoding: Encoding) -> Ve
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("archive.safetensors");
     let class_names = (0..genomes.len()).map(|class| class.to_string()).collect();
-    archive_file::write(&path, &archive(genomes, canvas), &About { canvas, encoding, class_names }).unwrap();
+    archive_file::write(&path, &archive(genomes, canvas), &About { canvas, encoding, crops: Crops::One, class_names })
+        .unwrap();
     fs::read(path).unwrap()
 }
 
@@ -316,7 +318,7 @@ fn layer_lists_take_a_small_multiple_of_their_size() {
             "one a class",
         ),
         (list(format!("{{name=\"{}\",type=\"relu\"}}", "x".repeat(N))), "1 to 200 bytes"),
-        (list("[".repeat(N)), "line 8"),
+        (list("[".repeat(N)), "line 9"),
         (format!("mean=[{}]", "1,".repeat(N)), "line"),
         (format!("name=\"{}\"", "\\n".repeat(N)), "missing field"),
     ] {

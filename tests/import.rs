@@ -73,7 +73,7 @@ fn golden(name: &str) -> Vec<f64> {
 
 fn logits(network: Network, image: &str) -> Vec<f32> {
     let network = Arc::new(network);
-    let items = read_images(&fixture(image), &network, Fit::default()).unwrap();
+    let items = read_images(&fixture(image), &network, Fit::default(), None).unwrap();
     let mut logits = vec![0.0; network.classes.len()];
     Classifier::new(network, Simd::detect()).logits(&items[0].pixels, &mut logits);
     logits

@@ -2,19 +2,23 @@
 //!
 //! The allocator of this file counts for the whole process, so its tests run one after the other.
 
+use pareidolia::archive::{Archive, Elite, content_hash};
 use pareidolia::backend::cpu::classify::Classifier;
 use pareidolia::backend::cpu::memory::memory;
 use pareidolia::backend::cpu::{CpuBackend, Options};
 use pareidolia::backend::memory::Memory;
 use pareidolia::backend::{Backend, Job};
 use pareidolia::experiment::config::{Config, Flavour, Preset};
-use pareidolia::genome::Canvas;
 use pareidolia::genome::cppn::{self, Activation, Compiler, Edge, Graph, InputPlanes, N_INPUTS, Renderer, Rules};
-use pareidolia::network::Network;
+use pareidolia::genome::{Canvas, Encoding, Genome, direct};
+use pareidolia::network::weights::Files;
+use pareidolia::network::{Crops, Network};
+use pareidolia::output::{About, Checkpoint, archive_file};
 use pareidolia::simd::Simd;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
 
 /// The system's allocator, with the bytes that are allocated now and the most that were at once.
 struct Counting;
@@ -152,5 +156,112 @@ fn longest_programs_are_compiled_and_drawn_within_what_was_planned() {
             assert!(length <= n * (n + 1) / 2, "{length} instructions of {max_nodes} nodes");
             assert!(max_nodes < 40 || length > n * n / 8, "{length} instructions of {max_nodes} nodes");
         }
+    }
+}
+
+/// An archive of direct genomes, `n` of them, all different: noise, as they are at first.
+fn noise(n: usize, canvas: Canvas) -> Archive {
+    let mut state = 1_u64;
+    let mut word = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    let elites = (0..n).map(|candidate| {
+        let genes: Vec<f32> = (0..canvas.len()).map(|_| word()).collect();
+        let image = genes.iter().map(|gene| (255.0 * gene) as u8).collect::<Vec<u8>>();
+        let (probabilities, genome) = (vec![word(); n], Genome::Direct(genes));
+        let content_hash = content_hash(&probabilities, &image, &genome);
+        Arc::new(Elite { probabilities, image, genome, born: (0, candidate as u32), content_hash })
+    });
+    Archive { generation: 0, elites: elites.collect(), classes: (0..n as u32).collect() }
+}
+
+fn checkpoint_of(archive: Archive, canvas: Canvas) -> Checkpoint {
+    Checkpoint {
+        config: Config::preset(Preset::ImagenetDirect, Flavour::Faithful),
+        files: Files::default(),
+        weights_sha256: String::new(),
+        canvas,
+        archive,
+        started: SystemTime::UNIX_EPOCH,
+        evaluations: 0,
+        skipped: 0,
+        elapsed: 0.0,
+        replaced: 0,
+    }
+}
+
+fn about_direct(n: usize, canvas: Canvas) -> About {
+    let encoding = Encoding::Direct(direct::Rules::default());
+    About { canvas, encoding, crops: Crops::One, class_names: (0..n).map(|class| class.to_string()).collect() }
+}
+
+#[test]
+fn files_of_an_archive_are_written_and_read_without_a_copy_of_it() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    /// Buffers, header, and an elite.
+    const ROOM: u64 = 384 << 10;
+    let (n, canvas) = (100, Canvas { height: 64, width: 64, channels: 3 });
+    let folder = tempfile::tempdir().unwrap();
+    let (file, saved) = (folder.path().join("archive"), folder.path().join("checkpoint"));
+    let (archive, size, _) = counted(|| noise(n, canvas));
+    assert!(size > 3 * 4 * ROOM, "an archive of {size} bytes shows nothing");
+    let about = about_direct(n, canvas);
+    let checkpoint = checkpoint_of(archive.clone(), canvas);
+    for (what, most, written) in [
+        ("archive", ROOM, counted(|| archive_file::write(&file, &archive, &about).unwrap())),
+        ("checkpoint", ROOM, counted(|| checkpoint.write(&saved).unwrap())),
+    ] {
+        assert!(written.2 < most, "{what}: {} bytes while it was written", written.2);
+    }
+    let (read, _, peak) = counted(|| archive_file::read(&file).unwrap());
+    assert_eq!(read.0, archive);
+    assert!(peak < size + ROOM, "an archive of {size} bytes: {peak} while it was read");
+    drop(read);
+    let (read, _, peak) = counted(|| Checkpoint::read(&saved).unwrap());
+    assert_eq!(read.archive, archive);
+    assert!(peak < size + ROOM, "a checkpoint of {size} bytes: {peak} while it was read");
+}
+
+#[test]
+fn candidates_that_win_many_niches_are_kept_once() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for preset in [Preset::MnistDirect, Preset::MnistCppn] {
+        let job = job(&Config::preset(preset, Flavour::Faithful), 2);
+        let mut backend = CpuBackend::new(job, Options { simd: Simd::detect(), chunk: 2 }).unwrap();
+        for generation in 0..30 {
+            backend.generation().unwrap();
+            let archive = backend.archive(0).unwrap();
+            let places: std::collections::BTreeSet<_> = archive.elites.iter().map(Arc::as_ptr).collect();
+            let births: std::collections::BTreeSet<_> = archive.elites.iter().map(|elite| elite.born).collect();
+            assert_eq!(places.len(), births.len(), "generation {generation}");
+            assert!(generation > 0 || places.len() <= 2);
+        }
+    }
+}
+
+/// Seconds of the largest files there are. Run it by itself: `cargo test --release --test memory -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement: takes three gigabytes, on the disk too"]
+fn files_of_a_thousand_direct_niches_take_seconds() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (n, canvas) = (1000, Canvas { height: 256, width: 256, channels: 3 });
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (file, saved) = (folder.path().join("archive"), folder.path().join("checkpoint"));
+    let archive = noise(n, canvas);
+    let about = about_direct(n, canvas);
+    let checkpoint = checkpoint_of(archive.clone(), canvas);
+    let timed = |what: &str, work: &mut dyn FnMut()| {
+        let clock = Instant::now();
+        let (_, _, peak) = counted(work);
+        let seconds = clock.elapsed().as_secs_f64();
+        println!("{what:<24} {seconds:6.2} s, {:7.1} MiB", peak as f64 / f64::from(1 << 20));
+        assert!(seconds < 20.0, "{what}: {seconds} s");
+    };
+    for _ in 0..2 {
+        timed("archive written", &mut || archive_file::write(&file, &archive, &about).unwrap());
+        timed("archive read", &mut || assert_eq!(archive_file::read(&file).unwrap().0.generation, 0));
+        timed("checkpoint written", &mut || checkpoint.write(&saved).unwrap());
+        timed("checkpoint read", &mut || assert_eq!(Checkpoint::read(&saved).unwrap().replaced, 0));
     }
 }

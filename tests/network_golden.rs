@@ -221,7 +221,7 @@ fn squeezenet_takes_the_hen_for_a_hen() {
     };
     let network = Arc::new(files.load().unwrap());
     assert_eq!((network.name.as_str(), network.input.height, network.image.height), ("squeezenet", 227, 256));
-    let items = read(&data.join("hen_256.png"), &network, Fit::default()).unwrap();
+    let items = read(&data.join("hen_256.png"), &network, Fit::default(), None).unwrap();
     let bytes = std::fs::read(data.join("squeezenet-golden.safetensors")).unwrap();
     let golden = SafeTensors::deserialize(&bytes).unwrap();
     let want = read_f64(&golden, "logits_f64");

@@ -5,6 +5,7 @@ use pareidolia::error::{Error, Result};
 use pareidolia::experiment::config::{Config, Flavour, Preset};
 use pareidolia::genome::cppn::{Activation, Edge, Graph};
 use pareidolia::genome::{Canvas, Encoding, Genome, cppn, direct};
+use pareidolia::network::Crops;
 use pareidolia::network::weights::Files;
 use pareidolia::output::pictures::{elite_file, read_png, write_png};
 use pareidolia::output::{
@@ -17,15 +18,16 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 const N_CLASSES: usize = 10;
 
-fn elite(niche: u32, canvas: Canvas, genome: Genome) -> Elite {
+fn elite(niche: u32, canvas: Canvas, genome: Genome) -> Arc<Elite> {
     let probabilities: Vec<f32> = (0..N_CLASSES as u32).map(|class| (1 + class * niche) as f32 / 100.0).collect();
     let image: Vec<u8> = (0..canvas.len()).map(|i| (i as u32 * (3 + niche)) as u8).collect();
     let content_hash = content_hash(&probabilities, &image, &genome);
-    Elite { probabilities, image, genome, born: (2 + niche, 7 * niche), content_hash }
+    Arc::new(Elite { probabilities, image, genome, born: (2 + niche, 7 * niche), content_hash })
 }
 
 /// A graph of `hidden` nodes in a row; it has no edges where there are none.
@@ -57,7 +59,7 @@ fn digits() -> Vec<String> {
 }
 
 fn about_cppn(canvas: Canvas) -> About {
-    About { canvas, encoding: Encoding::Cppn(cppn::Rules::modern()), class_names: digits() }
+    About { canvas, encoding: Encoding::Cppn(cppn::Rules::modern()), crops: Crops::One, class_names: digits() }
 }
 
 fn config() -> Config {
@@ -197,7 +199,12 @@ fn create_folder_makes_nothing_when_it_fails() {
 #[test]
 fn archive_file_round_trips() {
     let colour = Canvas { height: 5, width: 4, channels: 3 };
-    let direct = |canvas| About { canvas, encoding: Encoding::Direct(direct::Rules::default()), class_names: digits() };
+    let direct = |canvas| About {
+        canvas,
+        encoding: Encoding::Direct(direct::Rules::default()),
+        crops: Crops::Ten,
+        class_names: digits(),
+    };
     let folder = temporary();
     let (path, again) = (folder.path().join("archive.safetensors"), folder.path().join("again"));
     for (archive, about) in [
@@ -247,7 +254,8 @@ fn archive_file_has_the_documented_tensors() {
         ]
     );
     let grey = Canvas { channels: 1, ..canvas };
-    let about = About { canvas: grey, encoding: Encoding::Direct(direct::Rules::default()), class_names: digits() };
+    let encoding = Encoding::Direct(direct::Rules::default());
+    let about = About { canvas: grey, encoding, crops: Crops::One, class_names: digits() };
     let shapes = shapes(&direct_archive(grey, &[1, 2]), &about);
     assert!(shapes.contains(&of("images", Dtype::U8, &[2, 5, 4])));
     assert!(shapes.contains(&of("genes", Dtype::F32, &[2, 5, 4, 1])));
@@ -280,6 +288,11 @@ impl Parts {
             .iter()
             .map(|(name, data, dtype, shape)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
         safetensors::serialize(views, Some(self.metadata.clone())).unwrap()
+    }
+
+    fn without(mut self, tensor: &str) -> Parts {
+        self.tensors.remove(tensor).unwrap();
+        self
     }
 
     fn set(&mut self, tensor: &str, at: usize, bytes: &[u8]) {
@@ -321,6 +334,8 @@ fn archive_file_names_what_is_wrong() {
         ("the archive hash is", metadata("generation", "12")),
         ("the file says 00", metadata("archive_hash", "00")),
         ("1 class names for 10 classes", metadata("class_names", r#"["one"]"#)),
+        ("\"crops\" is 5, must be 1 or 10", metadata("crops", "5")),
+        ("\"crops\": expected ident", metadata("crops", "ten")),
         ("no tensor \"fitness\"", Box::new(|parts| drop(parts.tensors.remove("fitness")))),
         ("\"born\" is I32", Box::new(|parts| parts.tensors.get_mut("born").unwrap().0 = Dtype::I32)),
         ("\"born\" is U32 [4], must be U32 [2, 2]", Box::new(|p| p.tensors.get_mut("born").unwrap().1 = vec![4])),
@@ -395,6 +410,68 @@ fn checkpoint_round_trips() {
     assert_eq!(Checkpoint::read(&path).unwrap(), want);
 }
 
+/// A checkpoint of a run in which two niches have the same elite.
+fn shared_checkpoint() -> Checkpoint {
+    let mut checkpoint = checkpoint();
+    checkpoint.config.classes = vec![1, 2, 3, 9];
+    checkpoint.archive = cppn_archive(Canvas::MNIST, &[1, 2, 3, 9]);
+    let elites = &mut checkpoint.archive.elites;
+    // One by itself, one that is equal but apart, as a GPU hands them over.
+    (elites[1], elites[3]) = (Arc::clone(&elites[0]), Arc::new(Elite::clone(&elites[2])));
+    checkpoint
+}
+
+#[test]
+fn checkpoint_has_shared_elites_once_and_is_read_with_them_shared() {
+    let folder = temporary();
+    let path = folder.path().join("checkpoint");
+    let want = shared_checkpoint();
+    want.write(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let (first_line, body) = (&bytes[..24], &bytes[24 + 65..]);
+    let parts = Parts::of(body);
+    assert_eq!(parts.tensors["images"].1, [2, 28, 28]);
+    assert_eq!(parts.tensors["elites"], (Dtype::U32, vec![4], [0_u32, 0, 1, 1].map(u32::to_le_bytes).concat()));
+    let shared = |archive: &Archive| {
+        let elites = &archive.elites;
+        [(0, 1), (2, 3), (0, 2)].map(|(a, b)| Arc::ptr_eq(&elites[a], &elites[b]))
+    };
+    let got = Checkpoint::read(&path).unwrap();
+    assert_eq!((&got, shared(&got.archive)), (&want, [true, true, false]));
+
+    let numbers = |numbers: [u32; 4]| {
+        let mut parts = parts.clone();
+        parts.set("elites", 0, &numbers.map(u32::to_le_bytes).concat());
+        Checkpoint::from_bytes(&signed(std::str::from_utf8(first_line).unwrap(), &parts.bytes()))
+    };
+    assert_eq!(numbers([0, 0, 1, 1]).unwrap(), want);
+    for bad in [[0, 0, 0, 0], [0, 1, 2, 1], [1, 0, 0, 1], [0, 0, 1, u32::MAX]] {
+        let text = refusal(numbers(bad));
+        assert!(text.contains("\"elites\" must number 2 elites in the order in which niches have them"), "{text}");
+    }
+    let text = refusal(numbers([0, 1, 1, 1]));
+    assert!(text.contains("class 2: fitness 0.03 is not its probability 0.07"), "{text}");
+}
+
+#[test]
+fn checkpoint_of_version_1_is_read() {
+    let folder = temporary();
+    let (path, archive) = (folder.path().join("checkpoint"), folder.path().join("archive"));
+    for want in [checkpoint(), shared_checkpoint()] {
+        want.write(&path).unwrap();
+        archive_file::write(&archive, &want.archive, &about_cppn(Canvas::MNIST)).unwrap();
+        let mut parts = Parts::of(&fs::read(&archive).unwrap());
+        parts.metadata = Parts::of(&fs::read(&path).unwrap()[24 + 65..]).metadata;
+        let got = Checkpoint::from_bytes(&signed("pareidolia checkpoint 1\n", &parts.bytes())).unwrap();
+        assert_eq!(got, want);
+        let distinct = |archive: &Archive| {
+            let places: std::collections::BTreeSet<_> = archive.elites.iter().map(Arc::as_ptr).collect();
+            places.len()
+        };
+        assert_eq!(distinct(&got.archive), got.archive.distinct());
+    }
+}
+
 /// `body` and `first_line` as a checkpoint whose digest is right.
 fn signed(first_line: &str, body: &[u8]) -> Vec<u8> {
     let digest = Sha256::new().chain_update(first_line).chain_update(body).finalize();
@@ -407,15 +484,17 @@ fn checkpoint_of_another_version_is_refused_by_name() {
     let folder = temporary();
     let path = folder.path().join("checkpoint");
     checkpoint().write(&path).unwrap();
-    let first_line = "pareidolia checkpoint 1\n";
+    let first_line = "pareidolia checkpoint 2\n";
     let body = fs::read(&path).unwrap().split_off(first_line.len() + 65);
     let read = |bytes: Vec<u8>| {
         fs::write(&path, bytes).unwrap();
         Checkpoint::read(&path)
     };
     read(signed(first_line, &body)).unwrap();
-    let text = refusal(read(signed("pareidolia checkpoint 2\n", &body)));
-    assert!(text.contains("\"pareidolia checkpoint 2\", this program reads \"pareidolia checkpoint 1\""), "{text}");
+    let text = refusal(read(signed("pareidolia checkpoint 3\n", &body)));
+    assert!(text.contains("\"pareidolia checkpoint 3\", this program reads \"pareidolia checkpoint 2\""), "{text}");
+    let text = refusal(read(signed("pareidolia checkpoint 1\n", &Parts::of(&body).without("fitness").bytes())));
+    assert!(text.contains("not a checkpoint to go on from: has no tensor \"fitness\""), "{text}");
 
     let state = |change: &dyn Fn(&str) -> String| {
         let mut parts = Parts::of(&body);
@@ -620,7 +699,7 @@ fn finish_leaves_everything_and_a_second_finish_nothing_of_the_first() {
     folder.finish(&mut manifest(&archive), &archive, &about, true).unwrap();
     folder.write_checkpoint(&checkpoint()).unwrap();
     assert!(!root.path().join("run.json").exists());
-    archive.elites[0].probabilities[1] = 0.75;
+    Arc::make_mut(&mut archive.elites[0]).probabilities[1] = 0.75;
     let mut second = manifest(&archive);
     folder.finish(&mut second, &archive, &about, true).unwrap();
     assert_eq!(names_in(&root.path().join("elites")), ["1_1_0.75000.png", "3_3_0.10000.png"]);

@@ -12,6 +12,25 @@ fn call(folder: &TempDir, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pareidolia")).args(args).current_dir(folder.path()).output().unwrap()
 }
 
+/// A small network for colour images of `image` pixels a side, of which it sees 32, in so many classes; its weights, in a folder of their own.
+fn colour(image: usize, classes: usize) -> (TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let list = format!(
+        "name = \"colours\"\nchannel_order = \"RGB\"\nimage = {image}\ncrop = 32\nscale = 0.0078125\nclasses = {classes}\n\
+         layers = [\n\
+         {{ name = \"a\", type = \"convolution\", outputs = 8, kernel = 8, stride = 8 }},\n\
+         {{ name = \"ra\", type = \"relu\" }},\n\
+         {{ name = \"fc\", type = \"dense\", outputs = \"classes\" }},\n\
+         {{ name = \"prob\", type = \"softmax\" }},\n]\n"
+    );
+    fs::write(folder.path().join("colours.toml"), list).unwrap();
+    let output = call(&folder, &["weights", "random", "colours.toml", "--out", "w.safetensors"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let options = ["--weights".into(), path("w.safetensors"), "--network".into(), path("colours.toml")];
+    (folder, options.into())
+}
+
 /// The JSON that a call prints that must succeed.
 #[track_caller]
 fn json(folder: &TempDir, args: &[&str]) -> Value {
@@ -64,7 +83,17 @@ fn runs_take_no_more_memory_than_planned_and_not_much_less() {
         let program = parts.iter().find(|part| part["what"].as_str().unwrap().starts_with("program"));
         bytes(&program.unwrap()["bytes"])
     };
+    // Sixty megabytes of elites, of which each generation replaces some; with pictures and without.
+    let (_colours, colours) = colour(128, 250);
+    let colours: Vec<&str> = colours.iter().map(String::as_str).collect();
+    let with_colours = |more: &[&'static str]| {
+        let options = ["--batch", "250", "--threads", "2", "--set", "checkpoint_every=1"];
+        [more, &options[..], &colours[..]].concat()
+    };
     for (bound, args) in [
+        (Upper, with_colours(&["imagenet-direct", "--generations", "6", "--no-pictures"])),
+        (Upper, with_colours(&["imagenet-direct", "--generations", "1"])),
+        (Upper, with_colours(&["imagenet-cppn", "--generations", "2"])),
         (Near, vec!["mnist-direct", "--batch", "2", "--threads", "1", "--generations", "20", "--no-pictures"]),
         (Near, vec!["mnist-direct", "--batch", "600", "--chunk", "64", "--generations", "1", "--simd", "plain"]),
         (Near, with_large(&["mnist-direct", "--threads", "2"])),
@@ -140,7 +169,7 @@ fn plan_as_json_adds_up() {
     let folder = tempfile::tempdir().unwrap();
     let plan = json(&folder, &["plan", "--batch", "1000", "--chunk", "300", "--evaluations", "4500", "--threads", "2"]);
     let keys: Vec<&str> = plan.as_object().unwrap().keys().map(String::as_str).collect();
-    let want = "preset flavour runs batch n_niches device device_reason threads simd memory chunk chunks_per_generation largest_chunk speed generations \
+    let want = "preset flavour runs batch n_niches canvas crops device device_reason threads simd memory chunk chunks_per_generation largest_chunk speed generations \
                 evaluations seconds output";
     assert_eq!(keys, want.split_whitespace().collect::<Vec<_>>());
     assert_eq!(
@@ -222,5 +251,67 @@ fn plans_that_cannot_be_made_are_refused_in_one_line() {
     ] {
         let line = refused(&folder, code, &[&["plan"], args].concat());
         assert!(line.contains(want), "{args:?}: {line}");
+    }
+}
+
+#[test]
+fn niches_and_pixels_that_cannot_fit_are_refused_with_the_most_that_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = ["--memory", "160MiB", "--no-pictures", "--threads", "1", "--device", "cpu", "--batch", "20"];
+    let (_colours, colours) = colour(256, 500);
+    let network: Vec<&str> = colours.iter().map(String::as_str).collect();
+    let plan = [&["plan", "imagenet-direct"], &machine[..], &network].concat();
+    let line = refused(&folder, 1, &plan);
+    assert!(
+        line.contains("500 niches of 256x256 images of 3 channels may take") && line.contains("--classes"),
+        "{line}"
+    );
+    let fits: u32 = line.split("at most ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((20..100).contains(&fits), "{line}");
+    let classes = |n: u32| format!("0-{}", n - 1);
+    refused(&folder, 1, &[&plan[..], &["--classes", &classes(fits + 1), "--chunk", "2"]].concat());
+    let planned = json(&folder, &[&plan[..], &["--classes", &classes(fits), "--chunk", "2"]].concat());
+    let (total, usable) = (bytes(&planned["memory"]["total_bytes"]), bytes(&planned["memory"]["usable_bytes"]));
+    assert!(total <= usable && total > usable - (4 << 20), "{total} of {usable}");
+
+    // Images of which not even one elite fits. The CPU has no smaller memory to pretend, so evolve is refused by what is here.
+    let (_colours, colours) = colour(40_000, 10);
+    let network: Vec<&str> = colours.iter().map(String::as_str).collect();
+    let line = refused(&folder, 1, &[&["plan", "imagenet-direct"], &machine[..], &network].concat());
+    let width = line.split("images of ").last().unwrap().split('x').next().unwrap();
+    assert!(line.contains("for one class") && (500..3000).contains(&width.parse().unwrap()), "{line}");
+    let output = call(&folder, &[&["evolve", "imagenet-direct", "--device", "cpu"], &network[..]].concat());
+    let line = String::from_utf8(output.stderr).unwrap(); // after a warning of the random weights
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(line.contains("10 niches of 40000x40000 images of 3 channels may take"), "{line}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "something was left behind");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn folder_of_a_run_in_colour_is_as_large_as_planned() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_colours, colours) = colour(256, 120);
+    let network: Vec<&str> = colours.iter().map(String::as_str).collect();
+    for preset in ["imagenet-direct", "imagenet-cppn"] {
+        let args = ["--batch", "120", "--generations", "3", "--device", "cpu", "--out", preset];
+        let call = |command| [&[command, preset], &args[..], &network].concat();
+        let plan = json(&folder, &call("plan"));
+        json(&folder, &call("evolve"));
+        let sizes = plan["output"]["files"].as_array().unwrap().iter().map(|file| {
+            let name = file["what"].as_str().unwrap();
+            let run = folder.path().join(preset);
+            let pages = || ["contact_sheet.png", "contact_sheet-2.png"].map(|page| size(&run.join(page))).iter().sum();
+            let there = if name.starts_with("contact_sheet") { pages() } else { size(&run.join(name)) };
+            (name.to_owned(), bytes(&file["bytes"]), there)
+        });
+        for (name, planned, there) in sizes.collect::<Vec<_>>() {
+            println!("{preset} {name}: planned {planned}, there are {there}");
+            assert!(there <= planned, "{preset} {name}: planned {planned} bytes, there are {there}");
+            // What is in it decides how large it is; of noise it is known.
+            let known =
+                preset == "imagenet-direct" && !["run.json", "metrics.jsonl", "convergence.png"].contains(&&*name);
+            assert!(!known || there > planned / 2, "{preset} {name}: planned {planned} bytes, there are {there}");
+        }
     }
 }

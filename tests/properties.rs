@@ -11,7 +11,8 @@ use pareidolia::experiment::config::{Config, Flavour, KEYS, Key, Kind, Preset, S
 use pareidolia::genome::cppn::{self, Compiler, Graph, InputPlanes, N_INPUTS, Renderer, Scratch, Streams};
 use pareidolia::genome::{Canvas, Encoding, Genome, direct};
 use pareidolia::network::weights::Files;
-use pareidolia::network::{ChannelOrder, Layer, Network, Operation, Parameters, Preprocess, Rounding, Shape, Window};
+use pareidolia::network::{ChannelOrder, Crops, Layer, Network, Operation, Parameters};
+use pareidolia::network::{Preprocess, Rounding, Shape, Window};
 use pareidolia::output::{About, Checkpoint, archive_file};
 use pareidolia::rng::{Chance, Philox, Purpose, below, unit};
 use pareidolia::simd::{Lanes, MAX_LANES, Simd, Vectorised};
@@ -480,12 +481,12 @@ proptest! {
             let probabilities: Vec<f32> = (0..n_classes as u32).map(|i| unit(words.word(i))).collect();
             let image: Vec<u8> = (0..canvas.len() as u32).map(|i| words.word(i) as u8).collect();
             let content_hash = content_hash(&probabilities, &image, &genome);
-            Elite { probabilities, image, genome, born: (n_generations, class), content_hash }
+            Arc::new(Elite { probabilities, image, genome, born: (n_generations, class), content_hash })
         };
         let archive = Archive { generation: n_generations, elites: classes.iter().map(elite).collect(), classes };
         let encoding = if direct { Encoding::Direct(direct::Rules::default()) } else { Encoding::Cppn(rules) };
         let class_names = (0..n_classes).map(|class| format!("\"{class}\"\n\u{1f980}")).collect();
-        let about = About { canvas, encoding, class_names };
+        let about = About { canvas, encoding, crops: Crops::One, class_names };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("archive.safetensors");
         archive_file::write(&path, &archive, &about).unwrap();

@@ -20,7 +20,7 @@ fuzz_target!(|file: &[u8]| {
     let Some((first, body)) = split_checkpoint(file) else { return };
     if let Ok(checkpoint) = read(&files::sign_checkpoint(first, body)) {
         checkpoint.config.check().unwrap();
-        checkpoint.check_matches(&checkpoint.config, &checkpoint.weights_sha256).unwrap();
+        checkpoint.check_matches(&checkpoint.config, &checkpoint.weights_sha256, checkpoint.canvas).unwrap();
         assert_eq!(checkpoint.archive.elites.len(), checkpoint.archive.classes.len());
     }
 });

@@ -4,7 +4,7 @@ use super::{Source, Speed};
 use crate::error::Result;
 use crate::experiment::classify::{Fit, Item, Resize, classify_on, read};
 use crate::experiment::device::{Asked, Chosen};
-use crate::network::Network;
+use crate::network::{Crops, Network};
 use crate::output::confidence_text;
 use serde::Serialize;
 use std::fmt::Write;
@@ -36,6 +36,11 @@ pub struct Args {
     /// Exchange black and white first: MNIST's digits are bright on black, scans are dark on white
     #[arg(long)]
     invert: bool,
+
+    /// Parts of an image to judge where the network sees a part: 1, the middle, or 10, the corners and the middle, each also
+    /// mirrored [default: 1; of a run's elites those that the run judged]
+    #[arg(long, value_name = "N", value_parser = crops)]
+    crops: Option<u32>,
 
     /// Print JSON: an array with an object for each image
     #[arg(long)]
@@ -88,9 +93,10 @@ impl Args {
         info!("network {}, weights SHA-256 {}", network.name, network.sha256);
         super::warn_of_random(&network);
         let fit = Fit { resize: self.resize, invert: self.invert };
+        let crops = self.crops.and_then(Crops::of);
         let mut items = Vec::new();
         for file in &self.files {
-            items.extend(read(file, &network, fit)?);
+            items.extend(read(file, &network, fit, crops)?);
         }
         let device = Chosen::choose(self.device, &network)?;
         info!("device {}", device.name());
@@ -153,6 +159,11 @@ impl Args {
         }
         text
     }
+}
+
+/// Reads `1` or `10`.
+fn crops(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|&count| Crops::of(count).is_some()).ok_or_else(|| "wanted 1 or 10".into())
 }
 
 /// A class and its name, unless its number is its name.

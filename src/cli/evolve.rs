@@ -1,6 +1,7 @@
 //! `pareidolia evolve`: the main job.
 
 use super::{Source, Speed};
+use crate::archive::Statistics;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
 use crate::experiment::device::Asked;
@@ -265,13 +266,33 @@ impl RunOptions {
     }
 }
 
+/// Classes that are all listed, and how many of more are: so many of the best, and of the weakest.
+const LISTED: usize = 40;
+const OF_MORE: usize = 10;
+
 /// What a person wants to know of a finished run.
 fn run_text(manifest: &Manifest, folder: &Path) -> String {
     let Manifest { generation, evaluations, seconds, genomes_per_second, statistics, .. } = manifest;
     let n_classes = manifest.classes.len();
     let mut text = format!("{:>5}  {:<24} {:>10}\n", "class", "name", "confidence");
-    for ClassResult { class, name, confidence, .. } in &manifest.classes {
-        text.push_str(&format!("{class:>5}  {name:<24} {:>10}\n", confidence_text(*confidence)));
+    let list = |text: &mut String, classes: &[&ClassResult]| {
+        for ClassResult { class, name, confidence, .. } in classes {
+            text.push_str(&format!("{class:>5}  {:<24} {:>10}\n", cut(name, 24), confidence_text(*confidence)));
+        }
+    };
+    let mut classes: Vec<&ClassResult> = manifest.classes.iter().collect();
+    if n_classes <= LISTED {
+        list(&mut text, &classes);
+    } else {
+        // Stable: of equals the lower class comes first.
+        classes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        list(&mut text, &classes[..OF_MORE]);
+        text.push_str(&format!("{:>5}  ({} classes; run.json lists them)\n", "...", n_classes - 2 * OF_MORE));
+        list(&mut text, &classes[n_classes - OF_MORE..]);
+        let Statistics { over_9, over_99, over_999, .. } = statistics;
+        text.push_str(&format!(
+            "\n{over_9} of {n_classes} classes at 0.9 or more, {over_99} at 0.99, {over_999} at 0.999"
+        ));
     }
     text.push_str(&format!(
         "\n{} of {n_classes} classes at 0.9999 or more, median {}\n",
@@ -283,6 +304,16 @@ fn run_text(manifest: &Manifest, folder: &Path) -> String {
     ));
     text.push_str(&format!("archive hash {}\n{}\n", hash_text(manifest.archive_hash), folder.display()));
     text
+}
+
+/// `name`, on one line and of at most `width` characters.
+fn cut(name: &str, width: usize) -> String {
+    let name = name.replace(char::is_control, " ");
+    if name.chars().count() <= width {
+        return name;
+    }
+    let kept: String = name.chars().take(width - 1).collect();
+    kept.trim_end().to_owned() + "…"
 }
 
 /// What a person wants to know of a finished series.

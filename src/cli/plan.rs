@@ -4,6 +4,7 @@ use super::evolve::{RunOptions, keys_help};
 use crate::backend::memory::bytes_text;
 use crate::error::Result;
 use crate::experiment::plan::{Amount, MemoryPlan, Plan, plan};
+use crate::genome::Canvas;
 
 /// Say what a run would take: memory, time, room on the disk
 ///
@@ -42,6 +43,11 @@ impl Args {
 fn text(plan: &Plan) -> String {
     let Plan { preset, flavour, batch, n_niches, device, device_reason, threads, simd, chunk, .. } = plan;
     let mut text = format!("{preset} {flavour}, {n_niches} classes, batch {batch}; {threads} threads, {simd}\n");
+    let Canvas { height, width, channels } = plan.canvas;
+    if plan.canvas != Canvas::MNIST {
+        let parts = if plan.crops == 1 { "one part" } else { "ten parts" };
+        text += &format!("images of {width}x{height} pixels, {channels} channels, {parts} of each judged\n");
+    }
     text += &format!("device {device} ({device_reason})\n");
     let table = |amounts: &[Amount]| -> String {
         amounts.iter().map(|part| format!("  {:<42} {:>12}\n", part.what, bytes_text(part.bytes))).collect()

@@ -7,12 +7,10 @@ use crate::backend::cuda::classifier;
 use crate::dataset;
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
-use crate::network::Network;
+use crate::network::{Crops, Network};
 use crate::output::{Image, archive_file, pictures, run_folder};
 use crate::simd::Simd;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8, U8x3};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -41,8 +39,10 @@ pub struct Fit {
 pub struct Item {
     /// The file; for one of many, with its place in it.
     pub name: String,
-    /// `(height, width, channels)` of the network's input.
+    /// `(height, width, channels)`: what the network sees, or the whole image where it is to judge ten parts.
     pub pixels: Vec<u8>,
+    /// What is judged of it.
+    pub crops: Crops,
     /// Of an elite.
     pub recorded: Option<Recorded>,
 }
@@ -62,17 +62,21 @@ pub struct Recorded {
 /// Colour becomes grey by Rec. 601's weights, `(299 R + 587 G + 114 B + 500) / 1000`; a grey picture for a network that
 /// sees colour has three equal channels.
 ///
+/// Of each image `crops` are judged; of an archive's, unless told, what its run judged. A network that sees all of an image judges that.
+///
 /// # Errors
 /// [`Error::File`] if it is none of these, or of another size than the network's input without `fit.resize`;
 /// [`Error::Io`] if it cannot be read.
-pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
+pub fn read(path: &Path, network: &Network, fit: Fit, crops: Option<Crops>) -> Result<Vec<Item>> {
     let name = path.display().to_string();
     let [shown, seen] = [network.image, network.input].map(|shape| Canvas {
         height: shape.height,
         width: shape.width,
         channels: shape.channels,
     });
-    let fitted = |name: String, image: Image| {
+    let fitted = |name: String, image: Image, crops: Crops| {
+        let crops = if shown == seen { Crops::One } else { crops };
+        let seen = if crops == Crops::Ten { shown } else { seen };
         let pixels = fit_image(image, shown, seen, fit).map_err(|reason| {
             let part = if shown == seen {
                 String::new()
@@ -84,22 +88,25 @@ pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
                 format!("{reason}, {} wants {} x {}{part}; see --resize", network.name, shown.width, shown.height),
             )
         })?;
-        Ok(Item { name, pixels, recorded: None })
+        Ok(Item { name, pixels, crops, recorded: None })
     };
+    let by_itself = crops.unwrap_or(Crops::One);
     match FileKind::of(path)? {
-        FileKind::Png => Ok(vec![fitted(name, pictures::read_png(path)?)?]),
+        FileKind::Png => Ok(vec![fitted(name, pictures::read_png(path)?, by_itself)?]),
         FileKind::Idx => {
             let images = dataset::read_idx_images(path)?;
             let canvas = Canvas { height: images.height, width: images.width, channels: 1 };
             let each = images.pixels.chunks(canvas.len().max(1)).enumerate();
-            each.map(|(i, pixels)| fitted(format!("{name}#{i}"), Image { canvas, pixels: pixels.to_vec() })).collect()
+            each.map(|(i, pixels)| fitted(format!("{name}#{i}"), Image { canvas, pixels: pixels.to_vec() }, by_itself))
+                .collect()
         }
         FileKind::Archive(file) => {
             let (Archive { classes, elites, .. }, about) = archive_file::read(&file)?;
             let items = classes.into_iter().zip(elites).map(|(class, elite)| {
+                let elite = Arc::unwrap_or_clone(elite);
                 let image = Image { canvas: about.canvas, pixels: elite.image };
                 let recorded = Some(Recorded { class, probabilities: elite.probabilities });
-                let item = fitted(format!("{name}#{class}"), image)?;
+                let item = fitted(format!("{name}#{class}"), image, crops.unwrap_or(about.crops))?;
                 Ok(Item { recorded, ..item })
             });
             items.collect()
@@ -112,12 +119,14 @@ pub fn read(path: &Path, network: &Network, fit: Fit) -> Result<Vec<Item>> {
 /// # Errors
 /// [`Error::Refused`] if the network does not fit into memory.
 pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Vec<Vec<f32>>> {
-    let n_classes = network.classes.len();
-    let mut probabilities = vec![0.0; items.len() * n_classes];
-    let classifier = Classifier::new(Arc::clone(network), simd);
-    classifier.check(rayon::current_num_threads())?;
-    classifier.classify(&pixels(items), &mut probabilities);
-    Ok(probabilities.chunks(n_classes).map(<[f32]>::to_vec).collect())
+    by_crops(network, items, |network, pixels| {
+        let n_images = pixels.len() / Canvas::of(network).len();
+        let mut probabilities = vec![0.0; n_images * network.classes.len()];
+        let classifier = Classifier::new(Arc::clone(network), simd);
+        classifier.check(rayon::current_num_threads())?;
+        classifier.classify(pixels, &mut probabilities);
+        Ok(probabilities)
+    })
 }
 
 /// As [`classify`], on `device`.
@@ -126,13 +135,33 @@ pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Ve
 /// Those of [`classify`]; [`Error::Driver`] for what a GPU refuses.
 pub fn classify_on(device: &Chosen, network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Vec<Vec<f32>>> {
     let Some(launcher) = device.launcher() else { return classify(network, simd, items) };
-    let probabilities = classifier::classify(launcher, network, &pixels(items))?;
-    Ok(probabilities.chunks(network.classes.len()).map(<[f32]>::to_vec).collect())
+    by_crops(network, items, |network, pixels| classifier::classify(launcher, network, pixels))
 }
 
-/// All items' pixels, one after the other.
-fn pixels(items: &[Item]) -> Vec<u8> {
-    items.iter().flat_map(|item| &item.pixels).copied().collect()
+/// What `classify` says of the items: first those that are judged as they are, then those of which ten parts are.
+fn by_crops(
+    network: &Arc<Network>,
+    items: &[Item],
+    classify: impl Fn(&Arc<Network>, &[u8]) -> Result<Vec<f32>>,
+) -> Result<Vec<Vec<f32>>> {
+    let mut answers = vec![Vec::new(); items.len()];
+    for crops in [Crops::One, Crops::Ten] {
+        let of_these = |&index: &usize| items[index].crops == crops;
+        let these: Vec<usize> = (0..items.len()).filter(of_these).collect();
+        if these.is_empty() {
+            continue;
+        }
+        let network = match crops {
+            Crops::One => Arc::clone(network),
+            Crops::Ten => Arc::new(Network::clone(network).judging(crops)?),
+        };
+        let pixels: Vec<u8> = these.iter().flat_map(|&index| &items[index].pixels).copied().collect();
+        let probabilities = classify(&network, &pixels)?;
+        for (&index, row) in these.iter().zip(probabilities.chunks(network.classes.len())) {
+            answers[index] = row.to_vec();
+        }
+    }
+    Ok(answers)
 }
 
 /// What a file holds, by its first bytes.
@@ -172,7 +201,12 @@ fn fit_image(image: Image, shown: Canvas, seen: Canvas, fit: Fit) -> Result<Vec<
     if !is(seen) {
         if !is(shown) {
             let resize = fit.resize.ok_or_else(|| format!("is {} x {} pixels", canvas.width, canvas.height))?;
-            pixels = resized(&pixels, canvas, shown, resize).map_err(|error| format!("cannot be resized: {error}"))?;
+            let how = match resize {
+                Resize::Nearest => ResizeAlg::Nearest,
+                Resize::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+            };
+            let from = Canvas { channels: shown.channels, ..canvas };
+            pixels = pictures::resized(&pixels, from, shown, how);
         }
         pixels = middle(&pixels, shown, seen);
     }
@@ -193,33 +227,6 @@ fn middle(pixels: &[u8], shown: Canvas, seen: Canvas) -> Vec<u8> {
 fn grey(rgb: [u8; 3]) -> u8 {
     let [r, g, b] = rgb.map(u32::from);
     ((299 * r + 587 * g + 114 * b + 500) / 1000) as u8
-}
-
-/// `pixels`, of the size of `from` and the channels of `to`, in the size of `to`.
-fn resized(pixels: &[u8], from: Canvas, to: Canvas, resize: Resize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    // By type of pixel: the library's own choice at run time would compile its code for all fourteen types.
-    if to.channels == 1 {
-        resized_as::<U8>(pixels, from, to, resize)
-    } else {
-        resized_as::<U8x3>(pixels, from, to, resize)
-    }
-}
-
-fn resized_as<P: PixelTrait>(
-    pixels: &[u8],
-    from: Canvas,
-    to: Canvas,
-    resize: Resize,
-) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let algorithm = match resize {
-        Resize::Nearest => ResizeAlg::Nearest,
-        Resize::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-    };
-    let mut bytes = vec![0; to.len()];
-    let source = TypedImageRef::<P>::from_buffer(from.width.try_into()?, from.height.try_into()?, pixels)?;
-    let mut target = TypedImage::<P>::from_buffer(to.width.try_into()?, to.height.try_into()?, &mut bytes)?;
-    Resizer::new().resize_typed(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::config::{Config, NO_LIMIT, name_of};
 use super::device::{Chosen, DeviceMemory};
 use super::meter::Meter;
+use super::plan;
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
 use super::run::{Run, Shared};
@@ -204,9 +205,14 @@ impl Evolution {
         let n_niches = job.classes.len();
         let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
         if let Some(usable) = usable {
-            memory.check(chunk, usable)?;
+            plan::check(&job, chunk, usable, &memory, |job| {
+                chosen.host_memory(job, request.simd, chunk, request.pictures)
+            })?;
         }
         let device_memory = chosen.memory(&job);
+        if let Some(DeviceMemory { memory, usable, .. }) = &device_memory {
+            plan::check(&job, chunk, *usable, memory, |job| chosen.memory(job).expect("it is on a GPU").memory)?;
+        }
         let backend = chosen.backend(job, request.simd, chunk)?;
 
         // A lock and the metrics of each run.

@@ -8,10 +8,12 @@ use crate::backend::Job;
 use crate::backend::cpu::Options;
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cpu::memory::{elite_bytes, memory as backend_memory};
+use crate::backend::cpu::population::Population;
 use crate::backend::memory::{Memory, Owner, Part, bytes_text};
 use crate::error::{Error, Result};
+use crate::genome::{Canvas, Encoding};
 use crate::network::Network;
-use crate::output::{Metrics, archive_file, run_folder, series};
+use crate::output::{Metrics, archive_file, contact_sheet, run_folder, series};
 use crate::simd::Simd;
 use crate::telemetry;
 use serde::Serialize;
@@ -45,6 +47,9 @@ pub struct Plan {
     pub runs: u32,
     pub batch: u32,
     pub n_niches: usize,
+    /// Of the images, of each of which so many parts are judged.
+    pub canvas: Canvas,
+    pub crops: usize,
     /// What it would run on, and why on that.
     pub device: String,
     pub device_reason: String,
@@ -133,6 +138,8 @@ const BUDGET: Duration = Duration::from_millis(2500);
 /// to draw.
 const GROWN: Duration = Duration::from_millis(400);
 const GROWN_BATCH: u32 = 200;
+/// Candidates of which so many are made first: where a network is slow, they are all there is time for.
+const FIRST: u32 = 8;
 
 /// Plans a run. Works on the thread pool it is called in.
 ///
@@ -151,7 +158,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
     let machine = request.memory.filter(|_| device.is_none()).or(here);
     let usable = machine.map(telemetry::usable);
     if let Some(usable) = usable {
-        memory.check(chunk, usable)?;
+        check(&job, chunk, usable, &memory, |job| chosen.host_memory(job, request.simd, chunk, request.pictures))?;
     }
     let here = here.map(telemetry::usable);
     let mut rooms = vec![(&memory, here), (&memory, usable)];
@@ -160,7 +167,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
         (device.total, device.usable) = (total, telemetry::usable(total));
     }
     if let Some(DeviceMemory { memory, usable, .. }) = &device {
-        memory.check(chunk, *usable)?;
+        check(&job, chunk, *usable, memory, |job| chosen.memory(job).expect("it is on a GPU").memory)?;
         rooms.extend([(memory, room_here), (memory, Some(*usable))]);
     }
     let fits = |chunk| rooms.iter().all(|(memory, room)| room.is_none_or(|room| memory.total(chunk) <= room));
@@ -177,6 +184,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan> {
         runs: request.runs,
         batch: job.batch,
         n_niches: job.classes.len(),
+        canvas: job.canvas,
+        crops: job.network.n_crops(),
         device: chosen.name(),
         device_reason: chosen.reason,
         threads: rayon::current_num_threads(),
@@ -228,11 +237,13 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
     const THREAD: u64 = 256 << 10;
     /// Those that write, of which some do so at the same time, and that which asks a GPU.
     const MORE_THREADS: u64 = 10;
-    /// A checkpoint is made from a copy of the archive: its genomes as streams, the file's bytes, and one tensor of them, in
-    /// vectors that grow by doubling.
-    const COPIES: u64 = 5;
-    /// Its state and header as text, and the file's buffer.
+    /// Of a checkpoint, or an archive's file: state and header as text, and the file's buffer; of one that is read, the piece whose digest
+    /// is made. Then names of classes, which are there as text, as JSON and as JSON in JSON; and lists of numbers, and the lines of
+    /// run.json, of each niche.
     const TEXT: u64 = 64 << 10;
+    const PIECE: u64 = 128 << 10;
+    const NAME: u64 = 3 * 8;
+    const NICHE: u64 = 1 << 10;
     /// What a GPU's driver takes for its context, its code and its queues, estimated: its libraries alone are some 100 MiB.
     const DRIVER: u64 = 512 << 20;
     let mut memory = match host {
@@ -243,16 +254,30 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
         Host::OfGpu => {
             let read = if job.network.path.is_some() { 3 } else { 1 };
             let network = read * job.network.bytes() as u64;
+            // The probabilities of both slots of each niche come at once.
+            let probabilities = 2 * job.classes.len() * job.network.classes.len() * size_of::<f32>();
             Memory {
                 owner: Owner::Host,
-                parts: vec![Part::fixed("network, as read", network), Part::fixed("GPU's driver, estimated", DRIVER)],
+                parts: vec![
+                    Part::fixed("network, as read", network),
+                    Part::fixed("probabilities on their way from the GPU", probabilities as u64),
+                    Part::fixed("GPU's driver, estimated", DRIVER),
+                ],
             }
         }
     };
-    let archive = (job.classes.len() * elite_bytes(job)) as u64;
-    let runs = job.seeds.len() as u64;
+    let (n_niches, runs) = (job.classes.len() as u64, job.seeds.len() as u64);
+    let archive = n_niches * elite_bytes(job) as u64;
     let at_once = runs.min(CHECKPOINTS_AT_ONCE as u64);
-    memory.parts.push(Part::fixed("checkpoint being written or read", at_once * (COPIES * archive + TEXT)));
+    // Files are written from the archive and read into it, an elite at a time; but all CPPNs are read before they are made.
+    let streams = match &job.encoding {
+        Encoding::Direct(_) => 0,
+        Encoding::Cppn(_) => n_niches * Population::genome_bytes(job) as u64,
+    };
+    let names: usize = job.network.classes.iter().map(|name| 4 * name.len()).sum();
+    let text = TEXT + names as u64 + job.network.classes.len() as u64 * NAME + n_niches * NICHE;
+    memory.parts.push(Part::fixed("checkpoint being written or read", at_once * text + PIECE + streams));
+    // Elites that the archive itself has no more, in the worst case all; it shares the others with the checkpoint. A GPU has its own.
     memory.parts.push(Part::fixed(
         "archives and metrics that wait for the disk",
         runs * archive + lines_bytes(job.seeds.len()),
@@ -266,17 +291,79 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
     memory
 }
 
+/// Whether the runs of `job`, which take `memory`, fit into `usable` bytes with a chunk of `chunk` candidates; `of` says what other jobs
+/// take.
+///
+/// # Errors
+/// [`Error::Refused`] with the most that does fit: of candidates; where not even two do, of niches; where not even one does, of pixels.
+pub fn check(job: &Job, chunk: u32, usable: u64, memory: &Memory, of: impl Fn(&Job) -> Memory) -> Result<()> {
+    if memory.total(2) <= usable {
+        return memory.check(chunk, usable);
+    }
+    let fits = |job: &Job| of(job).total(2) <= usable;
+    let with_niches = |n: u32| Job { classes: job.classes[..n as usize].to_vec(), ..job.clone() };
+    let Canvas { height, width, channels } = job.canvas;
+    let with_width = |width: u32, of: &Job| {
+        let (scale, width) = (width as usize, job.canvas.width);
+        Job { canvas: Canvas { height: (height * scale / width).max(1), width: scale, channels }, ..of.clone() }
+    };
+    let niches = most(job.classes.len() as u32 - 1, |n| fits(&with_niches(n)));
+    let pixels = || most(width as u32 - 1, |width| fits(&with_width(width, &with_niches(1))));
+    let remedy = match niches {
+        Some(niches) => format!("at most {niches} niches would fit: choose as many classes with --classes"),
+        None => match pixels() {
+            Some(width) => {
+                let Canvas { height, width, .. } = with_width(width, job).canvas;
+                format!("for one class images of {width}x{height} would fit: take a network for such")
+            }
+            None => return memory.check(chunk, usable),
+        },
+    };
+    let (whose, host_only) = match memory.owner {
+        Owner::Host => ("memory", ", as do --no-pictures and fewer --threads"),
+        Owner::Gpu => ("the GPU's memory", ""),
+    };
+    let most = memory.parts.iter().max_by_key(|part| part.bytes(2)).expect("a run has parts");
+    Err(Error::Refused(format!(
+        "{} niches of {width}x{height} images of {channels} channels may take {} of {whose}, {} can be used; most is for {}, {}; {remedy}; \
+         fewer --runs take less{host_only}",
+        job.classes.len(),
+        bytes_text(memory.total(2)),
+        bytes_text(usable),
+        most.purpose,
+        bytes_text(most.bytes(2))
+    )))
+}
+
+/// The largest number from 1 to `end` that `fits`, if there is one; all below it do.
+fn most(end: u32, fits: impl Fn(u32) -> bool) -> Option<u32> {
+    let (mut least, mut above) = (0, end + 1);
+    while above - least > 1 {
+        let middle = least + (above - least) / 2;
+        if fits(middle) { least = middle } else { above = middle }
+    }
+    (least > 0).then_some(least)
+}
+
 /// Runs real generations with the chunk of the plan and with others that fit, ascending, as long as there is time.
 fn measure(job: &Job, chosen: &Chosen, simd: Simd, chunk: u32, fits: impl Fn(u32) -> bool) -> Result<Speed> {
     let began = Instant::now();
     let seeds = vec![job.seeds[0]];
     let backend = |chunk| chosen.backend(Job { seeds: seeds.clone(), batch: chunk, ..job.clone() }, simd, chunk);
 
-    let small = chunk.min(GROWN_BATCH);
+    let mut small = chunk.min(FIRST);
     let mut nursery = backend(small)?;
     let mut generation = 0;
     nursery.generation()?;
     nursery.counters()?;
+    let larger = chunk.min(GROWN_BATCH);
+    if began.elapsed() * larger / small < GROWN {
+        small = larger;
+        drop(nursery);
+        nursery = backend(small)?;
+        nursery.generation()?;
+        nursery.counters()?;
+    }
     while began.elapsed() < GROWN {
         generation += 1;
         nursery.generation()?;
@@ -290,10 +377,14 @@ fn measure(job: &Job, chosen: &Chosen, simd: Simd, chunk: u32, fits: impl Fn(u32
     let mut chunks: Vec<u32> = chosen.chunks().iter().copied().chain([chunk]).collect();
     chunks.sort_unstable();
     chunks.dedup();
+    // At least two generations of each: the first one touches its memory and is not timed.
+    let expected = |chunk: u32, rate: f64| Duration::from_secs_f64(2.0 * f64::from(chunk) / rate);
+    if expected(chunks[0], last_rate) > BUDGET {
+        chunks.insert(0, ((BUDGET.as_secs_f64() * last_rate / 2.0) as u32 & !1).max(2));
+    }
     let mut measured = Vec::new();
     for tried in chunks.into_iter().filter(|&chunk| fits(chunk)) {
-        // At least two generations of it: the first one touches its memory and is not timed.
-        let expected = Duration::from_secs_f64(2.0 * f64::from(tried) / last_rate);
+        let expected = expected(tried, last_rate);
         if !measured.is_empty() && began.elapsed() + expected > BUDGET {
             break;
         }
@@ -356,19 +447,18 @@ fn output(
     evaluations: Option<u64>,
     on_gpu: bool,
 ) -> Result<Output> {
-    /// The configuration and the like, as JSON, and what of it there is for each class.
+    /// The configuration and the like, as JSON, and what of it there is for each class beside its name, which is there twice.
     const STATE: u64 = 3 << 10;
     const CLASS: u64 = 160;
-    /// Pictures of runs against LeNet: of the sheet so much an elite.
-    const SHEET: u64 = 8 << 10;
-    const CONVERGENCE: u64 = 80 << 10;
-    /// A PNG of noise is larger than the noise.
-    const PNG: u64 = 128;
     let config = &request.config;
     let n_niches = job.classes.len() as u64;
     let archive = archive_file::most_bytes(job.canvas, &job.encoding, job.classes.len(), &job.network.classes);
-    let mut files =
-        vec![("checkpoint", archive + STATE), ("archive.safetensors", archive), ("run.json", STATE + n_niches * CLASS)];
+    let names: u64 = job.classes.iter().map(|&class| job.network.classes[class as usize].len() as u64).sum();
+    let mut files = vec![
+        ("checkpoint", archive + STATE),
+        ("archive.safetensors", archive),
+        ("run.json", STATE + n_niches * CLASS + 2 * names),
+    ];
     if let (Some(generations), Some(evaluations)) = (generations, evaluations) {
         // A line for generation 0, for every log_every-th after it, and for the last.
         let lines = (generations - 1) / u64::from(config.log_every) + 2;
@@ -377,12 +467,10 @@ fn output(
         files.push(("metrics.jsonl", lines.min(generations).saturating_mul(line)));
     }
     if request.pictures {
-        let rows = (job.canvas.height + job.canvas.len()) as u64;
-        files.extend([
-            ("elites", n_niches * (rows + PNG)),
-            ("contact_sheet.png", n_niches * SHEET),
-            ("convergence.png", CONVERGENCE),
-        ]);
+        let [elites, sheet, convergence] = run_folder::pictures_bytes(job.canvas, job.classes.len());
+        let pages = contact_sheet::n_pages(job.canvas, job.classes.len());
+        let sheet_name = if pages == 1 { "contact_sheet.png" } else { "contact_sheet.png and its other pages" };
+        files.extend([("elites", elites), (sheet_name, sheet), ("convergence.png", convergence)]);
     }
     let twice = files[0].1;
     files.iter_mut().for_each(|file| file.1 = file.1.saturating_mul(u64::from(request.runs)));

@@ -117,6 +117,7 @@ mod tests {
     use super::*;
     use crate::genome::cppn::{Graph, Scratch};
     use crate::genome::{direct, pixel};
+    use crate::network::Crops;
     use crate::rng::Philox;
 
     fn elite(image: Vec<u8>, genome: Genome) -> Elite {
@@ -124,7 +125,7 @@ mod tests {
     }
 
     fn about(canvas: Canvas, encoding: Encoding) -> About {
-        About { canvas, encoding, class_names: vec!["0".into()] }
+        About { canvas, encoding, crops: Crops::One, class_names: vec!["0".into()] }
     }
 
     /// A CPPN with its picture at the canvas's own size, as evolution draws it.

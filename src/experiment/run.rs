@@ -6,7 +6,7 @@ use crate::archive::{ARITHMETIC_VERSION, Archive, Statistics};
 use crate::backend::{Backend, Counters};
 use crate::error::Result;
 use crate::genome::Canvas;
-use crate::network::{Network, weights::Files};
+use crate::network::{Crops, Network, weights::Files};
 use crate::output::{
     About, Checkpoint, ClassResult, GpuTotals, GpuUse, Manifest, Metrics, MetricsWriter, RunFolder, Stop,
 };
@@ -289,6 +289,7 @@ impl Run {
         let about = About {
             canvas: Canvas::of(&shared.network),
             encoding: self.config.encoding(),
+            crops: Crops::of(shared.network.n_crops() as u32).expect("networks judge one crop or ten"),
             class_names: shared.network.classes.clone(),
         };
         self.folder.finish(&mut manifest, &archive, &about, shared.pictures)?;

@@ -61,6 +61,18 @@ pub enum Genome {
     Cppn(cppn::Graph),
 }
 
+impl Genome {
+    /// The values of a direct genome.
+    pub fn genes(&self) -> Option<&[f32]> {
+        if let Genome::Direct(genes) = self { Some(genes) } else { None }
+    }
+
+    /// The graph of a CPPN.
+    pub fn graph(&self) -> Option<&cppn::Graph> {
+        if let Genome::Cppn(graph) = self { Some(graph) } else { None }
+    }
+}
+
 /// The 8-bit pixel of a phenotype value in [-1, 1]: `trunc(255 * |value|)` (spec 4.1 and 5.7).
 #[inline]
 pub fn pixel(value: f32) -> u8 {

@@ -1,7 +1,8 @@
 //! Files and folders that are there whole or not at all, whenever the process is killed or the power fails.
 
 use crate::error::{Error, Result};
-use std::fs::{self, File};
+use rayon::prelude::*;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -21,24 +22,29 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result
     sync_folder(folder)
 }
 
-/// Writes the file `path` in a folder that [`create_folder`] is filling, where a file by half does no harm.
+/// Writes the file `path` in a folder that [`create_folder`] is filling, where a file by half does no harm; it also brings it to the disk.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn write_new(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<()> {
     let file = File::create_new(path).map_err(Error::io("create", path))?;
-    finish(&file, fill).map_err(Error::io("write", path))
+    fill_buffered(&file, fill).map_err(Error::io("write", path))
 }
 
 /// Fills `file` and brings it to the disk.
 fn finish(file: &File, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
-    let mut writer = BufWriter::new(file);
-    fill(&mut writer)?;
-    writer.flush()?;
+    fill_buffered(file, fill)?;
     file.sync_all()
 }
 
-/// Makes the folder `path`, which must not exist: `fill` fills a temporary folder beside it, which then takes its name.
+fn fill_buffered(file: &File, fill: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let mut writer = BufWriter::new(file);
+    fill(&mut writer)?;
+    writer.flush()
+}
+
+/// Makes the folder `path`, which must not exist: `fill` fills a temporary folder beside it with files, which then takes its name. They
+/// are brought to the disk when all are written, which is much faster than one by one. Works on rayon's current pool.
 ///
 /// # Errors
 /// What `fill` says, or [`Error::Io`]; there is no folder `path` then.
@@ -46,6 +52,11 @@ pub fn create_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Res
     let folder = parent(path);
     let temporary = partial(0o777).tempdir_in(folder).map_err(Error::io("create a folder in", folder))?;
     fill(temporary.path())?;
+    let files = fs::read_dir(temporary.path()).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    files.map_err(Error::io("read", temporary.path()))?.into_par_iter().try_for_each(|file| {
+        let synced = OpenOptions::new().write(true).open(file.path()).and_then(|file| file.sync_all());
+        synced.map_err(Error::io("write", path))
+    })?;
     sync_folder(temporary.path())?;
     fs::rename(temporary.path(), path).map_err(Error::io("write", path))?;
     let _ = temporary.keep(); // nothing is left under its name to remove

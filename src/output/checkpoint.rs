@@ -3,22 +3,28 @@
 //! A first line with the format's name and version; a second one with the SHA-256 of the first line and of all that
 //! follows the second; then the archive in safetensors form, with the rest as JSON in its metadata under `state`.
 //! The first two lines stay as they are in later versions, so that a damaged file is told from a foreign one.
+//!
+//! In version 2 an elite that several niches share stands in the archive once; in version 1 it stood there for each of them.
 
 use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::error::{Error, Result, one_line};
 use crate::experiment::config::Config;
 use crate::genome::Canvas;
 use crate::network::weights::Files;
-use crate::output::{archive_file, atomic, hash_text, rfc3339};
+use crate::output::archive_file::{self, Layout};
+use crate::output::tensors::Tensors;
+use crate::output::{atomic, hash_text, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::fs;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-const FIRST_LINE: &[u8] = b"pareidolia checkpoint 1\n";
+/// Of the version that is written, and the layout of its archive; and of those before it, which are read.
+const FIRST_LINE: (&[u8], Layout) = (b"pareidolia checkpoint 2\n", Layout::Shared);
+const EARLIER: [(&[u8], Layout); 1] = [(b"pareidolia checkpoint 1\n", Layout::Niches)];
 
 /// Bytes of the second line: 64 hexadecimal digits and the end of the line.
 const SECOND_LINE: usize = 65;
@@ -105,11 +111,15 @@ impl Checkpoint {
             config: self.config.clone(),
         };
         let state = serde_json::to_string(&state).expect("a state has a JSON form");
-        let body = archive_file::encode(&self.archive, self.canvas, [("state", state)]);
+        let (first_line, layout) = FIRST_LINE;
         atomic::write(path, |file| {
-            file.write_all(FIRST_LINE)?;
-            writeln!(file, "{}", digest(FIRST_LINE, &body))?;
-            file.write_all(&body)
+            file.write_all(first_line)?;
+            writeln!(file, "{:064}", 0)?; // the place of the digest, which is known last
+            let mut body = Hashing { sink: file, digest: Sha256::new_with_prefix(first_line) };
+            archive_file::encode(&mut body, &self.archive, self.canvas, layout, vec![("state", state)])?;
+            let Hashing { sink: file, digest } = body;
+            file.seek(SeekFrom::Start(first_line.len() as u64))?;
+            file.write_all(hexadecimal(digest).as_bytes())
         })
     }
 
@@ -119,7 +129,7 @@ impl Checkpoint {
     /// [`Error::Io`] if the file cannot be read; [`Error::File`] if a single bit of it is not as it was written, or
     /// if another version of the arithmetic made it.
     pub fn read(path: &Path) -> Result<Checkpoint> {
-        Checkpoint::parse_file(path, &fs::read(path).map_err(Error::io("read", path))?)
+        Checkpoint::parse_file(path, File::open(path).map_err(Error::io("read", path))?)
     }
 
     /// [`Checkpoint::read`] for a file in memory.
@@ -127,26 +137,26 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint> {
-        Checkpoint::parse_file(Path::new("checkpoint in memory"), bytes)
+        Checkpoint::parse_file(Path::new("checkpoint in memory"), Cursor::new(bytes))
     }
 
-    fn parse_file(path: &Path, bytes: &[u8]) -> Result<Checkpoint> {
-        let body = verify(bytes).ok_or_else(|| {
+    fn parse_file(path: &Path, mut source: impl Read + Seek) -> Result<Checkpoint> {
+        let first_line = verify(&mut source).map_err(Error::io("read", path))?.ok_or_else(|| {
             let remedy = "restore it from a copy, or start the run again in another folder";
             Error::file(path, format!("this checkpoint is damaged: its SHA-256 does not fit its content; {remedy}"))
         })?;
-        if !bytes.starts_with(FIRST_LINE) {
-            let version = String::from_utf8_lossy(&bytes[..bytes.len() - body.len() - SECOND_LINE]);
-            let want = String::from_utf8_lossy(FIRST_LINE);
+        let Some(&(_, layout)) = [FIRST_LINE].iter().chain(&EARLIER).find(|(known, _)| *known == first_line) else {
+            let [version, want] = [&first_line, FIRST_LINE.0].map(String::from_utf8_lossy);
             let reason = format!("the format is {:?}, this program reads {:?}", version.trim_end(), want.trim_end());
             return Err(Error::file(path, reason));
-        }
-        Checkpoint::parse(body)
+        };
+        Tensors::open(source, (first_line.len() + SECOND_LINE) as u64)
+            .and_then(|tensors| Checkpoint::parse(tensors, layout))
             .map_err(|reason| Error::file(path, format!("not a checkpoint to go on from: {}", one_line(&reason))))
     }
 
-    fn parse(body: &[u8]) -> Result<Checkpoint, String> {
-        let metadata = archive_file::metadata(body)?;
+    fn parse(mut body: Tensors<impl Read + Seek>, layout: Layout) -> Result<Checkpoint, String> {
+        let metadata = body.metadata();
         let state = metadata.get("state").ok_or("it holds no state")?;
         let invalid = |source: serde_json::Error| format!("its state: {source}");
         // First of all, since with the arithmetic all else may have changed.
@@ -155,7 +165,7 @@ impl Checkpoint {
         let state: State = serde_json::from_str(state).map_err(invalid)?;
         let config = state.config.clone();
         config.check().map_err(|error| error.to_string())?;
-        let archive = archive_file::decode(body, state.canvas, &config.encoding(), state.generation)?;
+        let archive = archive_file::decode(&mut body, state.canvas, &config.encoding(), state.generation, layout)?;
         archive_file::check_hash(&archive, &state.archive_hash)?;
         let n_classes = archive.elites[0].probabilities.len() as u32;
         let all_classes = config.classes.is_empty() && archive.classes.iter().copied().eq(0..n_classes);
@@ -227,16 +237,47 @@ fn as_object(value: Value) -> serde_json::Map<String, Value> {
     if let Value::Object(map) = value { map } else { unreachable!("a struct is a JSON object") }
 }
 
-/// What follows the second line, if the second line is the digest of the rest.
-fn verify(bytes: &[u8]) -> Option<&[u8]> {
-    let end = bytes.iter().take(64).position(|&byte| byte == b'\n')? + 1;
-    let (first, rest) = bytes.split_at(end);
-    let (second, body) = rest.split_at_checked(SECOND_LINE)?;
-    (second == format!("{}\n", digest(first, body)).as_bytes()).then_some(body)
+/// Hands on what is written to it, and digests it.
+struct Hashing<W> {
+    sink: W,
+    digest: Sha256,
 }
 
-/// SHA-256 of the first line and the body, hexadecimal.
-fn digest(first: &[u8], body: &[u8]) -> String {
-    let digest = Sha256::new().chain_update(first).chain_update(body).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// The first line of the file `source`, if its second line is the digest of the rest.
+fn verify(source: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
+    /// Bytes of a first line, at most.
+    const MOST: u64 = 64;
+    let mut lines = Vec::new();
+    source.by_ref().take(MOST + SECOND_LINE as u64).read_to_end(&mut lines)?;
+    let Some(end) = lines.iter().take(MOST as usize).position(|&byte| byte == b'\n') else { return Ok(None) };
+    let (first, rest) = lines.split_at(end + 1);
+    let Some((second, begin)) = rest.split_at_checked(SECOND_LINE) else { return Ok(None) };
+    let mut digest = Sha256::new_with_prefix(first);
+    digest.update(begin);
+    let mut piece = vec![0; 128 << 10];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => break,
+            Ok(n) => digest.update(&piece[..n]),
+            Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(source),
+        }
+    }
+    Ok((second == format!("{}\n", hexadecimal(digest)).as_bytes()).then(|| first.to_vec()))
+}
+
+fn hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,10 +1,13 @@
-//! `contact_sheet.png`: every elite at a glance, with its class and its confidence.
+//! `contact_sheet.png`: every elite at a glance, with its class and its confidence. More than a page holds go on in
+//! `contact_sheet-02.png` and so on.
 
 use crate::archive::Archive;
 use crate::experiment::config::name_of;
 use crate::genome::Canvas;
 use crate::output::font::{Colour, Style, Weight};
-use crate::output::{About, Image, Manifest, confidence_text};
+use crate::output::{About, Image, Manifest, confidence_text, pictures};
+use fast_image_resize::{FilterType, ResizeAlg};
+use std::borrow::Cow;
 
 const INK: Colour = [0x22, 0x22, 0x22];
 const FAINT: Colour = [0x6a, 0x6a, 0x6a];
@@ -25,11 +28,42 @@ const HEADER: usize = 92;
 /// Height of number and confidence below an elite, and of the name below those.
 const CAPTION: usize = 34;
 const NAME_LINE: usize = 24;
-/// Elites are enlarged by the greatest whole factor that keeps them within this width, and are never made smaller.
+/// Elites are enlarged by the greatest whole factor that keeps them within this width.
 const ELITE: usize = 224;
+/// The longer side of those that are larger is made this.
+const THUMBNAIL: usize = 160;
 
-/// Cells of a page, at most.
-pub const PAGE: usize = 50;
+/// How large an elite stands on a sheet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Scale {
+    height: usize,
+    width: usize,
+    /// How many times it is enlarged; `None` where it is made smaller.
+    zoom: Option<usize>,
+}
+
+impl Scale {
+    fn of(canvas: Canvas) -> Scale {
+        let Canvas { height, width, .. } = canvas;
+        let longer = height.max(width);
+        if longer <= ELITE {
+            let zoom = ELITE / width;
+            return Scale { height: height * zoom, width: width * zoom, zoom: Some(zoom) };
+        }
+        let smaller = |side: usize| (side * THUMBNAIL).div_ceil(longer);
+        Scale { height: smaller(height), width: smaller(width), zoom: None }
+    }
+
+    /// Cells of a page, at most.
+    fn page(self) -> usize {
+        if self.zoom.is_some() { 50 } else { 100 }
+    }
+}
+
+/// Pages of the sheet of `n_cells` elites.
+pub fn n_pages(canvas: Canvas, n_cells: usize) -> usize {
+    n_cells.div_ceil(Scale::of(canvas).page())
+}
 
 /// An elite with what stands below it.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,9 +103,9 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// Number of pages, each of at most [`PAGE`] cells.
+    /// Number of pages.
     pub fn n_pages(&self) -> usize {
-        self.cells.len().div_ceil(PAGE)
+        n_pages(self.canvas, self.cells.len())
     }
 
     /// Name of a page's file, counted from 0: `contact_sheet.png`, `contact_sheet-02.png` and so on.
@@ -89,10 +123,10 @@ impl<'a> Sheet<'a> {
 
     /// Draws a page, counted from 0.
     pub fn page(&self, page: usize) -> Image {
-        let cells = self.cells.chunks(PAGE).nth(page).unwrap_or_default();
+        let scale = Scale::of(self.canvas);
+        let Scale { height, width, zoom } = scale;
+        let cells = self.cells.chunks(scale.page()).nth(page).unwrap_or_default();
         let columns = columns(self.cells.len());
-        let zoom = zoom(self.canvas);
-        let (width, height) = (self.canvas.width * zoom, self.canvas.height * zoom);
         // Where classes have no names but their numbers, as digits do, the number alone says all.
         let named = self.cells.iter().any(|cell| cell.name != cell.class.to_string());
         let pitch = height + CAPTION + if named { NAME_LINE } else { 0 } + GAP;
@@ -115,9 +149,15 @@ impl<'a> Sheet<'a> {
             let left = MARGIN + index % columns * (width + GAP);
             let top = MARGIN + HEADER + index / columns * pitch;
             sheet.fill(left - 1, top - 1, width + 2, height + 2, |_, _| FRAME);
+            let Canvas { channels, .. } = self.canvas;
+            let small = Canvas { height, width, channels };
+            let (image, row, zoom) = match zoom {
+                Some(zoom) => (Cow::Borrowed(cell.image), self.canvas.width, zoom),
+                None => (pictures::resized(cell.image, self.canvas, small, SMALLER).into(), width, 1),
+            };
             sheet.fill(left, top, width, height, |x, y| {
-                let pixel = (y / zoom * self.canvas.width + x / zoom) * self.canvas.channels;
-                let channel = |c: usize| cell.image[pixel + c.min(self.canvas.channels - 1)];
+                let pixel = (y / zoom * row + x / zoom) * channels;
+                let channel = |c: usize| image[pixel + c.min(channels - 1)];
                 [channel(0), channel(1), channel(2)]
             });
             let (left, bottom) = (left as f32, (top + height) as f32);
@@ -138,9 +178,15 @@ fn columns(n_cells: usize) -> usize {
     if n_cells <= 10 { n_cells.min(5) } else { 10 }
 }
 
-/// How many times an elite is enlarged.
-fn zoom(canvas: Canvas) -> usize {
-    (ELITE / canvas.width).max(1)
+/// How elites are made smaller: sharp, and with little ringing.
+const SMALLER: ResizeAlg = ResizeAlg::Convolution(FilterType::CatmullRom);
+
+/// Bytes of an elite on a sheet's PNG, estimated: noise, as large as it stands there, and its text. An enlarged one takes little more than
+/// its own pixels.
+pub fn cell_bytes(canvas: Canvas) -> usize {
+    const TEXT: usize = 8 << 10;
+    let Scale { height, width, zoom } = Scale::of(canvas);
+    TEXT + 3 * if zoom.is_some() { canvas.pixels() } else { height * width }
 }
 
 /// Most bytes of the sheet of `n_cells` elites while its pages are drawn and written, `threads` at a time: the pixels of each,
@@ -148,10 +194,13 @@ fn zoom(canvas: Canvas) -> usize {
 pub fn most_bytes(canvas: Canvas, n_cells: usize, threads: usize) -> usize {
     /// Wider than any title, or subtitle of numbers of 64 bits.
     const TEXT: usize = 1400;
-    let width = (columns(n_cells) * (canvas.width * zoom(canvas) + GAP)).max(TEXT) + 2 * MARGIN;
-    let pitch = canvas.height * zoom(canvas) + CAPTION + NAME_LINE + GAP;
-    let height = 2 * MARGIN + HEADER + n_cells.min(PAGE).div_ceil(columns(n_cells)) * pitch;
-    n_cells.div_ceil(PAGE).min(threads) * 2 * 3 * width * height
+    let scale = Scale::of(canvas);
+    let width = (columns(n_cells) * (scale.width + GAP)).max(TEXT) + 2 * MARGIN;
+    let pitch = scale.height + CAPTION + NAME_LINE + GAP;
+    let height = 2 * MARGIN + HEADER + n_cells.min(scale.page()).div_ceil(columns(n_cells)) * pitch;
+    // A thumbnail has its own pixels, and between the two directions as many rows as the elite.
+    let smaller = if scale.zoom.is_none() { 3 * canvas.len() } else { 0 };
+    n_pages(canvas, n_cells).min(threads) * (2 * 3 * width * height + smaller)
 }
 
 /// What a figure of a run is called.
@@ -233,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_thousand_classes_fill_twenty_pages() {
-        let canvas = Canvas { height: 16, width: 256, channels: 3 }; // wider than a cell: not made smaller
+        let canvas = Canvas { height: 16, width: 224, channels: 3 }; // as wide as a cell
         let names: Vec<String> =
             (0..1000).map(|n| format!("class {n} of a name that is far too long for it")).collect();
         let images = images(1000, canvas);
@@ -243,7 +292,32 @@ mod tests {
         assert_eq!(sheet.file(1), "contact_sheet-02.png");
         let page = sheet.page(19);
         let top = MARGIN + HEADER + 4 * (16 + CAPTION + NAME_LINE + GAP);
-        assert!(stands_at(&page, canvas, &images[999], MARGIN + 9 * (256 + GAP), top, 1));
+        assert!(stands_at(&page, canvas, &images[999], MARGIN + 9 * (224 + GAP), top, 1));
+    }
+
+    #[test]
+    fn large_elites_are_made_smaller_and_a_hundred_fill_a_page() {
+        let canvas = Canvas { height: 256, width: 256, channels: 3 };
+        let names: Vec<String> = (0..101).map(|n| format!("class {n}")).collect();
+        // Left half red, right half blue; the last one all green.
+        let halves = |x: usize| if x < 128 { [255, 0, 0] } else { [0, 0, 255] };
+        let mut images = vec![(0..256 * 256).flat_map(|i| halves(i % 256)).collect::<Vec<u8>>(); 101];
+        images[100] = [0, 255, 0].repeat(256 * 256);
+        let sheet = sheet(&names, &images, canvas);
+        assert_eq!(sheet.n_pages(), 2);
+        let (first, last) = (sheet.page(0), sheet.page(1));
+        assert_eq!(first.canvas.width, 10 * (160 + GAP) - GAP + 2 * MARGIN);
+        let at = |page: &Image, x: usize, y: usize| -> [u8; 3] {
+            page.pixels[(y * page.canvas.width + x) * 3..][..3].try_into().unwrap()
+        };
+        let (left, top) = (MARGIN + 9 * (160 + GAP), MARGIN + HEADER + 9 * (160 + CAPTION + NAME_LINE + GAP));
+        for (x, want) in [(0, [255, 0, 0]), (70, [255, 0, 0]), (90, [0, 0, 255]), (159, [0, 0, 255]), (160, FRAME)] {
+            assert_eq!(at(&first, left + x, top + 80), want, "{x}");
+        }
+        assert_eq!(at(&last, MARGIN + 80, MARGIN + HEADER + 80), [0, 255, 0]);
+        // A tall one is as high as others.
+        let tall = Scale::of(Canvas { height: 1024, width: 16, channels: 1 });
+        assert_eq!((tall.height, tall.width), (160, 3));
     }
 
     #[test]

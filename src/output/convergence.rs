@@ -164,7 +164,9 @@ pub fn draw(manifest: &Manifest, lines: &[Metrics]) -> Image {
     let count = Panel { top: 666, height: 116, x_end, y_end: n_classes as f64 };
     let x_ticks = generation_ticks(last);
     let confidence_ticks: Vec<_> = (0..=y_end as u32).map(|n| (f64::from(n), nines_label(n))).collect();
-    let count_ticks = [0, n_classes].map(|n| (n as f64, n.to_string()));
+    let middle = (n_classes >= 100).then_some(n_classes / 2);
+    let count_ticks: Vec<_> =
+        [Some(0), middle, Some(n_classes)].into_iter().flatten().map(|n| (n as f64, n.to_string())).collect();
 
     let mut fine = vec![255; WIDTH * FINE * HEIGHT * FINE * 3];
     let mut plot = || -> Drawn {

@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod pictures;
 pub mod run_folder;
 pub mod series;
+mod tensors;
 
 pub use archive_file::About;
 pub use checkpoint::Checkpoint;

@@ -3,7 +3,10 @@
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::output::{atomic, confidence_text};
-use png::{BitDepth, ColorType, Decoder, Encoder, Limits, Transformations};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Limits, Transformations};
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::Path;
@@ -44,26 +47,53 @@ impl Image {
     }
 }
 
+/// How hard pictures of so many bytes in all are squeezed: a thousand that are large no harder than lets them be written in a second,
+/// for which those of CPPNs become half as large again.
+pub fn compression(bytes: usize) -> Compression {
+    if bytes > 64 << 20 { Compression::Fast } else { Compression::Balanced }
+}
+
 /// Writes an 8-bit PNG of `pixels`, which are `(height, width, channels)`, atomically.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn write_png(path: &Path, canvas: Canvas, pixels: &[u8]) -> Result<()> {
-    atomic::write(path, |file| encode_png(file, canvas, pixels))
+    atomic::write(path, |file| encode_png(file, canvas, pixels, Compression::Balanced))
 }
 
-/// The bytes of [`write_png`]'s file. The same pixels give the same bytes.
+/// The bytes of a PNG. The same pixels give the same bytes.
 ///
 /// # Errors
 /// What `sink` says.
-pub fn encode_png(sink: &mut impl Write, canvas: Canvas, pixels: &[u8]) -> io::Result<()> {
+pub fn encode_png(sink: &mut impl Write, canvas: Canvas, pixels: &[u8], compression: Compression) -> io::Result<()> {
     let side = |n: usize| u32::try_from(n).map_err(io::Error::other);
     let mut encoder = Encoder::new(sink, side(canvas.width)?, side(canvas.height)?);
     encoder.set_color(if canvas.channels == 1 { ColorType::Grayscale } else { ColorType::Rgb });
     encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(compression);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(pixels)?;
     Ok(writer.finish()?)
+}
+
+/// `pixels`, of the size of `from`, in the size of `to`, whose channels are theirs.
+///
+/// # Panics
+/// If the channels are not the same, or there is no pixel.
+pub fn resized(pixels: &[u8], from: Canvas, to: Canvas, how: ResizeAlg) -> Vec<u8> {
+    fn by<P: PixelTrait>(pixels: &[u8], from: Canvas, to: Canvas, how: ResizeAlg) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; to.len()];
+        let [from_width, from_height] = [from.width, from.height].map(u32::try_from);
+        let [to_width, to_height] = [to.width, to.height].map(u32::try_from);
+        let source = TypedImageRef::<P>::from_buffer(from_width.ok()?, from_height.ok()?, pixels).ok()?;
+        let mut target = TypedImage::<P>::from_buffer(to_width.ok()?, to_height.ok()?, &mut bytes).ok()?;
+        Resizer::new().resize_typed(&source, &mut target, &ResizeOptions::new().resize_alg(how)).ok()?;
+        Some(bytes)
+    }
+    assert_eq!(from.channels, to.channels, "channels stay");
+    // By type of pixel: the library's own choice at run time would compile its code for all fourteen types.
+    let bytes = if to.channels == 1 { by::<U8>(pixels, from, to, how) } else { by::<U8x3>(pixels, from, to, how) };
+    bytes.expect("pictures have pixels, and sides of 32 bits")
 }
 
 /// Reads a PNG as 8-bit grey or RGB. Fewer bits and palettes are expanded; of 16 bits the upper 8 are taken; an alpha

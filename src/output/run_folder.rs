@@ -145,11 +145,13 @@ impl RunFolder {
     }
 
     fn write_pictures(&self, manifest: &Manifest, archive: &Archive, about: &About) -> Result<()> {
-        // In parallel, since most of the time goes into waiting for the disk.
+        let compression = pictures::compression(archive.elites.len() * about.canvas.len());
         atomic::create_folder(&self.folder.own(ELITES)?, |folder| {
             manifest.classes.par_iter().zip(&archive.elites).try_for_each(|(class, elite)| {
                 let name = Path::new(&class.file).file_name().expect("every elite's picture has a name");
-                atomic::write_new(&folder.join(name), |file| pictures::encode_png(file, about.canvas, &elite.image))
+                atomic::write_new(&folder.join(name), |file| {
+                    pictures::encode_png(file, about.canvas, &elite.image, compression)
+                })
             })
         })?;
         let sheet = Sheet::of_run(manifest, archive, about);
@@ -189,6 +191,16 @@ pub fn archive_of(path: &Path) -> PathBuf {
 /// Whether `path` is the folder of a run that can be continued.
 pub fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).is_file()
+}
+
+/// Bytes of the pictures of `n_niches` elites on the disk, estimated: elites, sheet, convergence plot. Those of CPPNs take less.
+pub fn pictures_bytes(canvas: Canvas, n_niches: usize) -> [u64; 3] {
+    /// A PNG of noise is larger than the noise.
+    const PNG: usize = 128;
+    /// As those of other runs are.
+    const CONVERGENCE: usize = 80 << 10;
+    let elite = canvas.height + canvas.len() + PNG;
+    [n_niches * elite, n_niches * contact_sheet::cell_bytes(canvas), CONVERGENCE].map(|bytes| bytes as u64)
 }
 
 /// Most bytes of memory for the pictures of `n_niches` elites, as [`RunFolder::finish`] draws and writes them.

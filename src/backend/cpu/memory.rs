@@ -12,6 +12,7 @@ use crate::backend::Job;
 use crate::backend::memory::{Memory, Owner, Part};
 use crate::genome::Encoding;
 use crate::genome::cppn::{self, InputPlanes};
+use std::sync::Arc;
 
 /// What an allocation takes beyond what was asked for.
 const ALLOCATION: usize = 16;
@@ -34,8 +35,14 @@ pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usi
         parts.push(Part::fixed("input planes", InputPlanes::bytes(job.canvas) as u64));
         parts.push(Part::fixed("compiling and drawing, a set each thread", threads as u64 * drawing));
     }
-    let elites = (runs * n_niches * elite_bytes(job)) as u64;
-    let winners = runs * n_niches * (2 * size_of::<Winner>() + size_of::<Option<Elite>>());
+    let elite = elite_bytes(job);
+    // What a generation finds better, each once however many niches it wins; and lists of a niche each, in vectors that grew by
+    // doubling: winners before and after a chunk, their successors, who has won where, those in turn by candidate, and copied.
+    let winners = runs * n_niches.min(job.batch as usize) * elite;
+    let place =
+        2 * (size_of::<(u32, usize)>() + size_of::<&[(u32, usize)]>()) + size_of::<(Arc<Elite>, &[(u32, usize)])>();
+    let lists =
+        n_niches * (runs * (size_of::<Winner>() + size_of::<Option<Arc<Elite>>>()) + size_of::<Winner>() + place);
     parts.extend([
         Part::per_candidate("genomes", Population::genome_bytes(job) as u64),
         Part::per_candidate("images", job.canvas.len() as u64),
@@ -46,14 +53,17 @@ pub fn memory(job: &Job, options: Options, classifier: &Classifier, threads: usi
             fixed: (threads * width * share) as u64,
             per_candidate: share.div_ceil(TILES * width) as u64,
         },
-        Part::fixed("archive", elites),
-        Part::fixed("winners of a generation", elites + winners as u64),
+        Part::fixed("archive", (runs * n_niches * elite) as u64),
+        Part::fixed("winners of a generation", (winners + lists) as u64),
     ]);
     Memory { owner: Owner::Host, parts }
 }
 
-/// Bytes of an elite of `job`, its genome at capacity.
+/// Bytes of an elite of `job` and of its place in an archive, its genome at capacity.
 pub fn elite_bytes(job: &Job) -> usize {
+    /// The two counts of those who share it.
+    const COUNTS: usize = 2 * size_of::<usize>();
     let probabilities = job.network.classes.len() * size_of::<f32>();
-    size_of::<Elite>() + probabilities + job.canvas.len() + Population::genome_bytes(job) + 3 * ALLOCATION
+    let content = probabilities + job.canvas.len() + Population::genome_bytes(job);
+    size_of::<Arc<Elite>>() + COUNTS + size_of::<Elite>() + content + 5 * ALLOCATION
 }

@@ -55,8 +55,8 @@ struct Run {
     archive: Archive,
     /// The best of this generation so far, a niche each.
     winners: Vec<Winner>,
-    /// The winners themselves; `None` where the elite stays.
-    successors: Vec<Option<Elite>>,
+    /// The winners themselves; `None` where the elite stays. One that has won several niches is there once.
+    successors: Vec<Option<Arc<Elite>>>,
     replaced: u32,
     /// Counted by whatever thread skips an operator.
     skipped: AtomicU64,
@@ -100,8 +100,7 @@ impl Run {
             self.replaced = self.archive.elites.len() as u32;
         } else {
             for (elite, successor) in self.archive.elites.iter_mut().zip(&mut self.successors) {
-                if let Some(mut successor) = successor.take() {
-                    successor.born.0 = generation;
+                if let Some(successor) = successor.take() {
                     *elite = successor;
                     self.replaced += 1;
                 }
@@ -258,6 +257,8 @@ impl Backend for CpuBackend {
     }
 
     fn niche_argmax(&mut self, chunk: Range<u32>) -> Result<()> {
+        /// Bytes of images that are worth a thread.
+        const SHARE: usize = 64 << 10;
         let CpuBackend { job, runs, active, population, images, probabilities, .. } = self;
         let (n_classes, image_len) = (job.network.classes.len(), job.canvas.len());
         for segment in by_run(chunk.clone(), job.batch) {
@@ -266,25 +267,38 @@ impl Backend for CpuBackend {
             let rows = &probabilities[at * n_classes..][..segment.len() * n_classes];
             let before = run.winners.clone();
             niche_argmax::niche_argmax(&mut run.winners, rows, &job.classes, n_classes, first);
-            // The chunk's buffers are reused by the next one: its winners are copied out now.
-            let mut hashed: Option<(u32, u64)> = None;
-            for (niche, (&winner, before)) in run.winners.iter().zip(before).enumerate() {
-                if winner == before {
-                    continue;
+            // The chunk's buffers are reused by the next one: its winners are copied out now, each once, after those that they have
+            // beaten are gone.
+            let mut won: Vec<(u32, usize)> = Vec::new();
+            for (niche, (winner, before)) in run.winners.iter().zip(&before).enumerate() {
+                if winner != before {
+                    won.push((winner.candidate, niche));
+                    run.successors[niche] = None;
                 }
-                let candidate = winner.candidate;
-                let at = at + (candidate - first) as usize;
-                let probabilities = probabilities[at * n_classes..][..n_classes].to_vec();
-                let image = images[at * image_len..][..image_len].to_vec();
-                let genome = population.genome(at);
-                let content_hash = match hashed {
-                    Some((of, hash)) if of == candidate => hash,
-                    _ => content_hash(&probabilities, &image, &genome),
-                };
-                hashed = Some((candidate, content_hash));
-                // The generation is set when the elite enters the archive.
-                run.successors[niche] =
-                    Some(Elite { probabilities, image, genome, born: (0, candidate), content_hash });
+            }
+            won.sort_unstable();
+            let generation = run.generation();
+            let population = &*population;
+            let elites: Vec<_> = won
+                .chunk_by(|a, b| a.0 == b.0)
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .with_min_len(SHARE.div_ceil(image_len))
+                .map(|niches| {
+                    let candidate = niches[0].0;
+                    let at = at + (candidate - first) as usize;
+                    let probabilities = probabilities[at * n_classes..][..n_classes].to_vec();
+                    let image = images[at * image_len..][..image_len].to_vec();
+                    let genome = population.genome(at);
+                    let content_hash = content_hash(&probabilities, &image, &genome);
+                    let born = (generation, candidate);
+                    (Arc::new(Elite { probabilities, image, genome, born, content_hash }), niches)
+                })
+                .collect();
+            for (elite, niches) in elites {
+                for &(_, niche) in niches {
+                    run.successors[niche] = Some(Arc::clone(&elite));
+                }
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::launcher::{Launcher, Reader};
 use crate::archive::{Archive, Elite};
 use crate::backend::Job;
 use crate::error::Result;
+use std::sync::Arc;
 
 /// What archives of all runs take at least for elites to come over beside generations: less is brought in a few milliseconds.
 const LARGE_BYTES: usize = 64 << 20;
@@ -19,7 +20,7 @@ const BESIDE_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Kept {
     /// `(n_runs, n_niches)`; a run of which there is nothing has no niches.
-    runs: Vec<Vec<Option<Elite>>>,
+    runs: Vec<Vec<Option<Arc<Elite>>>>,
     /// Elites that come over beside a generation.
     beside: usize,
     /// The niche with which that goes on, counted through the active runs.
@@ -114,9 +115,16 @@ impl Kept {
         let niches = &mut self.runs[run];
         niches.resize(job.classes.len(), None);
         let is_here = niches[niche].as_ref().is_some_and(|elite| holder.is(elite));
-        if !is_here {
-            niches[niche] = Some(elites.get(reader, job, holder)?);
+        if is_here {
+            return Ok(false);
         }
-        Ok(!is_here)
+        // One candidate may hold many niches.
+        let elsewhere = niches.iter().flatten().find(|elite| holder.is(elite)).cloned();
+        let came = elsewhere.is_none();
+        niches[niche] = Some(match elsewhere {
+            Some(elite) => elite,
+            None => Arc::new(elites.get(reader, job, holder)?),
+        });
+        Ok(came)
     }
 }

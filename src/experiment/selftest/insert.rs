@@ -10,6 +10,7 @@ use crate::backend::cuda::params::{Counters, RunState, Winner};
 use crate::error::Result;
 use crate::genome::Genome;
 use crate::tuning::INSERT_MAX_NICHES;
+use std::sync::Arc;
 
 /// Elites of which only what insert needs is there.
 ///
@@ -33,7 +34,7 @@ fn archive(generation: u32, classes: &[u32], fitness: &[f32], hashes: &[u64]) ->
     let elite = |((&class, &fitness), &content_hash): ((&u32, &f32), &u64)| {
         let mut probabilities = vec![0.0; class as usize + 1];
         probabilities[class as usize] = fitness;
-        Elite { probabilities, image: vec![], genome: Genome::Direct(vec![]), born: (0, 0), content_hash }
+        Arc::new(Elite { probabilities, image: vec![], genome: Genome::Direct(vec![]), born: (0, 0), content_hash })
     };
     let elites = classes.iter().zip(fitness).zip(hashes).map(elite).collect();
     Archive { generation, classes: classes.to_vec(), elites }
