@@ -318,7 +318,7 @@ fn layer_lists_take_a_small_multiple_of_their_size() {
             "one a class",
         ),
         (list(format!("{{name=\"{}\",type=\"relu\"}}", "x".repeat(N))), "1 to 200 bytes"),
-        (list("[".repeat(N)), "line 9"),
+        (list("[".repeat(N)), "line 8"),
         (format!("mean=[{}]", "1,".repeat(N)), "line"),
         (format!("name=\"{}\"", "\\n".repeat(N)), "missing field"),
     ] {

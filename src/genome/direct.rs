@@ -1,5 +1,6 @@
 //! Direct genomes: a value per pixel and channel (spec section 4).
 
+use super::colour_lanes;
 use super::mutation::{clip, polynomial_mutation};
 use crate::math;
 use crate::rng::{Chance, GENE_GROUP, Philox, Purpose, unit_lanes};
@@ -372,9 +373,45 @@ fn block_indices<L: Lanes>(group: usize, part: usize) -> L::Bits {
     L::bits_add(L::bits_splat((group * LANES_OF_A_WORD) as u32), L::bits_load(&LANE[part..]))
 }
 
-/// Draws a direct genome: a byte a gene, by the rule of [`super::pixel`].
-pub fn render(image: &mut [u8], genes: &[f32]) {
-    for (pixel, &gene) in image.iter_mut().zip(genes) {
-        *pixel = super::pixel(gene);
+/// Draws a direct genome on `image`, `(pixels, channels)`: a byte a gene, by the rule of [`super::pixel`]; of three channels they are hue,
+/// lightness and saturation, which become RGB (spec 4.1 and 5.7).
+///
+/// # Panics
+/// If there is not a byte for each gene, or channels are not 1 or 3.
+pub fn render(simd: Simd, channels: usize, image: &mut [u8], genes: &[f32]) {
+    assert_eq!(image.len(), genes.len(), "an image of another size");
+    match channels {
+        1 => image.iter_mut().zip(genes).for_each(|(pixel, &gene)| *pixel = super::pixel(gene)),
+        3 => simd.run(RenderColour { image, genes }),
+        n => panic!("an image has 1 or 3 channels, not {n}"),
+    }
+}
+
+struct RenderColour<'a> {
+    image: &'a mut [u8],
+    genes: &'a [f32],
+}
+
+impl Vectorised for RenderColour<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (pixels, genes) in self.image.chunks_mut(3 * L::N).zip(self.genes.chunks(3 * L::N)) {
+            let mut hls = [[0.0; MAX_LANES]; 3];
+            for (lane, genes) in genes.chunks_exact(3).enumerate() {
+                for (channel, &gene) in genes.iter().enumerate() {
+                    hls[channel][lane] = gene;
+                }
+            }
+            let rgb = colour_lanes::<L>(&hls[0], &hls[1], &hls[2]);
+            if pixels.len() == 3 * L::N {
+                L::bits_store_three_bytes(rgb, pixels);
+            } else {
+                let mut bytes = [0; 3 * MAX_LANES];
+                L::bits_store_three_bytes(rgb, &mut bytes);
+                pixels.copy_from_slice(&bytes[..pixels.len()]);
+            }
+        }
     }
 }

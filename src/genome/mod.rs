@@ -84,3 +84,12 @@ pub fn pixel(value: f32) -> u8 {
 pub fn pixel_lanes<L: Lanes>(value: L) -> L::Bits {
     L::splat(255.0).mul(value.abs()).trunc_to_i32()
 }
+
+/// The pixels of the phenotype values `hue`, `lightness` and `saturation`, each at least `L::N` long, as `red | green << 8 | blue << 16`.
+#[inline(always)]
+pub fn colour_lanes<L: Lanes>(hue: &[f32], lightness: &[f32], saturation: &[f32]) -> L::Bits {
+    let hue = L::from_i32(pixel_lanes(L::load(hue)));
+    let lightness = L::from_i32(pixel_lanes(L::load(lightness)));
+    let saturation = L::from_i32(pixel_lanes(L::load(saturation)));
+    colour::hls_to_rgb(hue, lightness, saturation)
+}

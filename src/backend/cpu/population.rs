@@ -17,6 +17,8 @@ pub enum Population {
     Direct {
         rules: direct::Rules,
         n_genes: usize,
+        /// Of a pixel.
+        channels: usize,
         /// `(chunk, n_genes)`
         genes: Vec<f32>,
     },
@@ -36,6 +38,7 @@ impl Population {
             Encoding::Direct(rules) => Population::Direct {
                 rules: rules.clone(),
                 n_genes: job.canvas.len(),
+                channels: job.canvas.channels,
                 genes: vec![0.0; chunk * job.canvas.len()],
             },
             Encoding::Cppn(rules) => Population::Cppn {
@@ -86,7 +89,7 @@ impl Population {
     pub fn parts(&mut self, sizes: impl Iterator<Item = usize>, n: usize) -> Vec<Part<'_>> {
         let mut parts = Vec::new();
         match self {
-            Population::Direct { rules, n_genes, genes } => {
+            Population::Direct { rules, n_genes, channels, genes } => {
                 let mut rest = &mut genes[..n * *n_genes];
                 for size in sizes {
                     if rest.is_empty() {
@@ -94,7 +97,7 @@ impl Population {
                     }
                     let (genes, later) = rest.split_at_mut((size * *n_genes).min(rest.len()));
                     rest = later;
-                    parts.push(Part::Direct { rules, n_genes: *n_genes, genes });
+                    parts.push(Part::Direct { rules, n_genes: *n_genes, channels: *channels, genes });
                 }
             }
             Population::Cppn { rules, canvas, graphs, planes } => {
@@ -148,7 +151,7 @@ impl Workspaces {
 
 /// Genomes that one thread works on.
 pub enum Part<'a> {
-    Direct { rules: &'a direct::Rules, n_genes: usize, genes: &'a mut [f32] },
+    Direct { rules: &'a direct::Rules, n_genes: usize, channels: usize, genes: &'a mut [f32] },
     Cppn { rules: &'a Rules, canvas: Canvas, planes: &'a InputPlanes, graphs: &'a mut [Graph] },
 }
 
@@ -165,7 +168,7 @@ impl Part<'_> {
         workspace: &mut Workspace,
     ) {
         match self {
-            Part::Direct { rules, n_genes, genes } => {
+            Part::Direct { rules, n_genes, genes, .. } => {
                 let n = *n_genes;
                 for (i, children) in genes.chunks_exact_mut(2 * n).enumerate() {
                     let (run, candidate) = places.at(chunk_start + (at + 2 * i) as u32);
@@ -217,9 +220,9 @@ impl Part<'_> {
     /// Draws the genomes into `images`, `(genomes, height, width, channels)`.
     pub(super) fn render(&self, simd: Simd, images: &mut [u8], workspace: &mut Workspace) {
         match self {
-            Part::Direct { n_genes, genes, .. } => {
+            Part::Direct { n_genes, channels, genes, .. } => {
                 for (image, genes) in images.chunks_exact_mut(*n_genes).zip(genes.chunks_exact(*n_genes)) {
-                    direct::render(image, genes);
+                    direct::render(simd, *channels, image, genes);
                 }
             }
             Part::Cppn { rules, canvas, planes, graphs } => {

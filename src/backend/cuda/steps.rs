@@ -21,6 +21,7 @@ use std::ops::Range;
 pub struct Steps {
     batch: u32,
     image_len: u32,
+    n_channels: usize,
     n_classes: u32,
     /// `(R)`
     pub runs: CudaSlice<RunState>,
@@ -73,6 +74,7 @@ impl Steps {
         Ok(Steps {
             batch: job.batch,
             image_len: job.canvas.len() as u32,
+            n_channels: job.canvas.channels,
             n_classes: job.network.classes.len() as u32,
             runs: launcher.upload(&states)?,
             active: launcher.zeros(n_runs)?,
@@ -162,7 +164,9 @@ impl Steps {
     pub fn draw(&mut self, launcher: &Launcher, chunk: Chunk) -> Result<()> {
         let images = &mut self.images;
         match (&self.genomes, &self.encoded) {
-            (Genomes::Direct(genomes), Encoded::Direct(_)) => launcher.render_direct(images, genomes, chunk.count),
+            (Genomes::Direct(genomes), Encoded::Direct(_)) => {
+                launcher.render_direct(images, genomes, self.n_channels, chunk.count)
+            }
             (Genomes::Cppn(_), Encoded::Cppn { rules, programs, planes }) => {
                 launcher.render_cppn(images, programs, planes, rules, chunk.count)
             }

@@ -194,12 +194,14 @@ fn cppn_children(_: Simd, extent: Extent) -> Vec<Output> {
     vary_cppn::cases(extent).into_iter().map(output).collect()
 }
 
-fn direct_images(_: Simd, _: Extent) -> Vec<Output> {
-    let output = |(count, n_genes)| {
+fn direct_images(simd: Simd, _: Extent) -> Vec<Output> {
+    let output = |case: render_direct::Case| {
+        let (count, n_genes, n_channels) = case;
         let genes = render_direct::genes(count * n_genes);
         let mut images = vec![0; genes.len()];
-        direct::render(&mut images, &genes);
-        Output { case: format!("{count} images of {n_genes}"), batch: count, words: bytes(&images) }
+        direct::render(simd, n_channels, &mut images, &genes);
+        let case = format!("{count} images of {n_genes} genes in {n_channels} channels");
+        Output { case, batch: count, words: bytes(&images) }
     };
     render_direct::CASES.into_iter().map(output).collect()
 }

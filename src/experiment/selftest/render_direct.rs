@@ -25,32 +25,61 @@ pub fn genes(n: usize) -> Vec<f32> {
     genes
 }
 
-/// Compares the pixels of `count` genomes of `n_genes` on both sides.
+/// Some images: how many, of how many genes, in how many channels.
+pub type Case = (usize, usize, usize);
+
+/// Their genes, and the pixels of the host.
+pub fn images((count, n_genes, n_channels): Case) -> (Vec<f32>, Vec<u8>) {
+    let genes = genes(count * n_genes);
+    let mut images = vec![0; genes.len()];
+    direct::render(Simd::detect(), n_channels, &mut images, &genes);
+    (genes, images)
+}
+
+/// Compares the pixels of `case` on both sides.
 ///
 /// # Errors
 /// The driver's.
-pub fn compare(gpu: &Gpu, tally: &mut Tally, count: usize, n_genes: usize) -> Result<()> {
-    tally.case(count, format_args!("{count} images of {n_genes}"));
-    let genes = genes(count * n_genes);
-    let mut want = vec![0; genes.len()];
-    direct::render(&mut want, &genes);
+pub fn compare(gpu: &Gpu, tally: &mut Tally, case: Case) -> Result<()> {
+    let (count, n_genes, n_channels) = case;
+    tally.case(count, format_args!("{count} images of {n_genes} genes in {n_channels} channels"));
+    let (genes, want) = images(case);
     let genomes = DirectSlots { n_genes, genes: gpu.upload(&genes)? };
     let mut images = gpu.guarded(want.len(), GUARD)?;
-    gpu.timed(tally, |launcher| launcher.render_direct(&mut images, &genomes, count as u32))?;
+    gpu.timed(tally, |launcher| launcher.render_direct(&mut images, &genomes, n_channels, count as u32))?;
     let got = gpu.read(tally, "the pixels", &images, want.len(), GUARD)?;
     tally.same("the pixels", &want, &got);
     Ok(())
 }
 
-/// Images and genes of each: round a thread's four pixels and a block's 1024, of MNIST, in colour, and of no multiple of four.
-pub const CASES: [(usize, usize); 11] =
-    [(0, 784), (1, 1), (1, 3), (1, 4), (1, 5), (1, 1023), (1, 1024), (1, 1025), (1, 196_608), (3, 785), (5, 784)];
+/// Round a thread's four pixels and a block's 1024, of MNIST, and of no multiple of four; in grey and in colour.
+pub const CASES: [Case; 19] = [
+    (0, 784, 1),
+    (1, 1, 1),
+    (1, 3, 1),
+    (1, 4, 1),
+    (1, 5, 1),
+    (1, 1023, 1),
+    (1, 1024, 1),
+    (1, 1025, 1),
+    (1, 196_608, 1),
+    (3, 785, 1),
+    (5, 784, 1),
+    (0, 12, 3),
+    (1, 3, 3),
+    (1, 9, 3),
+    (1, 12, 3),
+    (3, 15, 3),
+    (1, 3 * 1023, 3),
+    (5, 3 * 1025, 3),
+    (1, 196_608, 3),
+];
 
 /// The pixels of all [`CASES`].
 ///
 /// # Errors
 /// The driver's.
 pub fn render_direct(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
-    let small = |case: &(usize, usize)| extent != Extent::Quick || case.1 < 10_000;
-    CASES.into_iter().filter(small).try_for_each(|(count, n_genes)| compare(gpu, tally, count, n_genes))
+    let small = |case: &Case| extent != Extent::Quick || case.1 < 10_000;
+    CASES.into_iter().filter(small).try_for_each(|case| compare(gpu, tally, case))
 }

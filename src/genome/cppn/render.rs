@@ -7,8 +7,7 @@
 //! Numbers  each pixel by itself, in the order of the program: exact at every width and block size.
 
 use super::{Activation, N_INPUTS, Program, Rules, Term};
-use crate::genome::colour::hls_to_rgb;
-use crate::genome::{Canvas, pixel_lanes};
+use crate::genome::{Canvas, colour_lanes, pixel_lanes};
 use crate::math;
 use crate::simd::{Aligned, Lanes, MAX_LANES, Pack, Simd, Vectorised};
 
@@ -255,23 +254,14 @@ fn write_colour<L: Lanes>(values: [&[f32]; 3], image: &mut [u8]) {
     let mut whole = image.chunks_exact_mut(3 * L::N);
     let mut hls = hue.chunks_exact(L::N).zip(lightness.chunks_exact(L::N)).zip(saturation.chunks_exact(L::N));
     for (pixels, ((hue, lightness), saturation)) in (&mut whole).zip(&mut hls) {
-        L::bits_store_three_bytes(colour::<L>(hue, lightness, saturation), pixels);
+        L::bits_store_three_bytes(colour_lanes::<L>(hue, lightness, saturation), pixels);
     }
     let rest = whole.into_remainder();
     if let Some(((hue, lightness), saturation)) = hls.next().filter(|_| !rest.is_empty()) {
         let mut bytes = [0; 3 * MAX_LANES];
-        L::bits_store_three_bytes(colour::<L>(hue, lightness, saturation), &mut bytes);
+        L::bits_store_three_bytes(colour_lanes::<L>(hue, lightness, saturation), &mut bytes);
         rest.copy_from_slice(&bytes[..rest.len()]);
     }
-}
-
-/// `red | green << 8 | blue << 16` of a vector's pixels.
-#[inline(always)]
-fn colour<L: Lanes>(hue: &[f32], lightness: &[f32], saturation: &[f32]) -> L::Bits {
-    let hue = L::from_i32(pixel_lanes(L::load(hue)));
-    let lightness = L::from_i32(pixel_lanes(L::load(lightness)));
-    let saturation = L::from_i32(pixel_lanes(L::load(saturation)));
-    hls_to_rgb(hue, lightness, saturation)
 }
 
 #[cfg(test)]
