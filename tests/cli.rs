@@ -245,7 +245,7 @@ fn info_speaks_as_text_and_as_json() {
         let value = json[key].as_str().unwrap();
         assert!(!value.is_empty() && text.contains(value), "{key} {value:?} in {text}");
     }
-    assert_eq!(json["presets"].as_array().unwrap().len(), 4);
+    assert_eq!(json["presets"].as_array().unwrap().len(), 8);
     let sha256 = json["networks"][0]["sha256"].as_str().unwrap();
     assert!(sha256.len() == 64 && text.contains(sha256), "{text}");
     assert!(json["simd_available"].as_array().unwrap().contains(&json["simd"]));

@@ -187,12 +187,28 @@ fn the_hen_is_a_hen_and_digits_are_not_evolved_for_squeezenet() {
 
     let digits = fails(folder.path(), &[&["evolve", "--device", "cpu"], &network[..]].concat(), 1);
     assert!(
-        digits.contains("network \"squeezenet\" takes 227x227 images of 3 channels, the preset draws 28x28 of 1"),
+        digits.contains("mnist-cppn draws in grey, the network \"squeezenet\" sees colour: imagenet-direct and imagenet-cppn are for it"),
         "{digits}"
     );
+    let lenet = fails(folder.path(), &["evolve", "imagenet-cppn", "--device", "cpu"], 1);
+    assert!(
+        lenet.contains(
+            "imagenet-cppn draws in colour, the network \"lenet\" (built in) sees grey: name one for ImageNet"
+        ),
+        "{lenet}"
+    );
+    let ten = fails(
+        folder.path(),
+        &[&["evolve", "imagenet-cppn", "--device", "cpu", "--set", "crops=2"], &network[..]].concat(),
+        2,
+    );
+    assert!(ten.contains("--set: crops: got 2, wanted 1 or 10"), "{ten}");
+    let class = ["evolve", "imagenet-direct", "--device", "cpu", "--classes", "999,1000"];
+    let class = fails(folder.path(), &[&class[..], &network[..]].concat(), 2);
+    assert!(class.contains("classes: got 1000, the network has classes 0 to 999"), "{class}");
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "a run folder was made");
     let plan = fails(folder.path(), &[&["plan"], &network[..]].concat(), 1);
-    assert!(plan.contains("takes 227x227 images"), "{plan}");
+    assert!(plan.contains("mnist-cppn draws in grey"), "{plan}");
     let small =
         fails(folder.path(), &[&["classify", &path("mnist/t10k-images-idx3-ubyte.gz")], &network[..]].concat(), 1);
     assert!(

@@ -53,10 +53,9 @@ fn checks_are_chosen_by_a_part_of_their_names() {
 
 #[test]
 fn table_has_a_line_a_check_and_says_how_many_are_ok() {
-    let output = selftest(&["--device", "cpu", "--quick", "render-direct"]);
+    let output = selftest(&["--device", "cpu", "--quick", "select"]);
     let stdout = text(&output.stdout);
-    let line =
-        stdout.lines().find(|line| line.starts_with("render-direct-plain ")).unwrap_or_else(|| panic!("{stdout}"));
+    let line = stdout.lines().find(|line| line.starts_with("select-plain ")).unwrap_or_else(|| panic!("{stdout}"));
     assert!(line.contains(" ok ") && line.ends_with("with the recorded digest"), "{stdout}");
     assert!(stdout.contains("on cpu (--device cpu)") && stdout.contains("1 of 1 checks ok"), "{stdout}");
 }

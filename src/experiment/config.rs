@@ -408,7 +408,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "crops",
         kind: Kind::OneOf(&[1, 10]),
-        meaning: "parts of an image that are judged: the middle, or corners and middle, each also mirrored",
+        meaning: "parts of an image that are judged: 1, the middle, or 10",
     },
     Key {
         name: "generations",

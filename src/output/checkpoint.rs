@@ -266,7 +266,7 @@ fn verify(source: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
     let Some((second, begin)) = rest.split_at_checked(SECOND_LINE) else { return Ok(None) };
     let mut digest = Sha256::new_with_prefix(first);
     digest.update(begin);
-    let mut piece = vec![0; 128 << 10];
+    let mut piece = vec![0; 32 << 10];
     loop {
         match source.read(&mut piece) {
             Ok(0) => break,

@@ -69,9 +69,9 @@ pub const STEPS: [Step; 9] = [
     },
     Step {
         name: "render-direct",
-        vectors: false,
+        vectors: true,
         outputs: direct_images,
-        recorded: Some([0x1201_30e7_748a_446b, 0x1201_30e7_748a_446b]),
+        recorded: Some([0x052b_1614_225b_5f21, 0x052b_1614_225b_5f21]),
     },
     Step {
         name: "render-cppn",
