@@ -19,7 +19,7 @@
 //! `encoding` (`direct` or `cppn`), `rules` (JSON), `class_names` (JSON); `crops`, the parts of an image that were judged, where they
 //! were more than one.
 //!
-//! A checkpoint's archive is the same but that elites which several niches share stand there once: see [`Layout`].
+//! A checkpoint's archive is the same but that elites which several niches share stand there once: see `Layout`.
 //!
 //! Nothing is compressed. Measured with deflate's fastest level on one core of an EPYC, at 256x256x3: direct genes shrink to 90 %, to 82 %
 //! with their bytes regrouped, at 35 to 50 MB/s, and their images, which are noise, not at all: twenty seconds and more for a seventh of
