@@ -1,5 +1,7 @@
 //! CPPN genomes: birth, variation, compilation, drawing (spec section 5).
 
+#[path = "common/hls.rs"]
+mod hls;
 #[path = "reference/cppn.rs"]
 mod reference;
 
@@ -632,16 +634,7 @@ impl Vectorised for Convert {
 
 #[test]
 fn hls_gives_the_vectors_of_the_spec() {
-    for ([h, l, s], bgr) in [
-        ([0, 128, 255], [1, 1, 255]),
-        ([60, 128, 255], [1, 255, 1]),
-        ([120, 128, 255], [255, 1, 1]),
-        ([240, 128, 255], [1, 255, 1]),
-        ([127, 127, 127], [190, 64, 93]),
-        ([255, 100, 50], [100, 120, 80]),
-        ([10, 255, 200], [255, 255, 255]),
-        ([10, 0, 200], [0, 0, 0]),
-    ] {
+    for ([h, l, s], bgr) in hls::VECTORS {
         assert_eq!(reference::hls_to_bgr(h, l, s), bgr);
         let [b, g, r] = bgr;
         for simd in Simd::available() {

@@ -1,5 +1,8 @@
 //! Direct genomes: variation against the formulas of spec section 4, in f64, and the same bits at every width.
 
+#[path = "common/hls.rs"]
+mod hls;
+
 use pareidolia::genome::direct::{self, Crossover, Rules};
 use pareidolia::rng::{Chance, Philox, Purpose, unit};
 use pareidolia::simd::Simd;
@@ -168,22 +171,11 @@ fn pixels_truncate() {
 
 #[test]
 fn three_channels_are_hue_lightness_and_saturation() {
-    // Spec 5.7's vectors: H, L, S to B, G, R.
-    const VECTORS: [([u8; 3], [u8; 3]); 8] = [
-        ([0, 128, 255], [1, 1, 255]),
-        ([60, 128, 255], [1, 255, 1]),
-        ([120, 128, 255], [255, 1, 1]),
-        ([240, 128, 255], [1, 255, 1]),
-        ([127, 127, 127], [190, 64, 93]),
-        ([255, 100, 50], [100, 120, 80]),
-        ([10, 255, 200], [255, 255, 255]),
-        ([10, 0, 200], [0, 0, 0]),
-    ];
     // Genes in the middle of a byte's range.
     let gene = |byte: u8| ((f32::from(byte) + 0.5) / 255.0).min(1.0);
     // Images whose end is at each place of a vector.
     for n in 1..=40 {
-        let pixels = || VECTORS.iter().cycle().take(n);
+        let pixels = || hls::VECTORS.iter().cycle().take(n);
         let genes: Vec<f32> = pixels().flat_map(|(hls, _)| hls.map(gene)).collect();
         let want: Vec<u8> = pixels().flat_map(|(_, [blue, green, red])| [*red, *green, *blue]).collect();
         for simd in Simd::available() {
