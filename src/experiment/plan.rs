@@ -254,13 +254,13 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
         Host::OfGpu => {
             let read = if job.network.path.is_some() { 3 } else { 1 };
             let network = read * job.network.bytes() as u64;
-            // The probabilities of both slots of each niche come at once.
-            let probabilities = 2 * job.classes.len() * job.network.classes.len() * size_of::<f32>();
+            // Each is brought over once and kept: `backend::cuda::kept`.
+            let kept = job.seeds.len() * job.classes.len() * elite_bytes(job);
             Memory {
                 owner: Owner::Host,
                 parts: vec![
                     Part::fixed("network, as read", network),
-                    Part::fixed("probabilities on their way from the GPU", probabilities as u64),
+                    Part::fixed("elites that came from the GPU", kept as u64),
                     Part::fixed("GPU's driver, estimated", DRIVER),
                 ],
             }
