@@ -8,6 +8,7 @@ use pareidolia::experiment::selftest::gpu::Gpu;
 pub use pareidolia::experiment::selftest::gpu::{GUARD_F32, GUARDS};
 use pareidolia::experiment::selftest::tally::Tally;
 use pareidolia_emulator::Emulator;
+use pareidolia_emulator::compile::Compiler;
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,15 @@ pub const ON_REAL_GPU: &str = "PAREIDOLIA_TEST_GPU";
 /// Whether this process tests on the real GPU.
 pub fn is_real() -> bool {
     std::env::var_os(ON_REAL_GPU).is_some()
+}
+
+/// What compiles kernels for the emulated driver, for tests that plant faults into them. `None` in a process that tests on the real one,
+/// and, said so, where there is no compiler.
+pub fn compiler() -> Option<Compiler> {
+    if is_real() {
+        return None;
+    }
+    pareidolia_emulator::compiler().inspect_err(|why| left_out(&why.to_string())).ok()
 }
 
 /// The emulated driver, if this process does not test on the real one; brought up by the first call. `None`, and said so, where it
