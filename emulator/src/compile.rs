@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How kernels are compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -27,7 +28,8 @@ pub struct Compiler {
 
 impl Compiler {
     /// Compiles `sources` to the library of kernels `to`. Includes are looked up in `includes`, in order. Objects are kept in
-    /// `work`, and taken from there if nothing that they are made of has changed.
+    /// `work`, and taken from there if nothing that they are made of has changed. Threads and processes may share `to` and `work`:
+    /// each writes under a name of its own, and renames what is whole.
     ///
     /// # Errors
     /// The compiler's words, or what the system says of a file.
@@ -40,6 +42,7 @@ impl Compiler {
         work: &Path,
     ) -> io::Result<()> {
         fs::create_dir_all(work)?;
+        let own = own();
         let mut all = DefaultHasher::new();
         (self.command.as_slice(), build, std::env::var_os("CPATH")).hash(&mut all);
         for folder in includes.iter().chain([&self.include]) {
@@ -60,7 +63,7 @@ impl Compiler {
             if !object.exists() {
                 let unit = if is_kernel {
                     let unit = object.with_extension("cpp");
-                    fs::write(&unit, registry(source, &text))?;
+                    write_whole(&unit, &registry(source, &text))?;
                     unit
                 } else {
                     source.clone()
@@ -73,7 +76,7 @@ impl Compiler {
                 if is_kernel {
                     command.args(["-include", "cuda_on_host.h"]);
                 }
-                command.arg("-c").arg(&unit).arg("-o").arg(object.with_extension("part"));
+                command.arg("-c").arg(&unit).arg("-o").arg(object.with_extension(format!("{own}.part")));
                 jobs.push((object.clone(), command));
             }
             objects.push(object);
@@ -84,10 +87,10 @@ impl Compiler {
             let running: Vec<_> = group.iter_mut().map(|(_, command)| command.stderr(Stdio::piped()).spawn()).collect();
             for (child, (object, command)) in running.into_iter().zip(group.iter()) {
                 succeed(command, child?.wait_with_output()?)?;
-                fs::rename(object.with_extension("part"), object)?;
+                fs::rename(object.with_extension(format!("{own}.part")), object)?;
             }
         }
-        let part = to.with_extension(format!("part{}", std::process::id()));
+        let part = to.with_extension(format!("{own}.part"));
         let mut link = self.command();
         link.args(["-shared", "-fPIC", "-o"]).arg(&part).args(&objects).arg("-lm");
         let output = link.output()?;
@@ -101,6 +104,22 @@ impl Compiler {
         command.args(&self.command[1..]);
         command
     }
+}
+
+/// A word that no other caller in any process gets.
+fn own() -> String {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    format!("{}-{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Writes a file that others may be reading: they see the old text or the new one, never a part.
+///
+/// # Errors
+/// What the system says of it.
+pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let part = path.with_extension(format!("{}.part", own()));
+    fs::write(&part, text)?;
+    fs::rename(part, path)
 }
 
 /// What the arithmetic of the kernels asks for, and how fast and how closely watched they run.

@@ -18,6 +18,23 @@ fn rows(n_rows: usize, n: usize) -> (Vec<f32>, Vec<(f32, u32)>) {
 }
 
 #[test]
+fn threads_compile_the_same_kernel_at_once() {
+    if emulator().is_none() {
+        return;
+    }
+    // A text that no one has compiled before.
+    let new = format!("// {:?}\nextern", std::time::SystemTime::now());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let patches = [("extern", new.as_str())];
+                kernel(&device().0, &fixture("row_best.cu"), &patches, Build::Fast, "row_best_f32")
+            });
+        }
+    });
+}
+
+#[test]
 fn kernels_give_what_they_compute() {
     if emulator().is_none() {
         return;

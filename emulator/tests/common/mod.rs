@@ -7,12 +7,12 @@ mod left_out;
 
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream};
 use cudarc::nvrtc::Ptx;
-use pareidolia_emulator::compile::Build;
+use pareidolia_emulator::compile::{Build, write_whole};
 use pareidolia_emulator::{Emulator, LeftOut};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 
 static EMULATOR: LazyLock<Result<Emulator, LeftOut>> = LazyLock::new(|| {
     // A device for each test: an error of one is not the next one's.
@@ -47,15 +47,12 @@ pub fn device() -> (Arc<CudaContext>, Arc<CudaStream>) {
     (context, stream)
 }
 
-/// Tests compile the same kernel.
-static COMPILING: Mutex<()> = Mutex::new(());
-
 /// A file of tests/fixtures.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// A kernel of a file, with parts of its text replaced.
+/// A kernel of a file, with parts of its text replaced. Tests compile the same one, in threads and in processes.
 pub fn kernel(
     context: &Arc<CudaContext>,
     file: &Path,
@@ -68,13 +65,12 @@ pub fn kernel(
         assert_eq!(text.matches(old).count(), 1, "{} has {old:?} once", file.display());
         text = text.replace(old, new);
     }
-    let _one_at_a_time = COMPILING.lock().unwrap_or_else(|poison| poison.into_inner());
     let mut hash = std::hash::DefaultHasher::new();
     (&text, build).hash(&mut hash);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kernels-{:016x}", hash.finish()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let source = folder.join(file.file_name().expect("a name"));
-    std::fs::write(&source, text).expect("a patched source");
+    write_whole(&source, &text).expect("a patched source");
     let library = folder.join("kernels.so");
     let kernels = std::fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels")).expect("the kernels");
     let compiler = pareidolia_emulator::compiler().expect("a compiler");
