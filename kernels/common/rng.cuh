@@ -27,6 +27,9 @@ enum class Purpose : uint32_t {
     CppnDeleteNode = 13,
     TrainInit = 14,
     TrainOrder = 15,
+    Dropout = 16,
+    AscentStart = 17,
+    TrainCrop = 18,
 };
 
 // The four words of a counter. Index it with constants alone, so that it stays in registers.

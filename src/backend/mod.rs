@@ -1,8 +1,10 @@
 //! Backends: where the steps of a generation run. The experiments know steps; the backends know buffers.
 
+pub mod ascent;
 pub mod cpu;
 pub mod cuda;
 pub mod memory;
+pub mod training;
 
 use crate::archive::{Archive, Statistics};
 use crate::error::{Error, Result};

@@ -1,6 +1,7 @@
 //! Networks as lists of layers, with weights from safetensors.
 
 pub mod crops;
+pub mod gradient;
 pub mod layer;
 pub mod lenet;
 pub mod list;
