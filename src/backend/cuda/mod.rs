@@ -24,15 +24,19 @@
 //! }
 //! ```
 
+pub mod add;
 pub mod arena;
 pub mod average_crops;
+pub mod backward;
 pub mod classifier;
 pub mod classify;
 pub mod compile_cppn;
 pub mod conv2d;
+pub mod conv2d_backward;
 pub mod conv2d_images;
 pub mod copy;
 pub mod dense;
+pub mod depth_to_space;
 pub mod device;
 pub mod elementary;
 pub mod elites;
@@ -44,6 +48,7 @@ pub mod kernels;
 pub mod launcher;
 pub mod lenet;
 pub mod lrn;
+pub mod lrn_backward;
 pub mod memory;
 pub mod network;
 pub mod niche_argmax;
@@ -51,13 +56,16 @@ pub mod params;
 pub mod peak;
 pub mod pinned;
 pub mod pool;
+pub mod pool_backward;
 pub mod probe;
 pub mod randomise_cppn;
 pub mod randomise_direct;
+pub mod relu_backward;
 pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
 pub mod softmax;
+pub mod softmax_backward;
 mod steps;
 pub mod traffic;
 pub mod vary_cppn;
