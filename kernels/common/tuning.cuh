@@ -90,6 +90,13 @@ constexpr int AVERAGE_CROPS_THREADS = 256;
 // add, copy, depth_to_space, preprocess, relu_backward: threads of a block, a value each.
 constexpr int COPY_THREADS = 256;
 
+// clip, climb, blur: threads of a block, a value each.
+constexpr int ASCENT_THREADS = 256;
+// look: accumulators of a squared norm, and threads of a block, which makes an image: backend::ascent says as many.
+constexpr int NORM_LANES = 256;
+// zero_pixels: threads of a block, which makes an image.
+constexpr int ZERO_PIXELS_THREADS = 512;
+
 // niche_argmax: threads of a block, a niche of a run each.
 constexpr int NICHE_ARGMAX_THREADS = 256;
 // insert: threads of a block, a run each; at least two warps.

@@ -26,10 +26,14 @@
 
 pub mod add;
 pub mod arena;
+pub mod ascent;
 pub mod average_crops;
 pub mod backward;
+pub mod blur;
 pub mod classifier;
 pub mod classify;
+pub mod climb;
+pub mod clip;
 pub mod compile_cppn;
 pub mod conv2d;
 pub mod conv2d_backward;
@@ -47,6 +51,7 @@ pub mod kept;
 pub mod kernels;
 pub mod launcher;
 pub mod lenet;
+pub mod look;
 pub mod lrn;
 pub mod lrn_backward;
 pub mod memory;
@@ -70,6 +75,7 @@ mod steps;
 pub mod traffic;
 pub mod vary_cppn;
 pub mod vary_direct;
+pub mod zero_pixels;
 
 use super::{Backend, Counters, Job, chunks, no_answer};
 use crate::archive::Archive;
