@@ -46,6 +46,19 @@ pub(super) fn terms(geometry: &Geometry) -> impl Iterator<Item = Option<[usize; 
     (0..padded_k(geometry)).map(move |at| (at < k).then(|| term(at)))
 }
 
+/// Where each of the `padded_k` terms of a convolution of floats reads.
+pub(super) fn taps(geometry: &Geometry) -> Vec<Conv2dTap> {
+    let (height, width) = (geometry.input.height, geometry.input.width);
+    let tap = |[channel, row, column]: [usize; 3]| Conv2dTap {
+        offset: (((channel * height + row) * width + column) * size_of::<f32>()) as i32,
+        row: row as u32,
+        column: column as u32,
+        reserved: 0,
+    };
+    let nothing = Conv2dTap { row: MAX_KERNEL as u32, ..Conv2dTap::default() };
+    terms(geometry).map(|term| term.map_or(nothing, tap)).collect()
+}
+
 /// What kernels are told of a convolution of `batch` images, but for what a launch's shape decides.
 ///
 /// # Errors
@@ -106,22 +119,13 @@ impl Conv2d {
         assert_eq!(parameters.weight.len(), geometry.output.channels * geometry.k());
         assert_eq!(parameters.bias.len(), geometry.output.channels);
         let (rows, k) = (geometry.outputs_per_group(), geometry.k());
-        let (height, width) = (geometry.input.height, geometry.input.width);
-        let tap = |[channel, row, column]: [usize; 3]| Conv2dTap {
-            offset: (((channel * height + row) * width + column) * size_of::<f32>()) as i32,
-            row: row as u32,
-            column: column as u32,
-            reserved: 0,
-        };
-        let nothing = Conv2dTap { row: MAX_KERNEL as u32, ..Conv2dTap::default() };
-        let taps: Vec<Conv2dTap> = terms(&geometry).map(|term| term.map_or(nothing, tap)).collect();
         let packed = gemm::pack(&parameters.weight, geometry.groups, rows, k, padded_k(&geometry));
         Ok(Conv2d {
             geometry,
             rectify,
             weights: launcher.upload(&packed)?,
             bias: launcher.upload(&parameters.bias)?,
-            taps: launcher.upload(&taps)?,
+            taps: launcher.upload(&taps(&geometry))?,
             kernel: None,
         })
     }
