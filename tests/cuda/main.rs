@@ -38,5 +38,7 @@ mod selftest;
 mod series;
 mod softmax;
 mod telemetry;
+mod train_steps;
 mod vary_cppn;
 mod vary_direct;
+mod weight_gradient;

@@ -105,7 +105,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
 type Fault = (&'static str, &'static str, &'static str, &'static str);
 
 /// One a kernel, each in what this kernel alone goes through: a wrong constant, one too many or too few, another order.
-const FAULTS: [Fault; 40] = [
+const FAULTS: [Fault; 47] = [
     ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
     ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
     ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
@@ -261,6 +261,33 @@ const FAULTS: [Fault; 40] = [
     ("average_crops_f32", "network/average_crops.cu", "double sum = 0.0;", "float sum = 0.0f;"),
     ("preprocess_f32", "network/copy.cu", "* scales[channel];", "* scales[0];"),
     ("copy_f32", "network/copy.cu", "maximum(value, 0.0f) : value", "maximum(value, -0.0f) : value"),
+    ("cross_entropy_f32", "train/cross_entropy.cu", "float(int32_t(batch))", "float(int32_t(filled))"),
+    (
+        "conv2d_weight_gradient_f32", // without the last row
+        "train/conv2d_weight_gradient.cu",
+        "gemm::inside(top, shape.in_height)",
+        "gemm::inside(top, int(shape.in_height) - int(T::ROWS == CONV2D_GRADIENT_ROWS))",
+    ),
+    (
+        "conv2d_weight_gradient_some_f32", // every group with the first one's inputs
+        "train/conv2d_weight_gradient.cu",
+        "in += size_t(group) * shape.in_group;",
+        "in += size_t(T::ROWS == CONV2D_GRADIENT_SOME_ROWS ? 0 : group) * shape.in_group;",
+    ),
+    (
+        "conv2d_weight_gradient_few_f32", // no biases
+        "train/conv2d_weight_gradient.cu",
+        "i * ROUND == rows ? 1.0f : 0.0f",
+        "i * ROUND == rows && T::ROWS != CONV2D_GRADIENT_FEW_ROWS ? 1.0f : 0.0f",
+    ),
+    (
+        "dense_weight_gradient_f32", // slots in another order
+        "train/dense_weight_gradient.cu",
+        "__brev(turn) >> 28",
+        "turn",
+    ),
+    ("dropout_f32", "train/dropout.cu", "step->iteration}", "step->iteration + 1}"),
+    ("sgd_update_f32", "train/sgd_update.cu", "rate * shape.bias_rate", "rate"),
     (
         "niche_argmax_direct_f32",
         "archive/niche_argmax.cu",

@@ -54,19 +54,36 @@ pub fn by_class(rows: &[f32], n_classes: usize, stride: usize, first: usize) -> 
 /// Values of a batch, one image's after the other, and how many an image has.
 pub type Values<'a> = (&'a [f32], usize);
 
-/// Compares with `want` what `launch` makes of `input` for `batch` images: each image's values stand amid guards in one arena, and
-/// `launch` is given the arena, where to write, and where to read. It must write nothing else.
+/// Compares with `want` what `launch` makes of `input` for `batch` images, as [`run`] runs it.
 ///
 /// # Errors
 /// The driver's.
 pub fn compare(
     gpu: &Gpu,
     tally: &mut Tally,
-    (input, in_len): Values,
+    input: Values,
     (want, out_len): Values,
     batch: usize,
     launch: impl FnOnce(&Launcher, &mut CudaSlice<f32>, Place, Place) -> Result<()>,
 ) -> Result<()> {
+    let got = run(gpu, tally, input, out_len, batch, launch)?;
+    tally.same("the outputs", want, &got);
+    Ok(())
+}
+
+/// What `launch` makes of `input` for `batch` images, `out_len` values each: each image's values stand amid guards in one arena, and
+/// `launch` is given the arena, where to write, and where to read. It must write nothing else.
+///
+/// # Errors
+/// The driver's.
+pub fn run(
+    gpu: &Gpu,
+    tally: &mut Tally,
+    (input, in_len): Values,
+    out_len: usize,
+    batch: usize,
+    launch: impl FnOnce(&Launcher, &mut CudaSlice<f32>, Place, Place) -> Result<()>,
+) -> Result<Vec<f32>> {
     let from = Place { start: 5, image: in_len + 3 };
     let to = Place { start: from.start + batch * from.image + GUARDS, image: out_len + 6 };
     let mut before = vec![GUARD_F32; to.start + batch * to.image + GUARDS];
@@ -77,13 +94,12 @@ pub fn compare(
     let mut arena = gpu.upload(&before)?;
     gpu.timed(tally, |launcher| launch(launcher, &mut arena, to, from))?;
     let mut after = gpu.launcher.download(&arena)?;
-    let mut got = Vec::with_capacity(want.len());
+    let mut got = Vec::with_capacity(batch * out_len);
     for image in 0..batch {
         let at = to.start + image * to.image;
         got.extend_from_slice(&after[at..at + out_len]);
         after[at..at + out_len].fill(GUARD_F32);
     }
-    tally.same("the outputs", want, &got);
     tally.same("what is not to be written", &before, &after);
-    Ok(())
+    Ok(got)
 }

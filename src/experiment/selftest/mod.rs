@@ -8,9 +8,13 @@ pub mod cases;
 pub mod compile_cppn;
 pub mod conv2d;
 pub mod conv2d_images;
+pub mod conv2d_weight_gradient;
 pub mod copy;
 pub mod cpu;
+pub mod cross_entropy;
 pub mod dense;
+pub mod dense_weight_gradient;
+pub mod dropout;
 pub mod elementary;
 pub mod gpu;
 pub mod graphs;
@@ -29,6 +33,7 @@ pub mod render_direct;
 pub mod report;
 pub mod runs;
 pub mod select;
+pub mod sgd_update;
 pub mod softmax;
 pub mod tally;
 pub mod vary_cppn;
@@ -77,7 +82,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 40] = [
+pub const KERNELS: [(&str, &str, TryKernel); 47] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -126,6 +131,19 @@ pub const KERNELS: [(&str, &str, TryKernel); 40] = [
     ("average_crops_f32", "means", |gpu, extent, tally| average_crops::average_crops(gpu, extent, tally).map(drop)),
     ("preprocess_f32", "pixels as a network sees them", conv2d_images::preprocess),
     ("copy_f32", "values", copy::copy),
+    ("cross_entropy_f32", "gradients, probabilities", cross_entropy::cross_entropy),
+    ("conv2d_weight_gradient_f32", "accumulators", |gpu, extent, tally| {
+        conv2d_weight_gradient::conv2d_weight_gradient(gpu, extent, tally, "conv2d_weight_gradient_f32")
+    }),
+    ("conv2d_weight_gradient_some_f32", "accumulators", |gpu, extent, tally| {
+        conv2d_weight_gradient::conv2d_weight_gradient(gpu, extent, tally, "conv2d_weight_gradient_some_f32")
+    }),
+    ("conv2d_weight_gradient_few_f32", "accumulators", |gpu, extent, tally| {
+        conv2d_weight_gradient::conv2d_weight_gradient(gpu, extent, tally, "conv2d_weight_gradient_few_f32")
+    }),
+    ("dense_weight_gradient_f32", "gradients", dense_weight_gradient::dense_weight_gradient),
+    ("dropout_f32", "values", dropout::dropout),
+    ("sgd_update_f32", "weights, velocities", sgd_update::sgd_update),
     ("niche_argmax_direct_f32", "winners, and all elites", |gpu, extent, tally| {
         niche_argmax::direct(gpu, extent, tally).map(drop)
     }),
