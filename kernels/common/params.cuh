@@ -224,6 +224,21 @@ struct LrnRule {
 };
 static_assert(sizeof(LrnRule) == 12, "twin: params.rs");
 
+// The phases of planes, put beside one another. Lengths are in floats.
+struct PhaseShape {
+    uint32_t batch;
+    uint32_t channels;   // of the output; the input has stride * stride of each
+    uint32_t height;
+    uint32_t width;
+    uint32_t out_image;  // between two images of the output
+    uint32_t in_height;
+    uint32_t in_width;
+    uint32_t in_image;   // between two images of the input
+    uint32_t stride;
+    uint32_t first;      // rows and columns that are cut off at the top and at the left
+};
+static_assert(sizeof(PhaseShape) == 40 && offsetof(PhaseShape, stride) == 32, "twin: params.rs");
+
 // The weight gradient of a convolution. Lengths are in floats.
 struct Conv2dGradientShape {
     uint32_t images;          // of each slot

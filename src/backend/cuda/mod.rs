@@ -24,18 +24,22 @@
 //! }
 //! ```
 
+pub mod add;
 pub mod arena;
 pub mod average_crops;
+pub mod backward;
 pub mod classifier;
 pub mod classify;
 pub mod compile_cppn;
 pub mod conv2d;
+pub mod conv2d_backward;
 pub mod conv2d_images;
 pub mod conv2d_weight_gradient;
 pub mod copy;
 pub mod cross_entropy;
 pub mod dense;
 pub mod dense_weight_gradient;
+pub mod depth_to_space;
 pub mod device;
 pub mod dropout;
 pub mod elementary;
@@ -48,6 +52,7 @@ pub mod kernels;
 pub mod launcher;
 pub mod lenet;
 pub mod lrn;
+pub mod lrn_backward;
 pub mod memory;
 pub mod network;
 pub mod niche_argmax;
@@ -55,14 +60,17 @@ pub mod params;
 pub mod peak;
 pub mod pinned;
 pub mod pool;
+pub mod pool_backward;
 pub mod probe;
 pub mod randomise_cppn;
 pub mod randomise_direct;
+pub mod relu_backward;
 pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
 pub mod sgd_update;
 pub mod softmax;
+pub mod softmax_backward;
 mod steps;
 pub mod traffic;
 pub mod vary_cppn;

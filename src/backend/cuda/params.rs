@@ -407,6 +407,26 @@ crossing! {
 }
 
 crossing! {
+    /// The phases of planes, put beside one another. Lengths are in floats.
+    PhaseShape, size 40 {
+        batch: u32 = 0,
+        /// Of the output; the input has `stride * stride` of each.
+        channels: u32 = 4,
+        height: u32 = 8,
+        width: u32 = 12,
+        /// Between two images of the output.
+        out_image: u32 = 16,
+        in_height: u32 = 20,
+        in_width: u32 = 24,
+        /// Between two images of the input.
+        in_image: u32 = 28,
+        stride: u32 = 32,
+        /// Rows and columns that are cut off at the top and at the left.
+        first: u32 = 36,
+    }
+}
+
+crossing! {
     /// The weight gradient of a convolution. Lengths are in floats.
     Conv2dGradientShape, size 68 {
         /// Of each slot.
@@ -611,6 +631,19 @@ mod tests {
             count_padding: 12,
         };
         assert_eq!(words(&pool), (1..=12).collect::<Vec<u32>>());
+        let phases = PhaseShape {
+            batch: 1,
+            channels: 2,
+            height: 3,
+            width: 4,
+            out_image: 5,
+            in_height: 6,
+            in_width: 7,
+            in_image: 8,
+            stride: 9,
+            first: 10,
+        };
+        assert_eq!(words(&phases), (1..=10).collect::<Vec<u32>>());
         assert_eq!(words(&LrnRule { size: 1, scale: 0.5, k: 0.25 }), [1, 0.5_f32.to_bits(), 0.25_f32.to_bits()]);
     }
 
