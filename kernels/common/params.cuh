@@ -294,3 +294,18 @@ struct UpdateShape {
     float bias_rate;    // as a multiple of that of weights
 };
 static_assert(sizeof(UpdateShape) == 40 && offsetof(UpdateShape, momentum) == 24, "twin: params.rs");
+
+// A layer's weights as the way back reads them.
+struct TurnShape {
+    uint32_t groups;
+    uint32_t outputs;       // of a group
+    uint32_t channels;      // input channels of a group
+    uint32_t kernel;
+    uint32_t taps;          // of a turned kernel, along a side
+    uint32_t phases;        // along a side
+    uint32_t padded_k;      // rows of weights of a group
+    uint32_t pitch;         // of a row of weights
+    uint32_t turned_k;      // the same of what is turned
+    uint32_t turned_pitch;
+};
+static_assert(sizeof(TurnShape) == 40 && offsetof(TurnShape, padded_k) == 24, "twin: params.rs");

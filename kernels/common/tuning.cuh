@@ -112,6 +112,8 @@ constexpr int DENSE_GRADIENT_COLUMNS = 64;
 constexpr int DENSE_GRADIENT_THREADS = 64;
 // sgd_update: threads of a block, four weights each.
 constexpr int SGD_UPDATE_THREADS = 256;
+// turn_weights: threads of a block, which moves 32 times 32 weights.
+constexpr int TURN_WEIGHTS_THREADS = 256;
 // cross_entropy: warps of a block, an image each.
 constexpr int CROSS_ENTROPY_WARPS = 4;
 // dropout: threads of a block, a block of random words each: four values.

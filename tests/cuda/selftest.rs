@@ -105,7 +105,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
 type Fault = (&'static str, &'static str, &'static str, &'static str);
 
 /// One a kernel, each in what this kernel alone goes through: a wrong constant, one too many or too few, another order.
-const FAULTS: [Fault; 47] = [
+const FAULTS: [Fault; 48] = [
     ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
     ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
     ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
@@ -288,6 +288,12 @@ const FAULTS: [Fault; 47] = [
     ),
     ("dropout_f32", "train/dropout.cu", "step->iteration}", "step->iteration + 1}"),
     ("sgd_update_f32", "train/sgd_update.cu", "rate * shape.bias_rate", "rate"),
+    (
+        "turn_weights_f32", // not turned
+        "train/turn_weights.cu",
+        "shape.taps - 1 - ky / shape.phases",
+        "ky / shape.phases",
+    ),
     (
         "niche_argmax_direct_f32",
         "archive/niche_argmax.cu",

@@ -1,4 +1,4 @@
-//! cross_entropy, dropout and sgd_update against their rules.
+//! cross_entropy, dropout, sgd_update and turn_weights against their rules.
 
 use crate::harness::{self, passes};
 use pareidolia::backend::cuda::arena::Place;
@@ -6,7 +6,7 @@ use pareidolia::backend::cuda::params::TrainingStep;
 use pareidolia::backend::cuda::sgd_update::Layout;
 use pareidolia::backend::training::{Dropout, Sgd};
 use pareidolia::experiment::selftest::cases::Extent;
-use pareidolia::experiment::selftest::{cross_entropy, dropout, sgd_update};
+use pareidolia::experiment::selftest::{cross_entropy, dropout, sgd_update, turn_weights};
 
 #[test]
 fn cross_entropy_gives_the_bits_of_the_rule() {
@@ -29,6 +29,11 @@ fn sgd_update_gives_the_bits_of_the_rule() {
 }
 
 #[test]
+fn turn_weights_gives_what_the_way_back_would_be_brought_with() {
+    passes(|gpu, tally| turn_weights::turn_weights(gpu, Extent::Full, tally));
+}
+
+#[test]
 fn steps_of_training_refuse_buffers_that_are_too_short() {
     let Some(launcher) = harness::launcher() else { return };
     let place = |start, image| Place { start, image };
@@ -40,8 +45,7 @@ fn steps_of_training_refuse_buffers_that_are_too_short() {
         launcher.cross_entropy(&mut arena, gradient, &mut probabilities, logits, &labels, 10, 3, 4)
     };
     run(place(0, 10), place(40, 10), 3, 3).unwrap();
-    let mut refused =
-        |gradient, logits, n_labels, n| run(gradient, logits, n_labels, n).unwrap_err().to_string();
+    let mut refused = |gradient, logits, n_labels, n| run(gradient, logits, n_labels, n).unwrap_err().to_string();
     assert!(refused(place(0, 9), place(40, 10), 3, 3).contains("the gradient of logits"));
     assert!(refused(place(0, 10), place(41, 10), 3, 3).contains("logits"));
     assert!(refused(place(0, 10), place(40, 10), 2, 3).contains("labels"));

@@ -16,12 +16,12 @@ pub const MAX_KERNEL: usize = 29;
 /// A convolution with its weights in the order in which the kernels read them.
 #[derive(Debug)]
 pub struct Conv2d {
-    geometry: Geometry,
+    pub(super) geometry: Geometry,
     rectify: bool,
     /// `(groups, padded_k, pitch)`
-    weights: CudaSlice<f32>,
+    pub(super) weights: CudaSlice<f32>,
     /// `(out_channels)`
-    bias: CudaSlice<f32>,
+    pub(super) bias: CudaSlice<f32>,
     /// `(padded_k)`
     taps: CudaSlice<Conv2dTap>,
     /// The kernel that runs, by its name, if it is not to be the one that should be fastest.
@@ -128,6 +128,11 @@ impl Conv2d {
             taps: launcher.upload(&taps(&geometry))?,
             kernel: None,
         })
+    }
+
+    /// The weights as kernels read them, `(groups, padded_k, pitch)`.
+    pub fn packed_weights(&self) -> &CudaSlice<f32> {
+        &self.weights
     }
 
     /// Bytes that [`Conv2d::new`] takes.

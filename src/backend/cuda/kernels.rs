@@ -82,6 +82,7 @@ kernels! {
     dense_weight_gradient_f32,
     dropout_f32,
     sgd_update_f32,
+    turn_weights_f32,
     niche_argmax_direct_f32,
     niche_argmax_cppn_f32,
     insert_u64,

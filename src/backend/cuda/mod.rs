@@ -73,6 +73,8 @@ pub mod softmax;
 pub mod softmax_backward;
 mod steps;
 pub mod traffic;
+pub mod train;
+pub mod turn_weights;
 pub mod vary_cppn;
 pub mod vary_direct;
 

@@ -508,6 +508,29 @@ crossing! {
     }
 }
 
+crossing! {
+    /// A layer's weights as the way back reads them.
+    TurnShape, size 40 {
+        groups: u32 = 0,
+        /// Of a group.
+        outputs: u32 = 4,
+        /// Input channels of a group.
+        channels: u32 = 8,
+        kernel: u32 = 12,
+        /// Of a turned kernel, along a side.
+        taps: u32 = 16,
+        /// Along a side.
+        phases: u32 = 20,
+        /// Rows of weights of a group.
+        padded_k: u32 = 24,
+        /// Of a row of weights.
+        pitch: u32 = 28,
+        /// The same of what is turned.
+        turned_k: u32 = 32,
+        turned_pitch: u32 = 36,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -669,15 +692,8 @@ mod tests {
             step_columns: 17,
         };
         assert_eq!(words(&conv2d), (1..=17).collect::<Vec<u32>>());
-        let dense = DenseGradientShape {
-            images: 1,
-            gradient_image: 2,
-            in_image: 3,
-            outputs: 4,
-            pitch: 5,
-            k: 6,
-            k_tiles: 7,
-        };
+        let dense =
+            DenseGradientShape { images: 1, gradient_image: 2, in_image: 3, outputs: 4, pitch: 5, k: 6, k_tiles: 7 };
         assert_eq!(words(&dense), (1..=7).collect::<Vec<u32>>());
         assert_eq!(words(&TrainingStep { iteration: 1, rate: 0.5 }), [1, 0.5_f32.to_bits()]);
         let update = UpdateShape {
@@ -692,6 +708,19 @@ mod tests {
             bias_decay: 0.125,
             bias_rate: 2.0,
         };
+        let turn = TurnShape {
+            groups: 1,
+            outputs: 2,
+            channels: 3,
+            kernel: 4,
+            taps: 5,
+            phases: 6,
+            padded_k: 7,
+            pitch: 8,
+            turned_k: 9,
+            turned_pitch: 10,
+        };
+        assert_eq!(words(&turn), (1..=10).collect::<Vec<u32>>());
         let rules = [0.5_f32, 0.25, 0.125, 2.0].map(f32::to_bits);
         assert_eq!(words(&update), [&[1, 2, 3, 4, 5, 6][..], &rules].concat());
     }

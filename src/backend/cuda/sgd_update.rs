@@ -152,10 +152,9 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked() {
-        for layout in [
-            Layout { groups: 2, outputs: 3, k: 5, padded_k: 8 },
-            Layout { groups: 1, outputs: 4, k: 8, padded_k: 8 },
-        ] {
+        for layout in
+            [Layout { groups: 2, outputs: 3, k: 5, padded_k: 8 }, Layout { groups: 1, outputs: 4, k: 8, padded_k: 8 }]
+        {
             let n = layout.groups * layout.outputs;
             let weight: Vec<f32> = (0..n * layout.k).map(|i| i as f32).collect();
             let velocity = Parameters { weight, bias: (0..n).map(|i| -1.0 - i as f32).collect() };

@@ -64,5 +64,8 @@ pub fn compare(
 pub fn cross_entropy(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
     let sizes = [(1, 1, 1), (7, 3, 16), (31, 4, 4), (32, 5, 5), (33, 17, 32), (1000, 20, 32), (10, 64, 64)];
     let kinds = [Kind::Far, Kind::Infinite, Kind::Nan, Kind::Usual];
-    extent.of(product(&sizes, &kinds), 4, usize::MAX).into_iter().try_for_each(|(size, kind)| compare(gpu, tally, size, kind))
+    extent
+        .of(product(&sizes, &kinds), 4, usize::MAX)
+        .into_iter()
+        .try_for_each(|(size, kind)| compare(gpu, tally, size, kind))
 }

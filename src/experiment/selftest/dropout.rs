@@ -63,7 +63,8 @@ pub fn dropout(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
         ((2, 1025), (2, 0.5), (4, 77)),
         ((300, 17), (21, 0.5), (WIDE, 100_000)),
     ];
-    extent.of(cases, 3, usize::MAX).into_iter().try_for_each(|(size, (value, ratio), when)| {
-        compare(gpu, tally, size, Dropout { value, ratio }, when)
-    })
+    extent
+        .of(cases, 3, usize::MAX)
+        .into_iter()
+        .try_for_each(|(size, (value, ratio), when)| compare(gpu, tally, size, Dropout { value, ratio }, when))
 }

@@ -36,6 +36,7 @@ pub mod select;
 pub mod sgd_update;
 pub mod softmax;
 pub mod tally;
+pub mod turn_weights;
 pub mod vary_cppn;
 pub mod vary_direct;
 
@@ -82,7 +83,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 47] = [
+pub const KERNELS: [(&str, &str, TryKernel); 48] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -144,6 +145,7 @@ pub const KERNELS: [(&str, &str, TryKernel); 47] = [
     ("dense_weight_gradient_f32", "gradients", dense_weight_gradient::dense_weight_gradient),
     ("dropout_f32", "values", dropout::dropout),
     ("sgd_update_f32", "weights, velocities", sgd_update::sgd_update),
+    ("turn_weights_f32", "weights", turn_weights::turn_weights),
     ("niche_argmax_direct_f32", "winners, and all elites", |gpu, extent, tally| {
         niche_argmax::direct(gpu, extent, tally).map(drop)
     }),

@@ -23,12 +23,8 @@ pub fn on_host(learned: &Learned, gradient: &Parameters, sgd: &Sgd, rate: f32) -
     };
     let Learned { parameters: w, velocity: v } = learned;
     let (weight, weight_v) = update(&w.weight, &v.weight, &gradient.weight, sgd.decay, rate);
-    let (bias, bias_v) =
-        update(&w.bias, &v.bias, &gradient.bias, sgd.decay * sgd.bias_decay, rate * sgd.bias_rate);
-    Learned {
-        parameters: Parameters { weight, bias },
-        velocity: Parameters { weight: weight_v, bias: bias_v },
-    }
+    let (bias, bias_v) = update(&w.bias, &v.bias, &gradient.bias, sgd.decay * sgd.bias_decay, rate * sgd.bias_rate);
+    Learned { parameters: Parameters { weight, bias }, velocity: Parameters { weight: weight_v, bias: bias_v } }
 }
 
 /// Compares an update of a layer with `slots` accumulators; of these, those of some weights are all -0.
@@ -102,7 +98,8 @@ pub fn sgd_update(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
     for layout in layouts {
         cases.extend([1, SLOTS].into_iter().flat_map(|slots| rules.map(|sgd| (layout, slots, sgd))));
     }
-    extent.of(cases, 4, usize::MAX).into_iter().try_for_each(|(layout, slots, sgd)| {
-        compare(gpu, tally, layout, slots, &sgd, 0.01)
-    })
+    extent
+        .of(cases, 4, usize::MAX)
+        .into_iter()
+        .try_for_each(|(layout, slots, sgd)| compare(gpu, tally, layout, slots, &sgd, 0.01))
 }
