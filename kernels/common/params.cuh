@@ -239,6 +239,16 @@ struct PhaseShape {
 };
 static_assert(sizeof(PhaseShape) == 40 && offsetof(PhaseShape, stride) == 32, "twin: params.rs");
 
+// An image that climbs: what the last step saw of it, and how far it goes. One that has stopped stays as it is.
+struct AscentState {
+    double norm;        // squared, of the gradient
+    float probability;  // of the image's class
+    uint32_t best;      // the most probable class
+    uint32_t stopped;   // 1 from the step on in which it stopped
+    float rate;
+};
+static_assert(sizeof(AscentState) == 24 && offsetof(AscentState, stopped) == 16, "twin: params.rs");
+
 // The weight gradient of a convolution. Lengths are in floats.
 struct Conv2dGradientShape {
     uint32_t images;          // of each slot

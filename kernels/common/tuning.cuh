@@ -90,6 +90,13 @@ constexpr int AVERAGE_CROPS_THREADS = 256;
 // add, copy, depth_to_space, preprocess, relu_backward: threads of a block, a value each.
 constexpr int COPY_THREADS = 256;
 
+// clip, climb, blur: threads of a block, a value each.
+constexpr int ASCENT_THREADS = 256;
+// look: accumulators of a squared norm, and threads of a block, which makes an image: backend::ascent says as many.
+constexpr int NORM_LANES = 256;
+// zero_pixels: threads of a block, which makes an image.
+constexpr int ZERO_PIXELS_THREADS = 512;
+
 // Accumulators of a weight gradient: SLOTS of src/network/gradient.rs.
 constexpr int GRADIENT_SLOTS = 16;
 // conv2d_weight_gradient: positions of a stage; weights of an output and outputs that a block makes, and its threads; for layers of

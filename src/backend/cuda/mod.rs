@@ -26,10 +26,14 @@
 
 pub mod add;
 pub mod arena;
+pub mod ascent;
 pub mod average_crops;
 pub mod backward;
+pub mod blur;
 pub mod classifier;
 pub mod classify;
+pub mod climb;
+pub mod clip;
 pub mod compile_cppn;
 pub mod conv2d;
 pub mod conv2d_backward;
@@ -51,6 +55,7 @@ pub mod kept;
 pub mod kernels;
 pub mod launcher;
 pub mod lenet;
+pub mod look;
 pub mod lrn;
 pub mod lrn_backward;
 pub mod memory;
@@ -77,6 +82,7 @@ pub mod train;
 pub mod turn_weights;
 pub mod vary_cppn;
 pub mod vary_direct;
+pub mod zero_pixels;
 
 use super::{Backend, Counters, Job, chunks, no_answer};
 use crate::archive::Archive;

@@ -427,6 +427,21 @@ crossing! {
 }
 
 crossing! {
+    /// An image that climbs: what the last step saw of it, and how far it goes. One that has stopped stays as it is.
+    AscentState, size 24 {
+        /// Squared, of the gradient.
+        norm: f64 = 0,
+        /// Of the image's class.
+        probability: f32 = 8,
+        /// The most probable class.
+        best: u32 = 12,
+        /// 1 from the step on in which it stopped.
+        stopped: u32 = 16,
+        rate: f32 = 20,
+    }
+}
+
+crossing! {
     /// The weight gradient of a convolution. Lengths are in floats.
     Conv2dGradientShape, size 68 {
         /// Of each slot.
@@ -667,6 +682,9 @@ mod tests {
             first: 10,
         };
         assert_eq!(words(&phases), (1..=10).collect::<Vec<u32>>());
+        let state = AscentState { norm: 0.1, probability: 0.5, best: 1, stopped: 2, rate: 0.25 };
+        assert_eq!(words(&state)[2..], [0.5_f32.to_bits(), 1, 2, 0.25_f32.to_bits()]);
+        assert_eq!(words(&state)[..2], [0.1_f64.to_bits() as u32, (0.1_f64.to_bits() >> 32) as u32]);
         assert_eq!(words(&LrnRule { size: 1, scale: 0.5, k: 0.25 }), [1, 0.5_f32.to_bits(), 0.25_f32.to_bits()]);
     }
 

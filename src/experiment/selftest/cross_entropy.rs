@@ -46,11 +46,11 @@ pub fn compare(
     }
     let labels = gpu.upload(&labels)?;
     let mut probabilities = gpu.guarded(batch, GUARD_F32)?;
-    let launch = |launcher: &Launcher, arena: &mut _, to, from| {
+    let launch = |launcher: &Launcher, arena: &mut _, to, [from]: [_; 1]| {
         let labels = labels.slice(..);
         launcher.cross_entropy(arena, to, &mut probabilities, from, &labels, n_classes, batch, filled)
     };
-    let got = layers::run(gpu, tally, (&logits, n_classes), n_classes, filled, launch)?;
+    let got = layers::run(gpu, tally, [(&logits, n_classes)], n_classes, filled, launch)?;
     tally.same("the gradients", &one_nan(&want), &one_nan(&got));
     let got = gpu.read(tally, "the probabilities of labels", &probabilities, batch, GUARD_F32)?;
     tally.same("the probabilities of labels", &of_labels, &got);
