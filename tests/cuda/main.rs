@@ -40,6 +40,7 @@ mod selftest;
 mod series;
 mod softmax;
 mod telemetry;
+mod train;
 mod train_steps;
 mod vary_cppn;
 mod vary_direct;

@@ -54,7 +54,7 @@ fn selftest_passes_on_a_good_device() {
         assert_eq!(names[kernels.len()..].iter().filter(|name| name.starts_with("run-mnist-")).count(), 4);
         assert_eq!(
             names[kernels.len() + 4..],
-            ["run-series", "run-resumed", "run-network", "run-gradients", "run-ascent"]
+            ["run-series", "run-resumed", "run-network", "run-gradients", "run-ascent", "run-training"]
         );
         for check in &report.checks {
             assert!(check.result == Outcome::Ok && check.first_difference.is_none(), "{check:?}");
@@ -95,7 +95,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
     assert!(!before.is_empty() && before.iter().all(|check| check.result == Outcome::Ok), "{report:#?}");
     assert_eq!(last.result, Outcome::Failed);
     assert!(last.failure.as_ref().unwrap().contains("on the GPU: "), "{last:?}");
-    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 9);
+    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 10);
     assert!(!report.passed && report.not_tried.contains(&"run-network".to_string()), "{report:#?}");
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(

@@ -43,7 +43,7 @@ impl Launcher {
         let (key_low, key_high) = (seed as u32, (seed >> 32) as u32);
         let (value, batch, len) = (dropout.value as u32, batch as u32, narrow("an image", len)?);
         let image = narrow("an image", place.image)?;
-        let (ratio, factor) = (dropout.ratio, 1.0 / (1.0 - dropout.ratio));
+        let (ratio, factor) = (dropout.ratio, dropout.factor());
         let mut launch = self.stream.launch_builder(&self.kernels.dropout_f32);
         launch.arg(&values).arg(step).arg(&key_low).arg(&key_high).arg(&value);
         launch.arg(&batch).arg(&len).arg(&image).arg(&ratio).arg(&factor);

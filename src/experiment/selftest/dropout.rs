@@ -12,11 +12,18 @@ use crate::rng::{Philox, Purpose, unit};
 
 /// `values` of images of `len` each, one number at a time.
 pub fn on_host(values: &[f32], len: usize, dropout: &Dropout, seed: u64, iteration: u32) -> Vec<f32> {
-    let factor = 1.0 / (1.0 - dropout.ratio);
+    let of = |(image, values): (usize, &[f32])| {
+        of_candidate(values, (dropout.value * 65_536 + image) as u32, dropout.ratio, seed, iteration)
+    };
+    values.chunks(len).enumerate().flat_map(of).collect()
+}
+
+/// The values of one image, of which the random numbers are those of `candidate`.
+pub fn of_candidate(values: &[f32], candidate: u32, ratio: f32, seed: u64, iteration: u32) -> Vec<f32> {
+    let factor = (1.0 / (1.0 - f64::from(ratio))) as f32;
     let one = |(at, &value): (usize, &f32)| {
-        let candidate = (dropout.value * 65_536 + at / len) as u32;
-        let word = Philox::new(seed).draws(Purpose::Dropout, candidate, iteration).word((at % len) as u32);
-        if unit(word) < dropout.ratio { 0.0 } else { value * factor }
+        let word = Philox::new(seed).draws(Purpose::Dropout, candidate, iteration).word(at as u32);
+        if unit(word) < ratio { 0.0 } else { value * factor }
     };
     values.iter().enumerate().map(one).collect()
 }

@@ -49,6 +49,7 @@ pub mod sgd_update;
 pub mod softmax;
 pub mod softmax_backward;
 pub mod tally;
+pub mod train;
 pub mod turn_weights;
 pub mod vary_cppn;
 pub mod vary_direct;
@@ -280,10 +281,11 @@ fn on_gpu(launcher: &Arc<Launcher>, device: &str, extent: Extent) -> Vec<Planned
     add("run-series".into(), "archives with the CPU's, hashes as recorded", series);
     let resumed: TryRuns = Box::new(move |tally, make| runs::resumed(tally, &runs::RECORDED[3], extent, make));
     add("run-resumed".into(), "from a checkpoint of the CPU: archive with the CPU's, hash as recorded", resumed);
-    let whole: [(&str, &str, TryKernel); 3] = [
+    let whole: [(&str, &str, TryKernel); 4] = [
         ("run-network", "probabilities with the CPU's", network::run),
         ("run-gradients", "probabilities and gradients with the formulas, one number at a time", backward::run),
         ("run-ascent", "what each step saw, and images, likewise", ascent::run),
+        ("run-training", "losses, weights and velocities, likewise", train::run),
     ];
     for (name, compared, run) in whole {
         let launcher = Arc::clone(launcher);
