@@ -14,7 +14,7 @@
 // Numbers   exact: g = gradient * scale in f32; fma(g, g, sum) in f64 from 0, value i to accumulator i % NORM_LANES, ascending; then the
 //           upper half is added to the lower one. The most probable class, of equals the lowest. want = early < late * (1 - p) ?
 //           early : late * (1 - p), rate = max_rate < want / norm ? max_rate : want / norm in f64, rounded once. A norm that is no
-//           number is the one NaN 0x7ff8000000000000.
+//           number is the one NaN 0x7ff8000000000000. An image stops if it is 0, infinite or no number, or p is no number.
 // Twin      backend::cpu; tests/cuda/ascent.rs.
 #include "common/device.cuh"
 #include "common/params.cuh"
@@ -53,7 +53,7 @@ look_f32(AscentState* __restrict__ states, const float* __restrict__ gradient, c
     const double want = early < rest ? early : rest;
     const double ratio = want / norm;
     const double rate = max_rate < ratio ? max_rate : ratio;
-    const bool stops = norm == 0.0 || !is_number || p != p;
+    const bool stops = norm == 0.0 || !is_number || norm == INFINITY || p != p;
     AscentState state;
     state.norm = is_number ? norm : __longlong_as_double(0x7ff8000000000000ll);
     state.probability = p;

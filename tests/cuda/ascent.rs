@@ -39,19 +39,25 @@ fn whole_ascents_give_the_bits_of_the_rules() {
 
 #[test]
 fn images_that_cannot_climb_any_further_stop_where_they_are() {
-    // So sure of one class that its probability becomes 1, and with it every derivative 0: at once, later, or not at all.
-    let mut sure = network::network();
-    sure.parameters.last_mut().unwrap().weight.iter_mut().for_each(|weight| *weight *= 40.0);
-    let sure = Arc::new(sure);
+    // The surer of its classes a network is, the sooner a probability is 1, and with it every derivative 0: at once, later, or never.
     let rule = AscentRule { early: 0.5, late: 1.0, max_rate: 1e9, small_norm: 5.0, ..ascent::rules()[3] };
     let classes = [0, 1, 2, 3, 4, 5, 6];
-    let Some(seen) = passes(|gpu, tally| ascent::compare(gpu, tally, &sure, &rule, &classes, 3, 8)) else { return };
-    let stopped: Vec<usize> = seen.iter().map(|seen| seen.iter().filter(|seen| seen.stopped).count()).collect();
-    assert!(stopped[0] > 0 && stopped[7] > stopped[0] && stopped[7] < classes.len(), "{stopped:?}");
-    for at in 0..classes.len() {
-        let first = seen.iter().position(|seen| seen[at].stopped).unwrap_or(seen.len());
-        assert!(seen[first..].iter().all(|later| later[at] == seen[first][at]), "{seen:#?}");
+    let mut n_stopped = [0; 3];
+    for sureness in [3.0, 12.0, 50.0, 200.0, 800.0] {
+        let mut network = network::network();
+        network.parameters.last_mut().unwrap().weight.iter_mut().for_each(|weight| *weight *= sureness);
+        let network = Arc::new(network);
+        let Some(seen) = passes(|gpu, tally| ascent::compare(gpu, tally, &network, &rule, &classes, 3, 10)) else {
+            return;
+        };
+        for at in 0..classes.len() {
+            let first = seen.iter().position(|seen| seen[at].stopped);
+            n_stopped[first.map_or(2, |step| step.min(1))] += 1;
+            let stands = &seen[first.unwrap_or(seen.len())..];
+            assert!(stands.windows(2).all(|pair| pair[0][at] == pair[1][at]), "{seen:#?}");
+        }
     }
+    assert!(n_stopped.iter().all(|&n| n > 0), "{n_stopped:?} at once, later, never");
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub fn dense_on_host(weight: &[f32], inputs: usize, gradient: &[f32]) -> Vec<f32
 }
 
 /// Kernels, strides and paddings of all kinds: strides that the kernel is no multiple of, or that are larger; padding that is as large as
-/// the kernel; rows that no window sees; groups.
+/// the kernel; rows that no window sees; groups; so few channels that phases are made of several values.
 fn geometries() -> Vec<(usize, Geometry)> {
     vec![
         (1, geometry(shape(1, 1, 1), 1, (1, 1, 0, 1))),
@@ -57,6 +57,10 @@ fn geometries() -> Vec<(usize, Geometry)> {
         (1, geometry(shape(2, 5, 6), 3, (2, 1, 3, 1))),
         (1, geometry(shape(2, 5, 6), 4, (2, 2, 5, 2))),
         (2, geometry(shape(3, 11, 11), 7, (4, 3, 2, 1))),
+        (2, geometry(shape(1, 28, 27), 5, (5, 1, 0, 1))),
+        (1, geometry(shape(1, 13, 14), 4, (3, 1, 5, 1))),
+        (1, geometry(shape(2, 14, 13), 4, (5, 2, 4, 2))),
+        (1, geometry(shape(1, 40, 33), 2, (29, 1, 3, 1))),
     ]
 }
 

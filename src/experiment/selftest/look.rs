@@ -31,7 +31,7 @@ pub fn on_host(rule: &AscentRule, probabilities: &[f32], class: usize, g: &[f32]
     }
     let min = |a: f64, b: f64| if a < b { a } else { b };
     let want = min(rule.early, rule.late * (1.0 - f64::from(p)));
-    let stopped = norm == 0.0 || norm.is_nan() || p.is_nan();
+    let stopped = norm == 0.0 || !norm.is_finite() || p.is_nan();
     let rate = if stopped { 0.0 } else { min(rule.max_rate, want / norm) as f32 };
     (Seen { probability: p, best: best as u32, norm, stopped }, rate)
 }
@@ -43,6 +43,8 @@ enum Kind {
     Zero,
     /// A NaN among them.
     Nan,
+    /// An infinity among them.
+    Infinite,
     /// Nothing but NaNs among the probabilities.
     NanProbabilities,
     /// Probabilities that are equal.
@@ -58,7 +60,7 @@ enum Kind {
 /// The driver's.
 pub fn look(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
     let rule = AscentRule { early: 0.125, late: 0.4, max_rate: 1e5, ..super::ascent::rules()[3] };
-    let kinds = [Kind::Zero, Kind::Nan, Kind::NanProbabilities, Kind::Equal, Kind::Small, Kind::Usual];
+    let kinds = [Kind::Zero, Kind::Nan, Kind::Infinite, Kind::NanProbabilities, Kind::Equal, Kind::Small, Kind::Usual];
     for (trial, kind) in super::cases::product(&trials(extent), &kinds) {
         tally.case(trial.n, format_args!("{} images of {}, {kind:?}", trial.n, trial.shape));
         let Trial { n, n_classes, .. } = trial;
@@ -68,13 +70,13 @@ pub fn look(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
             _ => x * 30.0,
         };
         let mut trial = Trial { gradient: trial.gradient.iter().map(change).collect(), ..trial };
-        if kind == Kind::Nan {
-            trial
-                .gradient
-                .iter_mut()
-                .skip(trial.shape.len() / 2)
-                .step_by(trial.shape.len())
-                .for_each(|g| *g = f32::NAN);
+        if let Some(what) = match kind {
+            Kind::Nan => Some(f32::NAN),
+            Kind::Infinite => Some(f32::NEG_INFINITY),
+            _ => None,
+        } {
+            let len = trial.shape.len();
+            trial.gradient.iter_mut().skip(len / 2).step_by(len).for_each(|g| *g = what);
         }
         let rows: Vec<Vec<f32>> = (0..n)
             .map(|at| {
