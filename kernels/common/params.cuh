@@ -312,10 +312,11 @@ struct TurnShape {
     uint32_t channels;      // input channels of a group
     uint32_t kernel;
     uint32_t taps;          // of a turned kernel, along a side
-    uint32_t phases;        // along a side
+    uint32_t stride;        // of the layer
+    uint32_t multiple;      // phases a side for each value under the stride
     uint32_t padded_k;      // rows of weights of a group
     uint32_t pitch;         // of a row of weights
     uint32_t turned_k;      // the same of what is turned
     uint32_t turned_pitch;
 };
-static_assert(sizeof(TurnShape) == 40 && offsetof(TurnShape, padded_k) == 24, "twin: params.rs");
+static_assert(sizeof(TurnShape) == 44 && offsetof(TurnShape, padded_k) == 28, "twin: params.rs");

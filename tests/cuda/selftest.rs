@@ -331,8 +331,8 @@ const FAULTS: [Fault; 60] = [
     (
         "turn_weights_f32", // not turned
         "train/turn_weights.cu",
-        "shape.taps - 1 - ky / shape.phases",
-        "ky / shape.phases",
+        "shape.taps - shape.multiple - ky / shape.stride",
+        "ky / shape.stride",
     ),
     (
         "niche_argmax_direct_f32",

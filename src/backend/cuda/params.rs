@@ -525,7 +525,7 @@ crossing! {
 
 crossing! {
     /// A layer's weights as the way back reads them.
-    TurnShape, size 40 {
+    TurnShape, size 44 {
         groups: u32 = 0,
         /// Of a group.
         outputs: u32 = 4,
@@ -534,15 +534,17 @@ crossing! {
         kernel: u32 = 12,
         /// Of a turned kernel, along a side.
         taps: u32 = 16,
-        /// Along a side.
-        phases: u32 = 20,
+        /// Of the layer.
+        stride: u32 = 20,
+        /// Phases a side for each value under the stride.
+        multiple: u32 = 24,
         /// Rows of weights of a group.
-        padded_k: u32 = 24,
+        padded_k: u32 = 28,
         /// Of a row of weights.
-        pitch: u32 = 28,
+        pitch: u32 = 32,
         /// The same of what is turned.
-        turned_k: u32 = 32,
-        turned_pitch: u32 = 36,
+        turned_k: u32 = 36,
+        turned_pitch: u32 = 40,
     }
 }
 
@@ -732,13 +734,14 @@ mod tests {
             channels: 3,
             kernel: 4,
             taps: 5,
-            phases: 6,
-            padded_k: 7,
-            pitch: 8,
-            turned_k: 9,
-            turned_pitch: 10,
+            stride: 6,
+            multiple: 7,
+            padded_k: 8,
+            pitch: 9,
+            turned_k: 10,
+            turned_pitch: 11,
         };
-        assert_eq!(words(&turn), (1..=10).collect::<Vec<u32>>());
+        assert_eq!(words(&turn), (1..=11).collect::<Vec<u32>>());
         let rules = [0.5_f32, 0.25, 0.125, 2.0].map(f32::to_bits);
         assert_eq!(words(&update), [&[1, 2, 3, 4, 5, 6][..], &rules].concat());
     }

@@ -47,7 +47,7 @@ pub fn dense(gpu: &Gpu, tally: &mut Tally, inputs: usize, outputs: usize) -> Res
     Ok(())
 }
 
-/// Layers round the edges of a tile of 32 by 32; strides, groups, taps that a phase does not have.
+/// Layers round the edges of a tile of 32 by 32; strides, groups, taps that a phase does not have, few channels in several phases.
 ///
 /// # Errors
 /// The driver's.
@@ -56,6 +56,7 @@ pub fn turn_weights(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> 
         geometry(shape(1, 1, 1), 1, (1, 1, 0, 1)),
         geometry(shape(64, 3, 3), 66, (3, 1, 0, 2)),
         geometry(shape(3, 23, 23), 10, (11, 4, 0, 1)),
+        geometry(shape(1, 9, 9), 8, (3, 1, 1, 1)),
         geometry(shape(6, 9, 9), 8, (5, 2, 2, 2)),
         geometry(shape(2, 7, 7), 3, (2, 3, 0, 1)),
         geometry(shape(33, 4, 5), 31, (3, 1, 1, 1)),
