@@ -1,7 +1,7 @@
 //! Training LeNet on MNIST by Caffe's recipe (spec 2.1).
 //!
-//! The weights are a function of data, recipe and seed, in every bit: the rules stand at the top of
-//! [`crate::backend::cpu::train`]. Here are the recipe, the initial weights and the order of the images; all random
+//! The weights are a function of data, recipe and seed, in every bit: the rules stand in
+//! [`crate::network::gradient`] and [`Sgd`]. Here are the recipe, the initial weights and the order of the images; all random
 //! numbers come from [`crate::rng`].
 
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use tracing::info;
 use super::progress::{Progress, ProgressMode};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cpu::classify::Classifier;
-use crate::backend::cpu::train::{Sgd, Trainer};
+use crate::backend::cpu::train::Trainer;
+use crate::backend::training::{Sgd, Training, TrainingJob};
 use crate::dataset::{Mnist, Split};
 use crate::error::{Error, Result};
 use crate::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape, lenet, shapes, weights};
@@ -50,7 +51,7 @@ impl Recipe {
             batch: 64,
             base_rate: 0.01,
             gamma: 0.0001,
-            sgd: Sgd { momentum: 0.9, decay: 0.0005, bias_rate: 2.0 },
+            sgd: Sgd { momentum: 0.9, decay: 0.0005, bias_rate: 2.0, bias_decay: 1.0 },
         }
     }
 
@@ -192,7 +193,9 @@ pub fn train(recipe: &Recipe, training: &Mnist, test: &Mnist, simd: Simd, progre
         initial_parameters(lenet::INPUT, &layers, recipe.seed),
         (0..10).map(|digit| digit.to_string()).collect(),
     )?;
-    let mut trainer = Trainer::new(&network, recipe.batch as usize, recipe.sgd, simd)?;
+    let job =
+        TrainingJob { seed: recipe.seed, batch: recipe.batch as usize, sgd: recipe.sgd, dropout: Vec::new() };
+    let mut trainer = Trainer::new(&network, job, simd)?;
     let mut order = Order::new(training.len(), recipe.seed);
     let image_len = lenet::INPUT.len();
     let (mut images, mut labels) = (Vec::new(), Vec::new());
@@ -203,9 +206,10 @@ pub fn train(recipe: &Recipe, training: &Mnist, test: &Mnist, simd: Simd, progre
         labels.clear();
         for image in order.by_ref().take(recipe.batch as usize) {
             images.extend_from_slice(&training.images.pixels[image * image_len..][..image_len]);
-            labels.push(training.labels.labels[image]);
+            labels.push(u32::from(training.labels.labels[image]));
         }
-        let loss = trainer.step(&images, &labels, recipe.rate(iteration));
+        let each = trainer.step(iteration, &images, &labels, recipe.rate(iteration))?;
+        let loss = each.iter().sum::<f64>() / each.len() as f64;
         if !loss.is_finite() {
             let text =
                 format!("the training diverged: the loss of iteration {iteration} is {loss}; nothing was written");
