@@ -3,8 +3,9 @@
 use crate::harness::{self, gpu, passes};
 use crate::left_out::left_out;
 use pareidolia::backend::cpu::train::Trainer;
+use pareidolia::backend::cuda::traffic::Traffic;
 use pareidolia::backend::cuda::train::CudaTrainer;
-use pareidolia::backend::training::{Sgd, Training, TrainingJob};
+use pareidolia::backend::training::{Dropout, Sgd, Training, TrainingJob};
 use pareidolia::dataset::{Mnist, Split};
 use pareidolia::error::Error;
 use pareidolia::experiment::selftest::tally::Tally;
@@ -93,6 +94,44 @@ fn training_lenet_on_mnist_gives_the_weights_of_the_cpu() {
         .map(|(images, labels)| (images.to_vec(), labels.iter().map(|&label| label.into()).collect(), 0.01))
         .collect();
     agree(&network, &job(64), &batches);
+}
+
+#[test]
+fn training_uploads_once_and_downloads_a_number_an_image() {
+    let Some(gpu) = gpu() else { return };
+    let network = Network::embedded_lenet(None).unwrap();
+    let job = job(5);
+    let mut trainer = CudaTrainer::new(&network, job.clone(), Arc::clone(gpu.launcher), "the GPU".into()).unwrap();
+    assert_eq!(trainer.traffic().unwrap(), None);
+    let (images, labels) = batch_of(&network, job.batch, 0);
+    trainer.step(0, &images, &labels, 0.01).unwrap();
+    let traffic = trainer.traffic().unwrap().expect("there was an iteration");
+    // 16 images, a step, 5 labels; 5 probabilities.
+    let want = (2, 16 * 784 + 16 + 5 * 4, 5 * 4, 0, 0);
+    let Traffic { launches, copies, to_device_bytes, to_host_bytes, inside_bytes, others } = traffic;
+    assert_eq!((copies, to_device_bytes, to_host_bytes, inside_bytes, others), want);
+    // The images, 7 forward, the loss, 6 back (3 layers with weights, 2 poolings, a rectifier) with what puts phases together, 4 layers'
+    // gradients and updates, 3 rearranged.
+    assert!((26..=27).contains(&launches), "{launches}");
+}
+
+#[test]
+fn training_refuses_jobs_that_do_not_fit_the_network() {
+    let Some(gpu) = gpu() else { return };
+    let network = Network::embedded_lenet(None).unwrap();
+    let refused = |batch, dropout: &[(usize, f32)]| {
+        let dropout = dropout.iter().map(|&(value, ratio)| Dropout { value, ratio }).collect();
+        let job = TrainingJob { dropout, ..job(batch) };
+        match CudaTrainer::new(&network, job, Arc::clone(gpu.launcher), "the GPU".into()).map(drop) {
+            Err(Error::Usage(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused(0, &[]).contains("a batch of 0 images"));
+    assert!(refused(65_536, &[]).contains("a batch of 65536 images"));
+    assert!(refused(16, &[(8, 0.5)]).contains("dropout of value 8"));
+    assert!(refused(16, &[(3, 1.0)]).contains("its ratio is 1"));
+    assert!(refused(16, &[(3, 0.5), (3, 0.5)]).contains("twice"));
 }
 
 #[test]

@@ -16,6 +16,8 @@ use super::network::{DeviceNetwork, canonical, geometry};
 use super::params::{Crop, TrainingStep};
 use super::pinned::Pinned;
 use super::sgd_update::Layout;
+use super::traffic::Traffic;
+use crate::backend::cpu;
 use crate::backend::cpu::conv2d::Geometry;
 use crate::backend::memory::bytes_text;
 use crate::backend::training::{Learned, Training, TrainingJob};
@@ -214,16 +216,11 @@ impl CudaTrainer {
     /// its memory is taken here, [`CudaTrainer::bytes`].
     ///
     /// # Errors
+    /// [`Error::Usage`] if a dropout is not one of this network's values or shares, or the batch is empty or too large;
     /// [`Error::NoDevice`] with the layer that there are no kernels for; [`Error::Refused`] if the device has less memory free;
     /// [`Error::Driver`].
-    ///
-    /// # Panics
-    /// If the batch is empty or larger than 65,535, or a value is dropped twice or there is no such value.
     pub fn new(network: &Network, job: TrainingJob, launcher: Arc<Launcher>, device: String) -> Result<CudaTrainer> {
-        assert!((1..=65_535).contains(&job.batch), "a batch of {}", job.batch);
-        for (at, dropout) in job.dropout.iter().enumerate() {
-            assert!(job.dropout[..at].iter().all(|other| other.value != dropout.value), "{dropout:?} twice");
-        }
+        cpu::train::check(network, &job).map_err(Error::Usage)?;
         DeviceNetwork::check(network)?;
         let (bytes, free) = (CudaTrainer::bytes(network, &job), launcher.free_memory()?);
         if bytes > free {
@@ -288,6 +285,14 @@ impl CudaTrainer {
         let learning: usize = Learning::of(network).iter().map(|(_, learning)| learning.bytes()).sum();
         let all = BackwardNetwork::bytes(network, &wanted) + ImageSource::bytes(network.input, 1) + learning + images;
         (all + job.batch * size_of::<f32>()) as u64
+    }
+
+    /// What an iteration sets going and moves, once there was one.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn traffic(&self) -> Result<Option<Traffic>> {
+        self.graph.as_ref().map(Traffic::of).transpose()
     }
 
     /// Launches an iteration, from the upload to the download.

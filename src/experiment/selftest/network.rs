@@ -133,11 +133,7 @@ pub fn values(network: &Network, input: Vec<f32>) -> Vec<Vec<f32>> {
 }
 
 /// The same, where `change` may change a value, of which it is given the number, before other layers take it.
-pub fn changed_values(
-    network: &Network,
-    mut input: Vec<f32>,
-    change: &dyn Fn(usize, &mut Vec<f32>),
-) -> Vec<Vec<f32>> {
+pub fn changed_values(network: &Network, mut input: Vec<f32>, change: &dyn Fn(usize, &mut Vec<f32>)) -> Vec<Vec<f32>> {
     change(0, &mut input);
     let shapes = network.shapes();
     let mut values: Vec<Vec<f32>> = vec![input];

@@ -31,8 +31,7 @@ pub struct Reference {
 
 /// The parameters that a layer's accumulators, of `layout`, come to.
 fn totals(layout: Layout, slots: &[f32]) -> Parameters {
-    let each: Vec<Parameters> =
-        slots.chunks(layout.velocity_len()).map(|slot| layout.unpack_velocity(slot)).collect();
+    let each: Vec<Parameters> = slots.chunks(layout.velocity_len()).map(|slot| layout.unpack_velocity(slot)).collect();
     let of = |of: &dyn Fn(&Parameters) -> &Vec<f32>| {
         let sum = |at: usize| total(std::array::from_fn::<f32, SLOTS, _>(|slot| of(&each[slot])[at]));
         (0..of(&each[0]).len()).map(sum).collect()
