@@ -14,8 +14,10 @@
 
 namespace gemm {
 
-// PITCH_ is what lies between two k's of the inputs in shared memory: COLUMNS, or more where that avoids conflicts.
-template <int ROWS_, int COLUMNS_, int TILE_ROWS_, int TILE_COLUMNS_, int STAGE_K_, int STAGES_, int PITCH_ = COLUMNS_>
+// PITCH_ is what lies between two k's of the inputs in shared memory: COLUMNS, or more where that avoids conflicts; ROW_PITCH_ the
+// same of the weights, for what is gathered there.
+template <int ROWS_, int COLUMNS_, int TILE_ROWS_, int TILE_COLUMNS_, int STAGE_K_, int STAGES_, int PITCH_ = COLUMNS_,
+          int ROW_PITCH_ = ROWS_>
 struct Tile {
     static constexpr int ROWS = ROWS_;
     static constexpr int COLUMNS = COLUMNS_;
@@ -24,15 +26,17 @@ struct Tile {
     static constexpr int STAGE_K = STAGE_K_;
     static constexpr int STAGES = STAGES_;
     static constexpr int PITCH = PITCH_;
+    static constexpr int ROW_PITCH = ROW_PITCH_;
     static constexpr int ACROSS = COLUMNS / TILE_COLUMNS;  // threads
     static constexpr int DOWN = ROWS / TILE_ROWS;
     static constexpr int THREADS = ACROSS * DOWN;
     static constexpr int LANES_ACROSS = ACROSS < 8 ? ACROSS : 8;
     static constexpr int LANES_DOWN = WARP_SIZE / LANES_ACROSS;
-    static constexpr int STAGE = STAGE_K * (ROWS + PITCH);  // floats
+    static constexpr int STAGE = STAGE_K * (ROW_PITCH + PITCH);  // floats
     static constexpr int RING = STAGES * STAGE;
     static_assert(ACROSS % LANES_ACROSS == 0 && DOWN % LANES_DOWN == 0, "a warp's threads form a rectangle");
     static_assert((TILE_ROWS == 1 || TILE_ROWS % 4 == 0) && TILE_COLUMNS % 4 == 0 && ROWS % 4 == 0 && PITCH % 4 == 0, "quads");
+    static_assert(ROW_PITCH % 4 == 0, "quads");
 };
 
 // Where this thread's tile begins: its first row, its first column.
@@ -93,6 +97,7 @@ static __device__ __forceinline__ void begin(float (&sums)[T::TILE_ROWS][T::TILE
 // `rows` is 0.
 template <class T>
 static __device__ __forceinline__ void fetch_weights(float* smem_weights, const float* weights, int rows, int pitch) {
+    static_assert(T::ROW_PITCH == T::ROWS, "a stage's weights are copied as they come");
     constexpr int QUADS = T::STAGE_K * T::ROWS / 4;
 #pragma unroll
     for (int start = 0; start < QUADS; start += T::THREADS) {
@@ -109,13 +114,13 @@ static __device__ __forceinline__ void fetch_weights(float* smem_weights, const 
 template <class T>
 static __device__ __forceinline__ void multiply(float (&sums)[T::TILE_ROWS][T::TILE_COLUMNS], const float* smem_stage) {
     const float* w_rows = smem_stage + first_row<T>();
-    const float* x_rows = smem_stage + T::STAGE_K * T::ROWS + first_column<T>();
+    const float* x_rows = smem_stage + T::STAGE_K * T::ROW_PITCH + first_column<T>();
 #pragma unroll
     for (int k = 0; k < T::STAGE_K; ++k) {
         float x[T::TILE_COLUMNS];
         float w[T::TILE_ROWS];
         load(x, x_rows + k * T::PITCH, 4 * T::ACROSS);
-        load(w, w_rows + k * T::ROWS, 4 * T::DOWN);
+        load(w, w_rows + k * T::ROW_PITCH, 4 * T::DOWN);
 #pragma unroll
         for (int r = 0; r < T::TILE_ROWS; ++r) {
 #pragma unroll
@@ -125,10 +130,11 @@ static __device__ __forceinline__ void multiply(float (&sums)[T::TILE_ROWS][T::T
 }
 
 // The product over `n_stages` stages. `fetch(smem_stage, stage)` starts a stage's copies, and may load into registers what
-// `store(smem_stage, stage)`, after a stage's products, puts into shared memory.
-template <class T, class Fetch, class Store>
+// `store(smem_stage, stage)`, after a stage's products, puts into shared memory. `multiplied(stage)` is called when a stage's products
+// are in the sums.
+template <class T, class Fetch, class Store, class Multiplied>
 static __device__ __forceinline__ void run(float (&sums)[T::TILE_ROWS][T::TILE_COLUMNS], float* smem_ring, int n_stages,
-                                           Fetch fetch, Store store) {
+                                           Fetch fetch, Store store, Multiplied multiplied) {
 #pragma unroll 1
     for (int stage = 0; stage < T::STAGES - 1; ++stage) {
         if (stage < n_stages) {
@@ -148,9 +154,35 @@ static __device__ __forceinline__ void run(float (&sums)[T::TILE_ROWS][T::TILE_C
         if (next < n_stages) { fetch(smem_next, next); }
         copies_commit();
         multiply<T>(sums, smem_ring + now * T::STAGE);
+        multiplied(stage);
         if (next < n_stages) { store(smem_next, next); }
         free = now;
         now = now + 1 == T::STAGES ? 0 : now + 1;
+    }
+}
+
+template <class T, class Fetch, class Store>
+static __device__ __forceinline__ void run(float (&sums)[T::TILE_ROWS][T::TILE_COLUMNS], float* smem_ring, int n_stages,
+                                           Fetch fetch, Store store) {
+    run<T>(sums, smem_ring, n_stages, fetch, store, [](int) {});
+}
+
+// Writes sums as (rows, pitch): the tile's first go to `tile_row` and `tile_column`; what lies past `rows` or
+// `pitch`, a multiple of 4, is left out. `out` is a multiple of 16 bytes.
+template <class T>
+static __device__ __forceinline__ void write_rows(float* out, const float (&sums)[T::TILE_ROWS][T::TILE_COLUMNS], int tile_row,
+                                                  int rows, int tile_column, int pitch) {
+#pragma unroll
+    for (int r = 0; r < T::TILE_ROWS; ++r) {
+        const int row = tile_row + first_row<T>() + row_of<T>(r);
+#pragma unroll
+        for (int c = 0; c < T::TILE_COLUMNS; c += 4) {
+            const int column = tile_column + first_column<T>() + column_of<T>(c);
+            if (row < rows && column < pitch) {
+                *reinterpret_cast<float4*>(out + size_t(row) * pitch + column) =
+                    make_float4(sums[r][c], sums[r][c + 1], sums[r][c + 2], sums[r][c + 3]);
+            }
+        }
     }
 }
 

@@ -248,3 +248,75 @@ struct AscentState {
     float rate;
 };
 static_assert(sizeof(AscentState) == 24 && offsetof(AscentState, stopped) == 16, "twin: params.rs");
+
+// The weight gradient of a convolution. Lengths are in floats.
+struct Conv2dGradientShape {
+    uint32_t images;          // of each slot
+    uint32_t out_height;
+    uint32_t out_width;
+    uint32_t gradient_image;  // between two images of the output's gradient
+    uint32_t in_height;
+    uint32_t in_width;
+    uint32_t in_image;        // between two images of the input
+    uint32_t in_group;        // between the inputs of two groups
+    uint32_t outputs;         // output channels of a group
+    uint32_t pitch;           // of a row of gradients: outputs, rounded up to a multiple of 4
+    uint32_t k;               // weights of an output; its bias is one more
+    uint32_t k_tiles;
+    uint32_t stride;
+    uint32_t padding;
+    uint32_t step_images;     // what a stage's positions are in images, rows and columns
+    uint32_t step_rows;
+    uint32_t step_columns;
+};
+static_assert(sizeof(Conv2dGradientShape) == 68 && offsetof(Conv2dGradientShape, k_tiles) == 44, "twin: params.rs");
+
+// The weight gradient of a dense layer. Lengths are in floats.
+struct DenseGradientShape {
+    uint32_t images;          // of each slot
+    uint32_t gradient_image;  // between two images of the output's gradient
+    uint32_t in_image;        // between two images of the input
+    uint32_t outputs;
+    uint32_t pitch;           // of a row of gradients: outputs, rounded up to a multiple of 4
+    uint32_t k;               // inputs; the bias is one more
+    uint32_t k_tiles;
+};
+static_assert(sizeof(DenseGradientShape) == 28, "twin: params.rs");
+
+// An iteration of training.
+struct TrainingStep {
+    uint32_t iteration;
+    float rate;  // of weights
+};
+static_assert(sizeof(TrainingStep) == 8, "twin: params.rs");
+
+// How a layer's gradients become new weights: Sgd of src/backend/training.rs.
+struct UpdateShape {
+    uint32_t groups;
+    uint32_t outputs;   // of a group
+    uint32_t pitch;     // of a row of weights, velocities and gradients: outputs, rounded up to a multiple of 4
+    uint32_t k;         // weights of an output; its bias is one more
+    uint32_t padded_k;  // rows of weights of a group
+    uint32_t slots;     // accumulators that are still to be added: 1 or GRADIENT_SLOTS
+    float momentum;
+    float decay;        // of weights
+    float bias_decay;   // of biases, not a multiple
+    float bias_rate;    // as a multiple of that of weights
+};
+static_assert(sizeof(UpdateShape) == 40 && offsetof(UpdateShape, momentum) == 24, "twin: params.rs");
+
+// A layer's weights as the way back reads them.
+struct TurnShape {
+    uint32_t groups;
+    uint32_t outputs;       // of a group
+    uint32_t channels;      // input channels of a group
+    uint32_t kernel;
+    uint32_t taps;          // of a turned kernel, along a side
+    uint32_t stride;        // of the layer
+    uint32_t multiple;      // phases a side for each value under the stride
+    uint32_t padded_k;      // rows of weights of a group
+    uint32_t pitch;         // of a row of weights
+    uint32_t turned_k;      // the same of what is turned
+    uint32_t turned_pitch;
+};
+static_assert(sizeof(TurnShape) == 44 && offsetof(TurnShape, padded_k) == 28, "twin: params.rs");

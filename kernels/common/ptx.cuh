@@ -35,6 +35,18 @@ static __device__ __forceinline__ void copy_float_or_zero(float* shared, const f
 #endif
 }
 
+// As copy_float_or_zero where `wanted`, else it does nothing, without a branch.
+static __device__ __forceinline__ void copy_float_or_zero_if(bool wanted, float* shared, const float* global, uint32_t bytes) {
+#ifdef PAREIDOLIA_ON_HOST
+    if (wanted) { *shared = bytes == 4 ? *global : 0.0f; }
+#else
+    const uint32_t address = uint32_t(__cvta_generic_to_shared(shared));
+    asm volatile("{ .reg .pred p; setp.ne.u32 p, %3, 0; @p cp.async.ca.shared.global [%0], [%1], 4, %2; }" ::"r"(address),
+                 "l"(global), "r"(bytes), "r"(uint32_t(wanted))
+                 : "memory");
+#endif
+}
+
 // As copy_float4 where `is_there`, else writes 0 and reads nothing.
 static __device__ __forceinline__ void copy_float4_or_zero(float* shared, const float* global, bool is_there) {
 #ifdef PAREIDOLIA_ON_HOST

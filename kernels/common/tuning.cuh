@@ -97,6 +97,35 @@ constexpr int NORM_LANES = 256;
 // zero_pixels: threads of a block, which makes an image.
 constexpr int ZERO_PIXELS_THREADS = 512;
 
+// Accumulators of a weight gradient: SLOTS of src/network/gradient.rs.
+constexpr int GRADIENT_SLOTS = 16;
+// conv2d_weight_gradient: positions of a stage; weights of an output and outputs that a block makes, and its threads; for layers of
+// few weights or outputs.
+constexpr int CONV2D_GRADIENT_STAGE_K = 8;
+constexpr int CONV2D_GRADIENT_ROWS = 128;
+constexpr int CONV2D_GRADIENT_COLUMNS = 128;
+constexpr int CONV2D_GRADIENT_THREADS = 128;
+constexpr int CONV2D_GRADIENT_SOME_ROWS = 64;
+constexpr int CONV2D_GRADIENT_SOME_COLUMNS = 64;
+constexpr int CONV2D_GRADIENT_SOME_THREADS = 64;
+constexpr int CONV2D_GRADIENT_FEW_ROWS = 32;
+constexpr int CONV2D_GRADIENT_FEW_COLUMNS = 32;
+constexpr int CONV2D_GRADIENT_FEW_THREADS = 64;
+// dense_weight_gradient: images of a stage, and stages; inputs and outputs of a block, and its threads.
+constexpr int DENSE_GRADIENT_STAGE_K = 4;
+constexpr int DENSE_GRADIENT_STAGES = 4;
+constexpr int DENSE_GRADIENT_ROWS = 64;
+constexpr int DENSE_GRADIENT_COLUMNS = 64;
+constexpr int DENSE_GRADIENT_THREADS = 64;
+// sgd_update: threads of a block, four weights each.
+constexpr int SGD_UPDATE_THREADS = 256;
+// turn_weights: threads of a block, which moves 32 times 32 weights.
+constexpr int TURN_WEIGHTS_THREADS = 256;
+// cross_entropy: warps of a block, an image each.
+constexpr int CROSS_ENTROPY_WARPS = 4;
+// dropout: threads of a block, a block of random words each: four values.
+constexpr int DROPOUT_THREADS = 256;
+
 // niche_argmax: threads of a block, a niche of a run each.
 constexpr int NICHE_ARGMAX_THREADS = 256;
 // insert: threads of a block, a run each; at least two warps.

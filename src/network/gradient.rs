@@ -31,8 +31,9 @@
 //! - A batch is filled up to a multiple of [`SLOTS`] with black images that send the gradient +0.
 //! - [`SLOTS`] accumulators a weight, from +0; image i of the batch belongs to slot `i % SLOTS`. A slot takes its images ascending, the output
 //!   positions of an image row by row, `fma(g, x, sum)`. Terms of the padding are left out or added: they are `g * 0`. Then the upper half of
-//!   the slots is added to the lower half (slot s takes slot s + 8, then s + 4, s + 2, s + 1). A bias gradient is the same with an input of 1
-//!   (a plain sum).
+//!   the slots is added to the lower half (slot s takes slot s + 8, then s + 4, s + 2, s + 1), and +0 to what is left: a slot whose products all
+//!   underflow is -0 or +0 according to which products of 0 were left out, and this makes both the same. A bias gradient is the same with
+//!   an input of 1 (a plain sum).
 //!
 //! Slots rather than a sum an image: with 16 images to a vector a slot is a lane, whatever the width, and a dense layer needs one fused
 //! operation a weight and image.
@@ -40,7 +41,7 @@
 /// Accumulators of a weight gradient; image i of a batch goes to accumulator `i % SLOTS`.
 pub const SLOTS: usize = 16;
 
-/// The sum of the accumulators of one weight gradient, added in halves.
+/// The sum of the accumulators of one weight gradient, added in halves, and +0.
 #[inline(always)]
 pub fn total(mut slots: [f32; SLOTS]) -> f32 {
     let mut half = SLOTS / 2;
@@ -50,5 +51,21 @@ pub fn total(mut slots: [f32; SLOTS]) -> f32 {
         }
         half /= 2;
     }
-    slots[0]
+    slots[0] + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn total_is_added_in_halves_and_never_minus_zero() {
+        // In this order nothing is lost of the ones; one after the other they would be.
+        let mut slots = [1.0; SLOTS];
+        (slots[0], slots[8]) = (1e8, -1e8);
+        assert_eq!(total(slots), 14.0);
+        (slots[8], slots[9]) = (1.0, -1e8);
+        assert_ne!(total(slots), 14.0);
+        assert_eq!(total([-0.0; SLOTS]).to_bits(), 0);
+    }
 }

@@ -40,5 +40,8 @@ mod selftest;
 mod series;
 mod softmax;
 mod telemetry;
+mod train;
+mod train_steps;
 mod vary_cppn;
 mod vary_direct;
+mod weight_gradient;

@@ -9,7 +9,7 @@ use std::process::Command;
 /// File, a part of its text, what takes its place, the test that is to fail, and a word of why.
 type Fault = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 20] = [
     (
         "network/conv2d.cu", // what is right of a row is the next one
         "gemm::inside(x, shape.in_width)",
@@ -102,6 +102,48 @@ const FAULTS: [Fault; 14] = [
         "blur",
     ),
     ("network/copy.cu", "rectify ? maximum(value, 0.0f) : value", "value", "pool::copy_rectifies", "element"),
+    (
+        "train/conv2d_weight_gradient.cu", // what is behind the last output
+        "is_there && i * ROUND < columns ? 4 : 0",
+        "is_there ? 4 : 0",
+        "weight_gradient::conv2d_weight_gradient_gives_the_bits_of_the_rule_where",
+        "the accumulators",
+    ),
+    (
+        "train/dense_weight_gradient.cu", // a ring among the sums that wait
+        "smem_waiting + 4 * WAITING",
+        "smem_waiting + 3 * WAITING",
+        "weight_gradient::dense_weight_gradient_gives",
+        "without order",
+    ),
+    (
+        "train/cross_entropy.cu", // warps without an image
+        "if (image >= filled) { return; }",
+        "",
+        "train_steps::cross_entropy_gives",
+        "kernel cross_entropy_f32",
+    ),
+    (
+        "train/dropout.cu", // what is behind the last value
+        "if (4 * quad + i < len)",
+        "",
+        "train_steps::dropout_drops",
+        "the values",
+    ),
+    (
+        "train/sgd_update.cu", // biases that are not there
+        "if (output < shape.outputs)",
+        "",
+        "train_steps::sgd_update_gives",
+        "behind the biases",
+    ),
+    (
+        "train/turn_weights.cu",
+        "__syncthreads();  // the tile is written, its columns are read",
+        "",
+        "train_steps::turn_weights_gives",
+        "kernel turn_weights_f32",
+    ),
 ];
 
 #[test]

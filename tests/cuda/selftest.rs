@@ -54,7 +54,7 @@ fn selftest_passes_on_a_good_device() {
         assert_eq!(names[kernels.len()..].iter().filter(|name| name.starts_with("run-mnist-")).count(), 4);
         assert_eq!(
             names[kernels.len() + 4..],
-            ["run-series", "run-resumed", "run-network", "run-gradients", "run-ascent"]
+            ["run-series", "run-resumed", "run-network", "run-gradients", "run-ascent", "run-training"]
         );
         for check in &report.checks {
             assert!(check.result == Outcome::Ok && check.first_difference.is_none(), "{check:?}");
@@ -95,7 +95,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
     assert!(!before.is_empty() && before.iter().all(|check| check.result == Outcome::Ok), "{report:#?}");
     assert_eq!(last.result, Outcome::Failed);
     assert!(last.failure.as_ref().unwrap().contains("on the GPU: "), "{last:?}");
-    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 9);
+    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 10);
     assert!(!report.passed && report.not_tried.contains(&"run-network".to_string()), "{report:#?}");
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(
@@ -108,7 +108,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
 type Fault = (&'static str, &'static str, &'static str, &'static str);
 
 /// One a kernel, each in what this kernel alone goes through: a wrong constant, one too many or too few, another order.
-const FAULTS: [Fault; 52] = [
+const FAULTS: [Fault; 60] = [
     ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
     ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
     ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
@@ -301,6 +301,39 @@ const FAULTS: [Fault; 52] = [
     ),
     ("blur_f32", "ascent/blur.cu", "? -1 - seen :", "? -seen :"), // the edge's value once
     ("zero_pixels_f32", "ascent/zero_pixels.cu", "my_keys[pixel] < found", "my_keys[pixel] <= found"),
+    ("cross_entropy_f32", "train/cross_entropy.cu", "float(int32_t(batch))", "float(int32_t(filled))"),
+    (
+        "conv2d_weight_gradient_f32", // without the last row
+        "train/conv2d_weight_gradient.cu",
+        "gemm::inside(top, shape.in_height)",
+        "gemm::inside(top, int(shape.in_height) - int(T::ROWS == CONV2D_GRADIENT_ROWS))",
+    ),
+    (
+        "conv2d_weight_gradient_some_f32", // every group with the first one's inputs
+        "train/conv2d_weight_gradient.cu",
+        "in += size_t(group) * shape.in_group;",
+        "in += size_t(T::ROWS == CONV2D_GRADIENT_SOME_ROWS ? 0 : group) * shape.in_group;",
+    ),
+    (
+        "conv2d_weight_gradient_few_f32", // no biases
+        "train/conv2d_weight_gradient.cu",
+        "i * ROUND == rows ? 1.0f : 0.0f",
+        "i * ROUND == rows && T::ROWS != CONV2D_GRADIENT_FEW_ROWS ? 1.0f : 0.0f",
+    ),
+    (
+        "dense_weight_gradient_f32", // slots in another order
+        "train/dense_weight_gradient.cu",
+        "__brev(turn) >> 28",
+        "turn",
+    ),
+    ("dropout_f32", "train/dropout.cu", "step->iteration}", "step->iteration + 1}"),
+    ("sgd_update_f32", "train/sgd_update.cu", "rate * shape.bias_rate", "rate"),
+    (
+        "turn_weights_f32", // not turned
+        "train/turn_weights.cu",
+        "shape.taps - shape.multiple - ky / shape.stride",
+        "ky / shape.stride",
+    ),
     (
         "niche_argmax_direct_f32",
         "archive/niche_argmax.cu",

@@ -514,7 +514,8 @@ pub struct BackwardNetwork {
     pub logits_gradient: Place,
     /// Where the gradient of the network's input is, after the way back, if it was wanted.
     pub input_gradient: Option<Place>,
-    logits: Place,
+    /// Where the logits are, after the way forward.
+    pub logits: Place,
     forward: Vec<Step>,
     backward: Vec<Step>,
     /// For each step forward, then for each backward: the layer whose weights it has.
@@ -701,10 +702,18 @@ impl Launcher {
     /// [`Error::Shape`](crate::error::Error::Shape) if there are more than the network's capacity;
     /// [`Error::Launch`](crate::error::Error::Launch) if the driver refuses a launch; those of `at`.
     pub fn forward(&self, network: &mut BackwardNetwork, batch: usize, at: At) -> Result<()> {
-        network.check_batch(batch)?;
-        let BackwardNetwork { n_classes, arena, probabilities, capacity, logits, forward, .. } = network;
-        self.steps(arena, forward, batch, at)?;
+        self.forward_to_logits(network, batch, at)?;
+        let BackwardNetwork { n_classes, arena, probabilities, capacity, logits, .. } = network;
         self.softmax(probabilities, *capacity, 0, *n_classes, arena, *logits, batch)
+    }
+
+    /// As [`Launcher::forward`], without the softmax.
+    ///
+    /// # Errors
+    /// Those of [`Launcher::forward`].
+    pub fn forward_to_logits(&self, network: &mut BackwardNetwork, batch: usize, at: At) -> Result<()> {
+        network.check_batch(batch)?;
+        self.steps(&mut network.arena, &network.forward, batch, at)
     }
 
     /// From [`BackwardNetwork::logits_gradient`] back, for `batch` images that have gone [forward](Launcher::forward). Returns before the

@@ -16,12 +16,12 @@ pub const MAX_KERNEL: usize = 29;
 /// A convolution with its weights in the order in which the kernels read them.
 #[derive(Debug)]
 pub struct Conv2d {
-    geometry: Geometry,
+    pub(super) geometry: Geometry,
     rectify: bool,
     /// `(groups, padded_k, pitch)`
-    weights: CudaSlice<f32>,
+    pub(super) weights: CudaSlice<f32>,
     /// `(out_channels)`
-    bias: CudaSlice<f32>,
+    pub(super) bias: CudaSlice<f32>,
     /// `(padded_k)`
     taps: CudaSlice<Conv2dTap>,
     /// The kernel that runs, by its name, if it is not to be the one that should be fastest.
@@ -44,6 +44,19 @@ pub(super) fn terms(geometry: &Geometry) -> impl Iterator<Item = Option<[usize; 
     let (kernel, k) = (geometry.kernel, geometry.k());
     let term = move |at| [at / (kernel * kernel), at / kernel % kernel, at % kernel];
     (0..padded_k(geometry)).map(move |at| (at < k).then(|| term(at)))
+}
+
+/// Where each of the `padded_k` terms of a convolution of floats reads.
+pub(super) fn taps(geometry: &Geometry) -> Vec<Conv2dTap> {
+    let (height, width) = (geometry.input.height, geometry.input.width);
+    let tap = |[channel, row, column]: [usize; 3]| Conv2dTap {
+        offset: (((channel * height + row) * width + column) * size_of::<f32>()) as i32,
+        row: row as u32,
+        column: column as u32,
+        reserved: 0,
+    };
+    let nothing = Conv2dTap { row: MAX_KERNEL as u32, ..Conv2dTap::default() };
+    terms(geometry).map(|term| term.map_or(nothing, tap)).collect()
 }
 
 /// What kernels are told of a convolution of `batch` images, but for what a launch's shape decides.
@@ -106,24 +119,20 @@ impl Conv2d {
         assert_eq!(parameters.weight.len(), geometry.output.channels * geometry.k());
         assert_eq!(parameters.bias.len(), geometry.output.channels);
         let (rows, k) = (geometry.outputs_per_group(), geometry.k());
-        let (height, width) = (geometry.input.height, geometry.input.width);
-        let tap = |[channel, row, column]: [usize; 3]| Conv2dTap {
-            offset: (((channel * height + row) * width + column) * size_of::<f32>()) as i32,
-            row: row as u32,
-            column: column as u32,
-            reserved: 0,
-        };
-        let nothing = Conv2dTap { row: MAX_KERNEL as u32, ..Conv2dTap::default() };
-        let taps: Vec<Conv2dTap> = terms(&geometry).map(|term| term.map_or(nothing, tap)).collect();
         let packed = gemm::pack(&parameters.weight, geometry.groups, rows, k, padded_k(&geometry));
         Ok(Conv2d {
             geometry,
             rectify,
             weights: launcher.upload(&packed)?,
             bias: launcher.upload(&parameters.bias)?,
-            taps: launcher.upload(&taps)?,
+            taps: launcher.upload(&taps(&geometry))?,
             kernel: None,
         })
+    }
+
+    /// The weights as kernels read them, `(groups, padded_k, pitch)`.
+    pub fn packed_weights(&self) -> &CudaSlice<f32> {
+        &self.weights
     }
 
     /// Bytes that [`Conv2d::new`] takes.

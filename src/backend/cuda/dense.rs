@@ -12,19 +12,19 @@ use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
 /// A dense layer with its weights in the order in which the kernels read them.
 #[derive(Debug)]
 pub struct Dense {
-    inputs: usize,
-    outputs: usize,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
     rectify: bool,
     /// `(padded_k, pitch)`
-    weights: CudaSlice<f32>,
+    pub(super) weights: CudaSlice<f32>,
     /// `(outputs)`
-    bias: CudaSlice<f32>,
+    pub(super) bias: CudaSlice<f32>,
     /// The kernel that runs, by its name, if it is not to be the one that should be fastest.
     pub kernel: Option<&'static str>,
 }
 
 /// Rows of weights: inputs in whole stages of every kernel.
-fn padded_k(inputs: usize) -> usize {
+pub(super) fn padded_k(inputs: usize) -> usize {
     inputs.next_multiple_of(tuning::DENSE_PADDED_K as usize)
 }
 
@@ -47,6 +47,11 @@ impl Dense {
             bias: launcher.upload(&parameters.bias)?,
             kernel: None,
         })
+    }
+
+    /// The weights as kernels read them, `(padded_k, pitch)`.
+    pub fn packed_weights(&self) -> &CudaSlice<f32> {
+        &self.weights
     }
 
     /// Bytes that [`Dense::new`] takes.

@@ -441,6 +441,113 @@ crossing! {
     }
 }
 
+crossing! {
+    /// The weight gradient of a convolution. Lengths are in floats.
+    Conv2dGradientShape, size 68 {
+        /// Of each slot.
+        images: u32 = 0,
+        out_height: u32 = 4,
+        out_width: u32 = 8,
+        /// Between two images of the output's gradient.
+        gradient_image: u32 = 12,
+        in_height: u32 = 16,
+        in_width: u32 = 20,
+        /// Between two images of the input.
+        in_image: u32 = 24,
+        /// Between the inputs of two groups.
+        in_group: u32 = 28,
+        /// Output channels of a group.
+        outputs: u32 = 32,
+        /// Of a row of gradients: `outputs`, rounded up to a multiple of 4.
+        pitch: u32 = 36,
+        /// Weights of an output; its bias is one more.
+        k: u32 = 40,
+        k_tiles: u32 = 44,
+        stride: u32 = 48,
+        padding: u32 = 52,
+        /// What a stage's positions are in images, rows and columns.
+        step_images: u32 = 56,
+        step_rows: u32 = 60,
+        step_columns: u32 = 64,
+    }
+}
+
+crossing! {
+    /// The weight gradient of a dense layer. Lengths are in floats.
+    DenseGradientShape, size 28 {
+        /// Of each slot.
+        images: u32 = 0,
+        /// Between two images of the output's gradient.
+        gradient_image: u32 = 4,
+        /// Between two images of the input.
+        in_image: u32 = 8,
+        outputs: u32 = 12,
+        /// Of a row of gradients: `outputs`, rounded up to a multiple of 4.
+        pitch: u32 = 16,
+        /// Inputs; the bias is one more.
+        k: u32 = 20,
+        k_tiles: u32 = 24,
+    }
+}
+
+crossing! {
+    /// An iteration of training.
+    TrainingStep, size 8 {
+        iteration: u32 = 0,
+        /// Of weights.
+        rate: f32 = 4,
+    }
+}
+
+crossing! {
+    /// How a layer's gradients become new weights.
+    UpdateShape, size 40 {
+        groups: u32 = 0,
+        /// Of a group.
+        outputs: u32 = 4,
+        /// Of a row of weights, velocities and gradients: `outputs`, rounded up to a multiple of 4.
+        pitch: u32 = 8,
+        /// Weights of an output; its bias is one more.
+        k: u32 = 12,
+        /// Rows of weights of a group.
+        padded_k: u32 = 16,
+        /// Accumulators that are still to be added: 1 or all.
+        slots: u32 = 20,
+        momentum: f32 = 24,
+        /// Of weights.
+        decay: f32 = 28,
+        /// Of biases, not a multiple.
+        bias_decay: f32 = 32,
+        /// As a multiple of that of weights.
+        bias_rate: f32 = 36,
+    }
+}
+
+crossing! {
+    /// A layer's weights as the way back reads them.
+    TurnShape, size 44 {
+        groups: u32 = 0,
+        /// Of a group.
+        outputs: u32 = 4,
+        /// Input channels of a group.
+        channels: u32 = 8,
+        kernel: u32 = 12,
+        /// Of a turned kernel, along a side.
+        taps: u32 = 16,
+        /// Of the layer.
+        stride: u32 = 20,
+        /// Phases a side for each value under the stride.
+        multiple: u32 = 24,
+        /// Rows of weights of a group.
+        padded_k: u32 = 28,
+        /// Of a row of weights.
+        pitch: u32 = 32,
+        /// The same of what is turned.
+        turned_k: u32 = 36,
+        turned_pitch: u32 = 40,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -581,6 +688,62 @@ mod tests {
         assert_eq!(words(&state)[2..], [0.5_f32.to_bits(), 1, 2, 0.25_f32.to_bits()]);
         assert_eq!(words(&state)[..2], [0.1_f64.to_bits() as u32, (0.1_f64.to_bits() >> 32) as u32]);
         assert_eq!(words(&LrnRule { size: 1, scale: 0.5, k: 0.25 }), [1, 0.5_f32.to_bits(), 0.25_f32.to_bits()]);
+    }
+
+    #[test]
+    fn every_field_of_a_layer_in_training_has_its_own_word() {
+        let conv2d = Conv2dGradientShape {
+            images: 1,
+            out_height: 2,
+            out_width: 3,
+            gradient_image: 4,
+            in_height: 5,
+            in_width: 6,
+            in_image: 7,
+            in_group: 8,
+            outputs: 9,
+            pitch: 10,
+            k: 11,
+            k_tiles: 12,
+            stride: 13,
+            padding: 14,
+            step_images: 15,
+            step_rows: 16,
+            step_columns: 17,
+        };
+        assert_eq!(words(&conv2d), (1..=17).collect::<Vec<u32>>());
+        let dense =
+            DenseGradientShape { images: 1, gradient_image: 2, in_image: 3, outputs: 4, pitch: 5, k: 6, k_tiles: 7 };
+        assert_eq!(words(&dense), (1..=7).collect::<Vec<u32>>());
+        assert_eq!(words(&TrainingStep { iteration: 1, rate: 0.5 }), [1, 0.5_f32.to_bits()]);
+        let update = UpdateShape {
+            groups: 1,
+            outputs: 2,
+            pitch: 3,
+            k: 4,
+            padded_k: 5,
+            slots: 6,
+            momentum: 0.5,
+            decay: 0.25,
+            bias_decay: 0.125,
+            bias_rate: 2.0,
+        };
+        let turn = TurnShape {
+            groups: 1,
+            outputs: 2,
+            channels: 3,
+            kernel: 4,
+            taps: 5,
+            stride: 6,
+            multiple: 7,
+            padded_k: 8,
+            pitch: 9,
+            turned_k: 10,
+            turned_pitch: 11,
+        };
+        assert_eq!(words(&turn), (1..=11).collect::<Vec<u32>>());
+        let rules = [0.5_f32, 0.25, 0.125, 2.0].map(f32::to_bits);
+        assert_eq!(words(&update), [&[1, 2, 3, 4, 5, 6][..], &rules].concat());
     }
 
     #[test]

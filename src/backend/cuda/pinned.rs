@@ -1,8 +1,8 @@
-//! Memory of the host that the device writes to while the host does something else.
+//! Memory of the host that the device writes to, or reads from, while the host does something else.
 
 use super::Launcher;
 use crate::error::{Error, Result};
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, result};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr, ValidAsZeroBits, result};
 use std::sync::Arc;
 
 /// A page-locked buffer. cudarc's own orders its uses by an event, which a captured copy must not wait on; here the stream does,
@@ -47,6 +47,33 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
             let target = std::slice::from_raw_parts_mut(self.pointer, len);
             result::memcpy_dtoh_async(target, source, self.stream.cu_stream()).map_err(Error::driver(refused))
         }
+    }
+
+    /// Lets the stream copy the first `len` elements to `to`, after what it has to do before. May be captured.
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn copy_to(&self, to: &mut CudaSlice<T>, len: usize) -> Result<()> {
+        assert!(len <= self.len && len <= to.len());
+        let refused = "copy to the device";
+        self.stream.context().bind_to_thread().map_err(Error::driver(refused))?;
+        let (target, _nothing_to_record) = to.device_ptr_mut(&self.stream);
+        // SAFETY: both have the elements. The host writes them again only when the stream is synchronised: `get_mut` does that, and so
+        // does `drop`.
+        unsafe {
+            let source = std::slice::from_raw_parts(self.pointer, len);
+            result::memcpy_htod_async(target, source, self.stream.cu_stream()).map_err(Error::driver(refused))
+        }
+    }
+
+    /// The elements to write to, once all work so far is done.
+    ///
+    /// # Errors
+    /// [`Error::Driver`], also for what went wrong in a kernel before.
+    pub fn get_mut(&mut self) -> Result<&mut [T]> {
+        self.stream.synchronize().map_err(Error::driver("finish the work"))?;
+        // SAFETY: the stream uses them no more, and nothing is launched while `self` is borrowed.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.pointer, self.len) })
     }
 
     /// The elements, once all work so far is done.

@@ -48,6 +48,17 @@ pub fn branches() -> Network {
 /// The gradient of each value of one image, from the last layer's input down to the first's, given that of the logits; `values` are
 /// those of [`network::values`]. Each layer by its rule; empty of a value that nothing was sent to yet.
 pub fn gradients(network: &Network, values: &[Vec<f32>], of_logits: Vec<f32>) -> Vec<Vec<f32>> {
+    changed_gradients(network, values, of_logits, &|_, _| {})
+}
+
+/// The same, where `change` may change the gradient of a value, of which it is given the number, before the layer that makes the value
+/// takes it.
+pub fn changed_gradients(
+    network: &Network,
+    values: &[Vec<f32>],
+    of_logits: Vec<f32>,
+    change: &dyn Fn(usize, &mut Vec<f32>),
+) -> Vec<Vec<f32>> {
     let shapes = network.shapes();
     let mut gradients: Vec<Vec<f32>> = vec![Vec::new(); values.len()];
     let mut parameters = network.parameters.iter().rev();
@@ -62,6 +73,7 @@ pub fn gradients(network: &Network, values: &[Vec<f32>], of_logits: Vec<f32>) ->
     for (index, layer) in network.layers.iter().enumerate().rev() {
         let (input, value) = (layer.inputs[0], index + 1);
         let (from, to) = (shapes[input], shapes[value]);
+        change(value, &mut gradients[value]);
         let (x, g) = (&values[input], gradients[value].clone());
         let pooled = |Window { kernel, stride, padding, .. }, pool| {
             pool_backward::on_host(&Pooling { input: from, output: to, kernel, stride, padding }, pool, &g, x)

@@ -88,6 +88,23 @@ pub fn compare_all<const N: usize>(
     batch: usize,
     launch: impl FnOnce(&Launcher, &mut CudaSlice<f32>, Place, [Place; N]) -> Result<()>,
 ) -> Result<()> {
+    let got = run(gpu, tally, inputs, out_len, batch, launch)?;
+    tally.same("the outputs", want, &got);
+    Ok(())
+}
+
+/// What `launch` writes for `batch` images, `out_len` values each, and that it writes nothing else: as [`compare_all`].
+///
+/// # Errors
+/// The driver's.
+pub fn run<const N: usize>(
+    gpu: &Gpu,
+    tally: &mut Tally,
+    inputs: [Values; N],
+    out_len: usize,
+    batch: usize,
+    launch: impl FnOnce(&Launcher, &mut CudaSlice<f32>, Place, [Place; N]) -> Result<()>,
+) -> Result<Vec<f32>> {
     let mut end = 5;
     let from = inputs.map(|(_, len)| {
         let place = Place { start: end, image: len + 3 };
@@ -104,13 +121,12 @@ pub fn compare_all<const N: usize>(
     let mut arena = gpu.upload(&before)?;
     gpu.timed(tally, |launcher| launch(launcher, &mut arena, to, from))?;
     let mut after = gpu.launcher.download(&arena)?;
-    let mut got = Vec::with_capacity(want.len());
+    let mut got = Vec::with_capacity(batch * out_len);
     for image in 0..batch {
         let at = to.start + image * to.image;
         got.extend_from_slice(&after[at..at + out_len]);
         after[at..at + out_len].fill(GUARD_F32);
     }
-    tally.same("the outputs", want, &got);
     tally.same("what is not to be written", &before, &after);
-    Ok(())
+    Ok(got)
 }

@@ -15,10 +15,14 @@ pub mod compile_cppn;
 pub mod conv2d;
 pub mod conv2d_backward;
 pub mod conv2d_images;
+pub mod conv2d_weight_gradient;
 pub mod copy;
 pub mod cpu;
+pub mod cross_entropy;
 pub mod dense;
+pub mod dense_weight_gradient;
 pub mod depth_to_space;
+pub mod dropout;
 pub mod elementary;
 pub mod gpu;
 pub mod graphs;
@@ -41,9 +45,12 @@ pub mod render_direct;
 pub mod report;
 pub mod runs;
 pub mod select;
+pub mod sgd_update;
 pub mod softmax;
 pub mod softmax_backward;
 pub mod tally;
+pub mod train;
+pub mod turn_weights;
 pub mod vary_cppn;
 pub mod vary_direct;
 pub mod zero_pixels;
@@ -91,7 +98,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 52] = [
+pub const KERNELS: [(&str, &str, TryKernel); 60] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -152,6 +159,20 @@ pub const KERNELS: [(&str, &str, TryKernel); 52] = [
     ("climb_f32", "images", climb::climb),
     ("blur_f32", "images", blur::blur),
     ("zero_pixels_f32", "images", zero_pixels::zero_pixels),
+    ("cross_entropy_f32", "gradients, probabilities", cross_entropy::cross_entropy),
+    ("conv2d_weight_gradient_f32", "accumulators", |gpu, extent, tally| {
+        conv2d_weight_gradient::conv2d_weight_gradient(gpu, extent, tally, "conv2d_weight_gradient_f32")
+    }),
+    ("conv2d_weight_gradient_some_f32", "accumulators", |gpu, extent, tally| {
+        conv2d_weight_gradient::conv2d_weight_gradient(gpu, extent, tally, "conv2d_weight_gradient_some_f32")
+    }),
+    ("conv2d_weight_gradient_few_f32", "accumulators", |gpu, extent, tally| {
+        conv2d_weight_gradient::conv2d_weight_gradient(gpu, extent, tally, "conv2d_weight_gradient_few_f32")
+    }),
+    ("dense_weight_gradient_f32", "gradients", dense_weight_gradient::dense_weight_gradient),
+    ("dropout_f32", "values", dropout::dropout),
+    ("sgd_update_f32", "weights, velocities", sgd_update::sgd_update),
+    ("turn_weights_f32", "weights", turn_weights::turn_weights),
     ("niche_argmax_direct_f32", "winners, and all elites", |gpu, extent, tally| {
         niche_argmax::direct(gpu, extent, tally).map(drop)
     }),
@@ -260,10 +281,11 @@ fn on_gpu(launcher: &Arc<Launcher>, device: &str, extent: Extent) -> Vec<Planned
     add("run-series".into(), "archives with the CPU's, hashes as recorded", series);
     let resumed: TryRuns = Box::new(move |tally, make| runs::resumed(tally, &runs::RECORDED[3], extent, make));
     add("run-resumed".into(), "from a checkpoint of the CPU: archive with the CPU's, hash as recorded", resumed);
-    let whole: [(&str, &str, TryKernel); 3] = [
+    let whole: [(&str, &str, TryKernel); 4] = [
         ("run-network", "probabilities with the CPU's", network::run),
         ("run-gradients", "probabilities and gradients with the formulas, one number at a time", backward::run),
         ("run-ascent", "what each step saw, and images, likewise", ascent::run),
+        ("run-training", "losses, weights and velocities, likewise", train::run),
     ];
     for (name, compared, run) in whole {
         let launcher = Arc::clone(launcher);

@@ -108,6 +108,11 @@ pub fn literally(network: &Network, image: &[u8]) -> Vec<f32> {
 }
 
 fn literally_of_crop(network: &Network, image: &[u8], crop: Crop) -> Vec<f32> {
+    values(network, seen(network, image, crop)).pop().expect("the last layer's")
+}
+
+/// What the first layer takes of a crop of an image.
+pub fn seen(network: &Network, image: &[u8], crop: Crop) -> Vec<f32> {
     let (channels, plane) = (network.input.channels, network.input.len() / network.input.channels);
     let Preprocess { scale, mean, channel_order } = &network.preprocess;
     let seen = |at: usize| {
@@ -119,11 +124,17 @@ fn literally_of_crop(network: &Network, image: &[u8], crop: Crop) -> Vec<f32> {
         let mean = mean.get(at).copied().unwrap_or(0.0);
         (f32::from(image[pixel * channels + of_pixel]) - mean) * scale[channel]
     };
-    values(network, (0..network.input.len()).map(seen).collect()).pop().expect("the last layer's")
+    (0..network.input.len()).map(seen).collect()
 }
 
 /// What the first layer takes, `input`, then what each layer makes of one image, each from its formula.
 pub fn values(network: &Network, input: Vec<f32>) -> Vec<Vec<f32>> {
+    changed_values(network, input, &|_, _| {})
+}
+
+/// The same, where `change` may change a value, of which it is given the number, before other layers take it.
+pub fn changed_values(network: &Network, mut input: Vec<f32>, change: &dyn Fn(usize, &mut Vec<f32>)) -> Vec<Vec<f32>> {
+    change(0, &mut input);
     let shapes = network.shapes();
     let mut values: Vec<Vec<f32>> = vec![input];
     let mut parameters = network.parameters.iter();
@@ -133,7 +144,7 @@ pub fn values(network: &Network, input: Vec<f32>) -> Vec<Vec<f32>> {
         let pooled = |Window { kernel, stride, padding, .. }, pool| {
             pool::on_host(&Pooling { input: from, output: to, kernel, stride, padding }, pool, input)
         };
-        let value = match layer.operation {
+        let mut value = match layer.operation {
             Operation::Conv2d { kernel, stride, padding, groups, .. } => {
                 let geometry = Geometry { input: from, output: to, kernel, stride, padding, groups };
                 conv2d::on_host(&geometry, next(), input)
@@ -146,6 +157,7 @@ pub fn values(network: &Network, input: Vec<f32>) -> Vec<Vec<f32>> {
             Operation::Concat => layer.inputs.iter().flat_map(|&part| values[part].iter().copied()).collect(),
             Operation::Softmax => softmax::on_host(input),
         };
+        change(values.len(), &mut value);
         values.push(value);
     }
     values

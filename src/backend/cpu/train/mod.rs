@@ -255,7 +255,7 @@ impl Training for Trainer {
 }
 
 /// What of `job` does not fit `network`.
-fn check(network: &Network, job: &TrainingJob) -> std::result::Result<(), String> {
+pub(in crate::backend) fn check(network: &Network, job: &TrainingJob) -> std::result::Result<(), String> {
     const MOST: usize = 65_535;
     if !(1..=MOST).contains(&job.batch) {
         return Err(format!("a batch of {} images: wanted 1 to {MOST}", job.batch));
