@@ -9,8 +9,9 @@
 //! 3. G is the gradient of p with respect to x: that of the network's input ([`crate::network::gradient`]) times scale. Its squared norm, f64:
 //!    [`NORM_LANES`] accumulators from 0, value i (channel, row, column) goes to accumulator `i % NORM_LANES`, ascending,
 //!    `fma(g, g, sum)` of `g` as f64; then the upper half is added to the lower half until one is left.
-//! 4. If the norm is 0 or no number, or p is no number, the image stops: it stays as it is for good. `want = min(early, late * (1 - p))`,
-//!    `rate = min(max_rate, want / norm)`, in f64 (the rule's numbers are f64), min(a, b) is `a < b ? a : b`; rounded to f32 once.
+//! 4. If the norm is 0, infinite or no number, or p is no number, the image stops: it stays as it is for good, and all that moves is finite.
+//!    `want = min(early, late * (1 - p))`, `rate = min(max_rate, want / norm)`, in f64 (the rule's numbers are f64), min(a, b) is
+//!    `a < b ? a : b`; rounded to f32 once.
 //! 5. Not in the last step: `x = fma(rate, G, x)`, then `x = x * keep`, `keep = 1 - decay` in f64 rounded once. Then in this order:
 //!    - *Blur* with a radius above 0, in steps 0, `blur_every`, 2 `blur_every`, ...: each channel, along columns, then along rows, by
 //!      [`gaussian`] weights; `fma(weight, value, sum)` from +0 over the taps ascending; beyond the edge the image is mirrored, the edge's
