@@ -50,7 +50,7 @@ pub enum Purpose {
     TrainOrder = 15,
     /// What dropout drops; the generation is the iteration, the candidate the value and the image, the draw the element.
     Dropout = 16,
-    /// Where a gradient ascent starts; the candidate is the image's number in its job, draws 2 i and 2 i + 1 are of element i.
+    /// Where a gradient ascent starts, whatever the class; draws 2 i and 2 i + 1 are of element i.
     AscentStart = 17,
     /// Which way a training image is cropped and mirrored; the candidate is the image of the batch, the generation the iteration.
     TrainCrop = 18,
