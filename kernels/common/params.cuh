@@ -223,3 +223,28 @@ struct LrnRule {
     float k;
 };
 static_assert(sizeof(LrnRule) == 12, "twin: params.rs");
+
+// The phases of planes, put beside one another. Lengths are in floats.
+struct PhaseShape {
+    uint32_t batch;
+    uint32_t channels;   // of the output; the input has stride * stride of each
+    uint32_t height;
+    uint32_t width;
+    uint32_t out_image;  // between two images of the output
+    uint32_t in_height;
+    uint32_t in_width;
+    uint32_t in_image;   // between two images of the input
+    uint32_t stride;
+    uint32_t first;      // rows and columns that are cut off at the top and at the left
+};
+static_assert(sizeof(PhaseShape) == 40 && offsetof(PhaseShape, stride) == 32, "twin: params.rs");
+
+// An image that climbs: what the last step saw of it, and how far it goes. One that has stopped stays as it is.
+struct AscentState {
+    double norm;        // squared, of the gradient
+    float probability;  // of the image's class
+    uint32_t best;      // the most probable class
+    uint32_t stopped;   // 1 from the step on in which it stopped
+    float rate;
+};
+static_assert(sizeof(AscentState) == 24 && offsetof(AscentState, stopped) == 16, "twin: params.rs");

@@ -71,22 +71,31 @@ constexpr int DENSE_FEW_ROWS = 8;
 constexpr int DENSE_FEW_COLUMNS = 16;
 constexpr int DENSE_FEW_THREADS = 32;
 
-// pool: threads of a block, an output each.
+// pool, pool_backward: threads of a block, an output each.
 constexpr int POOL_THREADS = 256;
 // lrn: threads of a block, a position each; channels that a thread goes through.
 constexpr int LRN_THREADS = 128;
 constexpr int LRN_CHANNELS = 32;
+// lrn_backward: threads of a block, a position each; with sums of 63 channels they take 31.5 KiB of shared memory.
+constexpr int LRN_BACKWARD_THREADS = 64;
 // lrn_max_pool: threads of a block, and positions of a plane that it normalises at a time.
 constexpr int LRN_MAX_POOL_THREADS = 256;
 constexpr int LRN_MAX_POOL_POSITIONS = 512;
 // The sizes of normalisation that are fused with a pooling: all that the networks have.
 constexpr int LRN_FUSED_SIZE = 5;
-// softmax: threads of a block, which makes a warp's worth of images.
+// softmax: threads of a block, which makes a warp's worth of images; softmax_backward: a logit each.
 constexpr int SOFTMAX_THREADS = 256;
 // average_crops: threads of a block, a class of an image each.
 constexpr int AVERAGE_CROPS_THREADS = 256;
-// copy, preprocess: threads of a block, a value each.
+// add, copy, depth_to_space, preprocess, relu_backward: threads of a block, a value each.
 constexpr int COPY_THREADS = 256;
+
+// clip, climb, blur: threads of a block, a value each.
+constexpr int ASCENT_THREADS = 256;
+// look: accumulators of a squared norm, and threads of a block, which makes an image: backend::ascent says as many.
+constexpr int NORM_LANES = 256;
+// zero_pixels: threads of a block, which makes an image.
+constexpr int ZERO_PIXELS_THREADS = 512;
 
 // niche_argmax: threads of a block, a niche of a run each.
 constexpr int NICHE_ARGMAX_THREADS = 256;

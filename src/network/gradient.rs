@@ -7,6 +7,8 @@
 //!
 //! - **Convolution, dense layer**: one accumulator an element, from +0, `fma(g, weight, sum)`, over the output values that the element took
 //!   part in, in their order (output channel, row, column). Terms outside the output are left out; a term that is `g * 0` may be added.
+//!   Where products underflow, the sign of a sum that is 0 may depend on which were; neither an image nor a weight shows it, since an image
+//!   that moves has no -0, and a weight gradient begins with +0.
 //! - **ReLU**: `g` where its output is above 0, else +0.
 //! - **Max pooling** sends `g` of a window to its first maximum, rows before columns; an element adds what its windows send, from +0, windows
 //!   row by row.

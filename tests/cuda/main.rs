@@ -7,7 +7,9 @@ mod left_out;
 #[path = "../common/list.rs"]
 mod list;
 
+mod ascent;
 mod average_crops;
+mod backward;
 mod bench;
 mod checked;
 mod classify;

@@ -20,12 +20,12 @@ use pareidolia::simd::Simd;
 use std::sync::Arc;
 
 /// `list` with random weights, mean and scale.
-fn network(list: &List, n_classes: usize, stream: u32) -> Network {
+pub fn network(list: &List, n_classes: usize, stream: u32) -> Network {
     random(list, list.layers(n_classes), n_classes, list.input(), stream).unwrap()
 }
 
 /// The layers of `list` with about a `1 / part` of the channels, so that groups still divide them, for an input of `side`.
-fn shrunk(list: &List, part: usize, side: usize, n_classes: usize, stream: u32) -> Network {
+pub fn shrunk(list: &List, part: usize, side: usize, n_classes: usize, stream: u32) -> Network {
     let mut layers = list.layers(n_classes);
     let narrow = |n: usize, groups: usize| (n / part / groups).max(1) * groups;
     let last = layers.iter().rposition(|layer| layer.operation.has_weights()).unwrap();

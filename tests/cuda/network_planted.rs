@@ -9,7 +9,7 @@ use std::process::Command;
 /// File, a part of its text, what takes its place, the test that is to fail, and a word of why.
 type Fault = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 14] = [
     (
         "network/conv2d.cu", // what is right of a row is the next one
         "gemm::inside(x, shape.in_width)",
@@ -58,6 +58,48 @@ const FAULTS: [Fault; 8] = [
         "float sum = 0.0f;",
         "average_crops::average_crops_gives",
         "the means",
+    ),
+    (
+        "network/pool_backward.cu", // a window too many
+        "min((x + padding) / stride, int(shape.out_width) - 1)",
+        "min((x + padding) / stride, int(shape.out_width))",
+        "backward::pool_backward",
+        "pool_backward",
+    ),
+    (
+        "network/lrn_backward.cu", // of a channel that is not there
+        "if (other >= 0 && other < channels) { sum",
+        "if (other < channels) { sum",
+        "backward::lrn_backward",
+        "kernel lrn_backward_f32",
+    ),
+    (
+        "network/depth_to_space.cu", // nothing is cut off
+        "/ shape.width + shape.first;",
+        "/ shape.width;",
+        "backward::depth_to_space",
+        "element",
+    ),
+    (
+        "ascent/look.cu",
+        "__syncthreads();  // the sums of twice as many are there",
+        "",
+        "ascent::look_gives",
+        "kernel look_f32",
+    ),
+    (
+        "ascent/zero_pixels.cu",
+        "__syncthreads();  // all are counted, a warp sums up",
+        "",
+        "ascent::zero_pixels_gives",
+        "kernel zero_pixels_f32",
+    ),
+    (
+        "ascent/blur.cu", // a row too far
+        "seen < 0 || seen >= size",
+        "seen < 0 || seen > size",
+        "ascent::blur_gives",
+        "blur",
     ),
     ("network/copy.cu", "rectify ? maximum(value, 0.0f) : value", "value", "pool::copy_rectifies", "element"),
 ];

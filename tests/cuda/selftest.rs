@@ -52,7 +52,10 @@ fn selftest_passes_on_a_good_device() {
         let kernels: Vec<&str> = KERNELS.iter().map(|(name, ..)| *name).collect();
         assert_eq!(names[..kernels.len()], kernels);
         assert_eq!(names[kernels.len()..].iter().filter(|name| name.starts_with("run-mnist-")).count(), 4);
-        assert_eq!(names[kernels.len() + 4..], ["run-series", "run-resumed", "run-network"]);
+        assert_eq!(
+            names[kernels.len() + 4..],
+            ["run-series", "run-resumed", "run-network", "run-gradients", "run-ascent"]
+        );
         for check in &report.checks {
             assert!(check.result == Outcome::Ok && check.first_difference.is_none(), "{check:?}");
             assert!(check.cases > 0 && check.elements > 0 && check.largest_batch > 0, "{check:?}");
@@ -92,7 +95,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
     assert!(!before.is_empty() && before.iter().all(|check| check.result == Outcome::Ok), "{report:#?}");
     assert_eq!(last.result, Outcome::Failed);
     assert!(last.failure.as_ref().unwrap().contains("on the GPU: "), "{last:?}");
-    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 7);
+    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 9);
     assert!(!report.passed && report.not_tried.contains(&"run-network".to_string()), "{report:#?}");
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(
@@ -105,7 +108,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
 type Fault = (&'static str, &'static str, &'static str, &'static str);
 
 /// One a kernel, each in what this kernel alone goes through: a wrong constant, one too many or too few, another order.
-const FAULTS: [Fault; 40] = [
+const FAULTS: [Fault; 52] = [
     ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
     ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
     ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
@@ -261,6 +264,43 @@ const FAULTS: [Fault; 40] = [
     ("average_crops_f32", "network/average_crops.cu", "double sum = 0.0;", "float sum = 0.0f;"),
     ("preprocess_f32", "network/copy.cu", "* scales[channel];", "* scales[0];"),
     ("copy_f32", "network/copy.cu", "maximum(value, 0.0f) : value", "maximum(value, -0.0f) : value"),
+    (
+        "softmax_backward_f32",
+        "network/softmax_backward.cu",
+        "(c == wanted ? 1.0f : 0.0f)",
+        "(c == wanted ? 1.0f : 1e-6f)",
+    ),
+    ("relu_backward_f32", "network/relu_backward.cu", "> 0.0f ? g", ">= 0.0f ? g"),
+    ("max_pool_backward_f32", "network/pool_backward.cu", "mine > other", "mine >= other"), // the last of equals
+    (
+        "average_pool_backward_f32", // one too many positions
+        "network/pool_backward.cu",
+        "window.counted : inside)",
+        "window.counted + 1 : inside)",
+    ),
+    (
+        "lrn_backward_f32", // as if channels ended with a block's part
+        "network/lrn_backward.cu",
+        "const int end = min(j + half, channels - 1);",
+        "const int end = min(j + half, last - 1);",
+    ),
+    (
+        "depth_to_space_f32", // phases transposed
+        "network/depth_to_space.cu",
+        "y % shape.stride) * shape.stride + x % shape.stride",
+        "x % shape.stride) * shape.stride + y % shape.stride",
+    ),
+    ("add_f32", "network/add.cu", "*to + next[", "*to - next["),
+    ("clip_f32", "ascent/clip.cu", "now * scales[within / plane]", "now * scales[0]"),
+    ("look_f32", "ascent/look.cu", "early < rest ? early : rest", "early < rest ? rest : early"),
+    (
+        "climb_f32", // two roundings
+        "ascent/climb.cu",
+        "fmaf(states[image].rate, g, x[at])",
+        "(states[image].rate * g + x[at])",
+    ),
+    ("blur_f32", "ascent/blur.cu", "? -1 - seen :", "? -seen :"), // the edge's value once
+    ("zero_pixels_f32", "ascent/zero_pixels.cu", "my_keys[pixel] < found", "my_keys[pixel] <= found"),
     (
         "niche_argmax_direct_f32",
         "archive/niche_argmax.cu",

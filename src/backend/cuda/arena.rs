@@ -57,6 +57,44 @@ impl Place {
     }
 }
 
+/// What has a part of each image's share of an arena, and from which launch to which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    /// Floats of an image.
+    pub len: usize,
+    /// The first launch that writes it.
+    pub first: usize,
+    /// The last that reads it.
+    pub last: usize,
+}
+
+/// Where each of `lives` that there are begins in an image's share, and the floats of that: the largest first, each the lowest that is
+/// free as long as it lives.
+pub(super) fn lay_out(lives: &[Option<Life>]) -> (Vec<usize>, usize) {
+    let mut order: Vec<(usize, Life)> =
+        lives.iter().enumerate().filter_map(|(at, life)| life.map(|life| (at, life))).collect();
+    order.sort_by_key(|(_, life)| std::cmp::Reverse(life.len));
+    let mut starts = vec![0; lives.len()];
+    let mut placed: Vec<(usize, Life)> = Vec::new();
+    let mut image = 0;
+    for (at, life) in order {
+        let beside = |(_, other): &&(usize, Life)| other.first <= life.last && life.first <= other.last;
+        let mut others: Vec<&(usize, Life)> = placed.iter().filter(beside).collect();
+        others.sort_by_key(|(start, _)| *start);
+        let mut start = 0;
+        for (other_start, other) in others {
+            if start + life.len <= *other_start {
+                break;
+            }
+            start = start.max(other_start + other.len);
+        }
+        starts[at] = start;
+        image = image.max(start + life.len);
+        placed.push((start, life));
+    }
+    (starts, image)
+}
+
 /// `value` as kernels take it.
 ///
 /// # Errors

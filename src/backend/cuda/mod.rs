@@ -24,15 +24,23 @@
 //! }
 //! ```
 
+pub mod add;
 pub mod arena;
+pub mod ascent;
 pub mod average_crops;
+pub mod backward;
+pub mod blur;
 pub mod classifier;
 pub mod classify;
+pub mod climb;
+pub mod clip;
 pub mod compile_cppn;
 pub mod conv2d;
+pub mod conv2d_backward;
 pub mod conv2d_images;
 pub mod copy;
 pub mod dense;
+pub mod depth_to_space;
 pub mod device;
 pub mod elementary;
 pub mod elites;
@@ -43,7 +51,9 @@ pub mod kept;
 pub mod kernels;
 pub mod launcher;
 pub mod lenet;
+pub mod look;
 pub mod lrn;
+pub mod lrn_backward;
 pub mod memory;
 pub mod network;
 pub mod niche_argmax;
@@ -51,17 +61,21 @@ pub mod params;
 pub mod peak;
 pub mod pinned;
 pub mod pool;
+pub mod pool_backward;
 pub mod probe;
 pub mod randomise_cppn;
 pub mod randomise_direct;
+pub mod relu_backward;
 pub mod render_cppn;
 pub mod render_direct;
 pub mod select;
 pub mod softmax;
+pub mod softmax_backward;
 mod steps;
 pub mod traffic;
 pub mod vary_cppn;
 pub mod vary_direct;
+pub mod zero_pixels;
 
 use super::{Backend, Counters, Job, chunks, no_answer};
 use crate::archive::Archive;

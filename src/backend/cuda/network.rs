@@ -8,7 +8,7 @@
 //! are the means over an image's crops. Below, a network without crops sees one of each image: all of it.
 
 use super::Launcher;
-use super::arena::Place;
+use super::arena::{Life, Place, lay_out};
 use super::average_crops::Crops;
 use super::conv2d::{Conv2d, MAX_KERNEL};
 use super::conv2d_images::{Conv2dImages, ImageSource};
@@ -98,16 +98,6 @@ impl Planned {
     }
 }
 
-/// Floats of each crop that a value, or the whole that it is a part of, has in the arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Storage {
-    start: usize,
-    len: usize,
-    /// Launches from the first that writes to the last that reads it; the softmax is behind the last launch.
-    first: usize,
-    last: usize,
-}
-
 /// All launches of a network before the softmax, and where values are.
 #[derive(Clone, Debug)]
 struct Plan {
@@ -115,7 +105,9 @@ struct Plan {
     /// For each value: the value whose storage it is in, and where there.
     homes: Vec<(usize, usize)>,
     /// For each value that has one of its own.
-    storages: Vec<Option<Storage>>,
+    storages: Vec<Option<Life>>,
+    /// Where it begins in each crop's part of the arena.
+    starts: Vec<usize>,
     /// What the softmax reads.
     logits: usize,
     /// Floats of the arena for each crop.
@@ -123,12 +115,12 @@ struct Plan {
 }
 
 /// The windows of a pooling over `input`.
-fn pooling(window: Window, input: Shape, output: Shape) -> Pooling {
+pub(super) fn pooling(window: Window, input: Shape, output: Shape) -> Pooling {
     Pooling { input, output, kernel: window.kernel, stride: window.stride, padding: window.padding }
 }
 
 /// What a convolution reads and writes; `None` of another operation.
-fn geometry(operation: Operation, input: Shape, output: Shape) -> Option<Geometry> {
+pub(super) fn geometry(operation: Operation, input: Shape, output: Shape) -> Option<Geometry> {
     match operation {
         Operation::Conv2d { kernel, stride, padding, groups, .. } => {
             Some(Geometry { input, output, kernel, stride, padding, groups })
@@ -234,7 +226,8 @@ impl Plan {
                 Operation::Softmax => logits = input,
             }
         }
-        let mut plan = Plan { launches, homes, storages: vec![None; shapes.len()], logits, image: 0 };
+        let none = vec![None; shapes.len()];
+        let mut plan = Plan { launches, homes, storages: none, starts: Vec::new(), logits, image: 0 };
         plan.store(&shapes);
         plan
     }
@@ -260,36 +253,17 @@ impl Plan {
             .flat_map(|(number, launch)| launch.reads().into_iter().chain([launch.writes()]).map(move |v| (number, v)));
         for (number, value) in uses.chain([(end, self.logits)]).collect::<Vec<_>>() {
             let (whole, _) = self.home(value);
-            let new = Storage { start: 0, len: shapes[whole].len(), first: number, last: number };
-            let storage = self.storages[whole].get_or_insert(new);
-            storage.last = number;
+            let new = Life { len: shapes[whole].len(), first: number, last: number };
+            self.storages[whole].get_or_insert(new).last = number;
         }
-        let mut order: Vec<usize> = (0..shapes.len()).filter(|&value| self.storages[value].is_some()).collect();
-        order.sort_by_key(|&value| std::cmp::Reverse(shapes[value].len()));
-        let mut placed: Vec<Storage> = Vec::new();
-        for value in order {
-            let storage = self.storages[value].as_mut().expect("filtered");
-            let beside = |other: &&Storage| other.first <= storage.last && storage.first <= other.last;
-            let mut others: Vec<&Storage> = placed.iter().filter(beside).collect();
-            others.sort_by_key(|other| other.start);
-            let mut start = 0;
-            for other in others {
-                if start + storage.len <= other.start {
-                    break;
-                }
-                start = start.max(other.start + other.len);
-            }
-            storage.start = start;
-            self.image = self.image.max(start + storage.len);
-            placed.push(*storage);
-        }
+        (self.starts, self.image) = lay_out(&self.storages);
     }
 
     /// Where `value` is in an arena for `capacity` crops.
     fn place(&self, value: usize, capacity: usize) -> Place {
         let (whole, at) = self.home(value);
         let storage = self.storages[whole].expect("a value that a launch uses has a storage");
-        Place { start: storage.start * capacity + at, image: storage.len }
+        Place { start: self.starts[whole] * capacity + at, image: storage.len }
     }
 }
 
@@ -338,13 +312,13 @@ fn crops(network: &Network) -> Vec<Crop> {
 
 /// What the network's parameters are on the device: as the CPU has them, -0 among the biases is 0, so that the padding's zeros change no
 /// bit.
-fn canonical(parameters: &Parameters) -> Parameters {
+pub(super) fn canonical(parameters: &Parameters) -> Parameters {
     let bias = parameters.bias.iter().map(|&bias| bias + 0.0).collect();
     Parameters { weight: parameters.weight.clone(), bias }
 }
 
 /// The number among [`Network::parameters`] of each layer's; of those that have none, of the next that has.
-fn parameter_numbers(network: &Network) -> Vec<usize> {
+pub(super) fn parameter_numbers(network: &Network) -> Vec<usize> {
     let mut next = 0;
     let number = |has_weights: bool| {
         next += usize::from(has_weights);

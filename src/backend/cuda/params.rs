@@ -406,6 +406,41 @@ crossing! {
     }
 }
 
+crossing! {
+    /// The phases of planes, put beside one another. Lengths are in floats.
+    PhaseShape, size 40 {
+        batch: u32 = 0,
+        /// Of the output; the input has `stride * stride` of each.
+        channels: u32 = 4,
+        height: u32 = 8,
+        width: u32 = 12,
+        /// Between two images of the output.
+        out_image: u32 = 16,
+        in_height: u32 = 20,
+        in_width: u32 = 24,
+        /// Between two images of the input.
+        in_image: u32 = 28,
+        stride: u32 = 32,
+        /// Rows and columns that are cut off at the top and at the left.
+        first: u32 = 36,
+    }
+}
+
+crossing! {
+    /// An image that climbs: what the last step saw of it, and how far it goes. One that has stopped stays as it is.
+    AscentState, size 24 {
+        /// Squared, of the gradient.
+        norm: f64 = 0,
+        /// Of the image's class.
+        probability: f32 = 8,
+        /// The most probable class.
+        best: u32 = 12,
+        /// 1 from the step on in which it stopped.
+        stopped: u32 = 16,
+        rate: f32 = 20,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -529,6 +564,22 @@ mod tests {
             count_padding: 12,
         };
         assert_eq!(words(&pool), (1..=12).collect::<Vec<u32>>());
+        let phases = PhaseShape {
+            batch: 1,
+            channels: 2,
+            height: 3,
+            width: 4,
+            out_image: 5,
+            in_height: 6,
+            in_width: 7,
+            in_image: 8,
+            stride: 9,
+            first: 10,
+        };
+        assert_eq!(words(&phases), (1..=10).collect::<Vec<u32>>());
+        let state = AscentState { norm: 0.1, probability: 0.5, best: 1, stopped: 2, rate: 0.25 };
+        assert_eq!(words(&state)[2..], [0.5_f32.to_bits(), 1, 2, 0.25_f32.to_bits()]);
+        assert_eq!(words(&state)[..2], [0.1_f64.to_bits() as u32, (0.1_f64.to_bits() >> 32) as u32]);
         assert_eq!(words(&LrnRule { size: 1, scale: 0.5, k: 0.25 }), [1, 0.5_f32.to_bits(), 0.25_f32.to_bits()]);
     }
 

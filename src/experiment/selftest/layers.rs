@@ -36,6 +36,12 @@ pub fn rectified(values: &[f32]) -> Vec<f32> {
     values.iter().map(|&x| if x > 0.0 { x } else { 0.0 }).collect()
 }
 
+/// `n` numbers as [`numbers`] has them, many of which are zeros of both signs.
+pub fn with_zeros(stream: u32, n: usize) -> Vec<f32> {
+    let zero = |(i, x): (usize, f32)| if i % 3 == 0 { 0.0_f32.copysign(x) } else { x };
+    numbers(stream, n).into_iter().enumerate().map(zero).collect()
+}
+
 /// `function` of each image, one after the other.
 pub fn each_image(input: &[f32], len: usize, function: impl Fn(&[f32]) -> Vec<f32>) -> Vec<f32> {
     input.chunks(len).flat_map(function).collect()
@@ -62,17 +68,38 @@ pub type Values<'a> = (&'a [f32], usize);
 pub fn compare(
     gpu: &Gpu,
     tally: &mut Tally,
-    (input, in_len): Values,
-    (want, out_len): Values,
+    input: Values,
+    want: Values,
     batch: usize,
     launch: impl FnOnce(&Launcher, &mut CudaSlice<f32>, Place, Place) -> Result<()>,
 ) -> Result<()> {
-    let from = Place { start: 5, image: in_len + 3 };
-    let to = Place { start: from.start + batch * from.image + GUARDS, image: out_len + 6 };
+    compare_all(gpu, tally, [input], want, batch, |launcher, arena, to, [from]| launch(launcher, arena, to, from))
+}
+
+/// As [`compare`], of several inputs.
+///
+/// # Errors
+/// The driver's.
+pub fn compare_all<const N: usize>(
+    gpu: &Gpu,
+    tally: &mut Tally,
+    inputs: [Values; N],
+    (want, out_len): Values,
+    batch: usize,
+    launch: impl FnOnce(&Launcher, &mut CudaSlice<f32>, Place, [Place; N]) -> Result<()>,
+) -> Result<()> {
+    let mut end = 5;
+    let from = inputs.map(|(_, len)| {
+        let place = Place { start: end, image: len + 3 };
+        end += batch * place.image + GUARDS;
+        place
+    });
+    let to = Place { start: end, image: out_len + 6 };
     let mut before = vec![GUARD_F32; to.start + batch * to.image + GUARDS];
-    for image in 0..batch {
-        let at = from.start + image * from.image;
-        before[at..at + in_len].copy_from_slice(&input[image * in_len..][..in_len]);
+    for ((input, len), from) in inputs.into_iter().zip(from) {
+        for image in 0..batch {
+            before[from.start + image * from.image..][..len].copy_from_slice(&input[image * len..][..len]);
+        }
     }
     let mut arena = gpu.upload(&before)?;
     gpu.timed(tally, |launcher| launch(launcher, &mut arena, to, from))?;

@@ -3,36 +3,50 @@
 //!
 //! One file a step, with its cases, what the host makes of them and the comparison. tests/cuda runs the same tables whole.
 
+pub mod add;
+pub mod ascent;
 pub mod average_crops;
+pub mod backward;
+pub mod blur;
 pub mod cases;
+pub mod climb;
+pub mod clip;
 pub mod compile_cppn;
 pub mod conv2d;
+pub mod conv2d_backward;
 pub mod conv2d_images;
 pub mod copy;
 pub mod cpu;
 pub mod dense;
+pub mod depth_to_space;
 pub mod elementary;
 pub mod gpu;
 pub mod graphs;
 pub mod insert;
 pub mod layers;
 pub mod lenet;
+pub mod look;
 pub mod lrn;
+pub mod lrn_backward;
 pub mod network;
 pub mod niche_argmax;
 pub mod peak;
 pub mod pool;
+pub mod pool_backward;
 pub mod randomise_cppn;
 pub mod randomise_direct;
+pub mod relu_backward;
 pub mod render_cppn;
 pub mod render_direct;
 pub mod report;
 pub mod runs;
 pub mod select;
 pub mod softmax;
+pub mod softmax_backward;
 pub mod tally;
 pub mod vary_cppn;
 pub mod vary_direct;
+pub mod zero_pixels;
 
 use super::config::name_of;
 use super::device::{Asked, Chosen};
@@ -77,7 +91,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 40] = [
+pub const KERNELS: [(&str, &str, TryKernel); 52] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -126,6 +140,18 @@ pub const KERNELS: [(&str, &str, TryKernel); 40] = [
     ("average_crops_f32", "means", |gpu, extent, tally| average_crops::average_crops(gpu, extent, tally).map(drop)),
     ("preprocess_f32", "pixels as a network sees them", conv2d_images::preprocess),
     ("copy_f32", "values", copy::copy),
+    ("softmax_backward_f32", "gradients", softmax_backward::softmax_backward),
+    ("relu_backward_f32", "gradients", relu_backward::relu_backward),
+    ("max_pool_backward_f32", "gradients", pool_backward::max_pool),
+    ("average_pool_backward_f32", "gradients", pool_backward::average_pool),
+    ("lrn_backward_f32", "gradients", lrn_backward::lrn_backward),
+    ("depth_to_space_f32", "values", depth_to_space::depth_to_space),
+    ("add_f32", "sums", add::add),
+    ("clip_f32", "images, and as the network takes them", clip::clip),
+    ("look_f32", "probabilities, norms, rates", look::look),
+    ("climb_f32", "images", climb::climb),
+    ("blur_f32", "images", blur::blur),
+    ("zero_pixels_f32", "images", zero_pixels::zero_pixels),
     ("niche_argmax_direct_f32", "winners, and all elites", |gpu, extent, tally| {
         niche_argmax::direct(gpu, extent, tally).map(drop)
     }),
@@ -234,9 +260,16 @@ fn on_gpu(launcher: &Arc<Launcher>, device: &str, extent: Extent) -> Vec<Planned
     add("run-series".into(), "archives with the CPU's, hashes as recorded", series);
     let resumed: TryRuns = Box::new(move |tally, make| runs::resumed(tally, &runs::RECORDED[3], extent, make));
     add("run-resumed".into(), "from a checkpoint of the CPU: archive with the CPU's, hash as recorded", resumed);
-    let launcher = Arc::clone(launcher);
-    let run: Try = Box::new(move |tally| network::run(&Gpu { launcher: &launcher }, extent, tally));
-    planned.push(Planned { name: "run-network".into(), compared: "probabilities with the CPU's", run });
+    let whole: [(&str, &str, TryKernel); 3] = [
+        ("run-network", "probabilities with the CPU's", network::run),
+        ("run-gradients", "probabilities and gradients with the formulas, one number at a time", backward::run),
+        ("run-ascent", "what each step saw, and images, likewise", ascent::run),
+    ];
+    for (name, compared, run) in whole {
+        let launcher = Arc::clone(launcher);
+        let run: Try = Box::new(move |tally| run(&Gpu { launcher: &launcher }, extent, tally));
+        planned.push(Planned { name: name.to_string(), compared, run });
+    }
     planned
 }
 

@@ -108,8 +108,7 @@ pub fn literally(network: &Network, image: &[u8]) -> Vec<f32> {
 }
 
 fn literally_of_crop(network: &Network, image: &[u8], crop: Crop) -> Vec<f32> {
-    let (shapes, channels, plane) =
-        (network.shapes(), network.input.channels, network.input.len() / network.input.channels);
+    let (channels, plane) = (network.input.channels, network.input.len() / network.input.channels);
     let Preprocess { scale, mean, channel_order } = &network.preprocess;
     let seen = |at: usize| {
         let (channel, position) = (at / plane, at % plane);
@@ -120,7 +119,13 @@ fn literally_of_crop(network: &Network, image: &[u8], crop: Crop) -> Vec<f32> {
         let mean = mean.get(at).copied().unwrap_or(0.0);
         (f32::from(image[pixel * channels + of_pixel]) - mean) * scale[channel]
     };
-    let mut values: Vec<Vec<f32>> = vec![(0..network.input.len()).map(seen).collect()];
+    values(network, (0..network.input.len()).map(seen).collect()).pop().expect("the last layer's")
+}
+
+/// What the first layer takes, `input`, then what each layer makes of one image, each from its formula.
+pub fn values(network: &Network, input: Vec<f32>) -> Vec<Vec<f32>> {
+    let shapes = network.shapes();
+    let mut values: Vec<Vec<f32>> = vec![input];
     let mut parameters = network.parameters.iter();
     let mut next = || parameters.next().expect("parameters of each layer that has some");
     for (layer, &to) in network.layers.iter().zip(&shapes[1..]) {
@@ -143,7 +148,7 @@ fn literally_of_crop(network: &Network, image: &[u8], crop: Crop) -> Vec<f32> {
         };
         values.push(value);
     }
-    values.pop().expect("the last layer's")
+    values
 }
 
 /// Compares the probabilities of `images`, of which the crops of `capacity` go through at once, with the CPU's, `rows`.
