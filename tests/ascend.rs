@@ -2,11 +2,11 @@
 //! the vectors and the company; the program, its folder, its refusals.
 
 mod common;
-#[path = "common/list.rs"]
-mod list;
 #[path = "reference/gradient.rs"]
 #[allow(dead_code)] // what training needs
 mod gradient;
+#[path = "common/list.rs"]
+mod list;
 #[path = "reference/ascent.rs"]
 mod reference;
 
@@ -532,7 +532,13 @@ fn run_folder_holds_what_the_readme_says() {
 #[test]
 fn recorded_hashes_come_out() {
     let scratch = TempDir::new().unwrap();
-    for (preset, want) in [("default", "3f1d238570dda688"), ("plain", "c566c30de813a4fa"), ("fade", "23deab9d346182fd"), ("blur", "3c67dd67dcf6d1cb"), ("sparse", "8834f5a52d8fa0ef")] {
+    for (preset, want) in [
+        ("default", "3f1d238570dda688"),
+        ("plain", "c566c30de813a4fa"),
+        ("fade", "23deab9d346182fd"),
+        ("blur", "3c67dd67dcf6d1cb"),
+        ("sparse", "8834f5a52d8fa0ef"),
+    ] {
         let folder = scratch.path().join(preset);
         run(short(&folder, &[preset, "--no-pictures"]), 0);
         assert_eq!(format!("{:016x}", manifest(&folder).result_hash), want, "{preset}");
@@ -710,7 +716,7 @@ fn what_cannot_fit_into_memory_is_refused_with_what_fits() {
     assert!(!folder.exists());
     // Every image counts, and every iteration.
     let network = Arc::new(lenet());
-    let of = |images, iterations| memory(&network, images, iterations, Simd::detect(), true);
+    let of = |images, iterations| memory(&network, images, iterations, Simd::detect(), true, false);
     assert!(of(11, 10) > of(10, 10) + 4 * 4 * 784 && of(10, 11) == of(10, 10) + 40);
 }
 

@@ -11,6 +11,7 @@ use crate::archive::{ARITHMETIC_VERSION, Statistics};
 use crate::backend::ascent::{Ascent, Seen};
 use crate::backend::cpu::ascent::CpuAscent;
 use crate::backend::cpu::classify::Classifier;
+use crate::backend::cuda::ascent::CudaAscent;
 use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
 use crate::network::weights::Files;
@@ -115,44 +116,33 @@ pub fn starts(config: &Config, network: &Network, n_classes: usize) -> Vec<f32> 
     x
 }
 
-/// The device of an ascent.
-///
-/// # Errors
-/// [`Error::NoDevice`] for a GPU: see [`on_device`].
-fn choose(asked: Asked, network: &Network) -> Result<Chosen> {
-    if let Asked::Cuda(_) = asked {
-        let reason = format!("{asked}: gradient ascent does not run on a GPU yet; --device cpu makes the same images");
-        return Err(Error::NoDevice { reason });
-    }
-    let mut chosen = Chosen::choose(Asked::Cpu, network)?;
-    if asked == Asked::Auto {
-        chosen.reason = format!("{asked}: gradient ascent runs on the CPU");
-    }
-    Ok(chosen)
-}
-
 /// The ascent of images that start at `x`: the one place that knows what devices there are.
 fn on_device(
     chosen: &Chosen,
-    network: &Network,
+    network: &Arc<Network>,
     config: &Config,
     classes: Vec<u32>,
     x: Vec<f32>,
     simd: Simd,
 ) -> Result<Box<dyn Ascent>> {
-    match chosen.on_gpu() {
-        None => Ok(Box::new(CpuAscent::new(network, config.rule(), classes, x, simd)?)),
-        Some((device, _)) => Err(Error::NoDevice { reason: format!("{device}: gradient ascent runs on the CPU") }),
-    }
+    let rule = config.rule();
+    Ok(match chosen.on_gpu() {
+        None => Box::new(CpuAscent::new(network, rule, classes, x, simd)?),
+        Some((device, launcher)) => {
+            Box::new(CudaAscent::new(Arc::clone(launcher), device.to_string(), network, rule, &classes, &x)?)
+        }
+    })
 }
 
-/// The most bytes of memory that an ascent of `n` images takes.
-pub fn memory(network: &Arc<Network>, n: usize, iterations: u32, simd: Simd, pictures: bool) -> u64 {
+/// The most bytes of this machine's memory that an ascent of `n` images takes, on its processor or `on_gpu`.
+pub fn memory(network: &Arc<Network>, n: usize, iterations: u32, simd: Simd, pictures: bool, on_gpu: bool) -> u64 {
     let threads = rayon::current_num_threads();
     // A weights file is read whole, into a vector that grows by doubling.
     let read = if network.path.is_some() { 2 * network.bytes() } else { 0 };
     let fixed = (read + network.bytes()) as u64;
-    let climbing = CpuAscent::bytes(network, n, simd, threads);
+    // A GPU is given where images start.
+    let start = (n * network.input.len() * size_of::<f32>()) as u64;
+    let climbing = if on_gpu { start } else { CpuAscent::bytes(network, n, simd, threads) };
     let classifier = Classifier::new(Arc::clone(network), simd);
     let classifying = (classifier.packed_bytes() + threads * classifier.scratch_bytes()) as u64;
     let drawing = if pictures { pictures_memory(network, n, threads) } else { 0 };
@@ -166,8 +156,8 @@ pub fn memory(network: &Arc<Network>, n: usize, iterations: u32, simd: Simd, pic
 }
 
 /// Whether `n` images fit into memory; returns what they take at most.
-fn check_memory(network: &Arc<Network>, n: usize, request: &AscendRequest) -> Result<u64> {
-    let bytes = |n| memory(network, n, request.config.iterations, request.simd, request.pictures);
+fn check_memory(network: &Arc<Network>, n: usize, request: &AscendRequest, on_gpu: bool) -> Result<u64> {
+    let bytes = |n| memory(network, n, request.config.iterations, request.simd, request.pictures, on_gpu);
     let planned = bytes(n);
     let Some(usable) = telemetry::memory_limit().map(telemetry::usable).filter(|&usable| planned > usable) else {
         return Ok(planned);
@@ -199,8 +189,8 @@ fn ascend(request: &AscendRequest, signals: &Signals) -> Result<(AscentManifest,
         tracing::warn!("network {:?} has {how}: nobody trained it, and what it says means nothing", network.name);
     }
     let climbers = climbers(config, &network)?;
-    let chosen = choose(request.device, &network)?;
-    let planned_memory_bytes = check_memory(&network, climbers.len(), request)?;
+    let chosen = Chosen::choose(request.device, &network)?;
+    let planned_memory_bytes = check_memory(&network, climbers.len(), request, chosen.on_gpu().is_some())?;
     let classes: Vec<u32> = climbers.iter().map(|climber| climber.class).collect();
     let x = starts(config, &network, climbers.len() / config.seeds as usize);
     let mut ascent = on_device(&chosen, &network, config, classes, x, simd)?;
