@@ -43,6 +43,9 @@ pub enum Error {
     /// The run was stopped by this signal after its state was saved.
     #[error("stopped by signal {signal}; continue with: pareidolia evolve --resume {run}", run = run.display())]
     Stopped { signal: i32, run: PathBuf },
+    /// A job that nothing goes on with was stopped by this signal after what it had `done` was saved.
+    #[error("stopped by signal {signal} after {done}; what there is then is in {run}", run = run.display())]
+    CutShort { signal: i32, done: String, run: PathBuf },
 }
 
 impl Error {
@@ -71,7 +74,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,
-            Error::Stopped { signal, .. } => 128 + *signal as u8,
+            Error::Stopped { signal, .. } | Error::CutShort { signal, .. } => 128 + *signal as u8,
             _ => 1,
         }
     }

@@ -307,7 +307,7 @@ fn run_text(manifest: &Manifest, folder: &Path) -> String {
 }
 
 /// `name`, on one line and of at most `width` characters.
-fn cut(name: &str, width: usize) -> String {
+pub(super) fn cut(name: &str, width: usize) -> String {
     let name = name.replace(char::is_control, " ");
     if name.chars().count() <= width {
         return name;

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. What the user gives is checked here, once.
 
+pub mod ascend;
 pub mod bench;
 pub mod classify;
 pub mod evolve;
@@ -46,6 +47,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Evolve(Box<evolve::Args>),
+    Ascend(Box<ascend::Args>),
     Plan(Box<plan::Args>),
     Classify(classify::Args),
     Render(render::Args),
@@ -68,6 +70,7 @@ impl Cli {
         fail_at_the_file_size_limit()?;
         match self.command {
             Command::Evolve(args) => args.run(self.quiet),
+            Command::Ascend(args) => args.run(self.quiet),
             Command::Plan(args) => args.run(),
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),

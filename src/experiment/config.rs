@@ -188,7 +188,7 @@ impl Config {
         let mut flat = base.flatten()?;
         let mut origins = BTreeMap::new();
         for setting in settings {
-            let key = setting.known_key()?;
+            let key = setting.known_key(KEYS)?;
             if !flat.contains_key(key.name) {
                 let why = match base.encoding() {
                     _ if key.name == "crops" => "is for networks that see a part of an image",
@@ -303,6 +303,10 @@ pub enum Kind {
     Probability,
     /// A number above 0 in single precision, up to this one.
     Positive(f64),
+    /// A number in this range.
+    Number(f64, f64),
+    /// 0, or a number in this range.
+    NoneOr(f64, f64),
     /// Seconds, as a number or in words (`"10m"`).
     Seconds,
     /// true or false.
@@ -327,6 +331,8 @@ impl Kind {
             Kind::OneOf(numbers) => value.as_integer().filter(|i| numbers.contains(i)).map(Value::Integer),
             Kind::Probability => number.filter(|x| (0.0..=1.0).contains(x)).map(Value::Float),
             Kind::Positive(max) => number.filter(|&x| x as f32 > 0.0 && x <= max).map(Value::Float),
+            Kind::Number(min, max) => number.filter(|x| (min..=max).contains(x)).map(Value::Float),
+            Kind::NoneOr(min, max) => number.filter(|&x| x == 0.0 || (min..=max).contains(&x)).map(Value::Float),
             Kind::Seconds => match value.as_str() {
                 Some(text) => humantime::parse_duration(text).ok().as_ref().map(Duration::as_secs_f64),
                 None => number.filter(|x| x.is_finite() && *x >= 0.0),
@@ -357,6 +363,8 @@ impl std::fmt::Display for Kind {
             Kind::OneOf(numbers) => f.write_str(&numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(" or ")),
             Kind::Probability => f.write_str("a number from 0 to 1"),
             Kind::Positive(max) => write!(f, "a number above 0, at most {max}"),
+            Kind::Number(min, max) => write!(f, "a number from {min} to {max}"),
+            Kind::NoneOr(min, max) => write!(f, "0 for none, or a number from {min} to {max}"),
             Kind::Seconds => f.write_str("seconds, or a time such as \"10m\""),
             Kind::Switch => f.write_str("true or false"),
             Kind::Word(words) => f.write_str(&words.join(" or ")),
@@ -516,6 +524,11 @@ impl Setting {
     /// [`Error::Io`] if it cannot be read, [`Error::File`] if it is not TOML or larger than a mebibyte, [`Error::Usage`] if a
     /// key is not known.
     pub fn read_file(path: &Path) -> Result<Vec<Setting>> {
+        Setting::read_file_of(path, KEYS)
+    }
+
+    /// As [`Setting::read_file`], for a configuration that has these `keys`.
+    pub(super) fn read_file_of(path: &Path, keys: &[Key]) -> Result<Vec<Setting>> {
         let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
         let mut bytes = Vec::new();
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
@@ -523,7 +536,7 @@ impl Setting {
             return Err(Error::file(path, format!("larger than {MAX_FILE_BYTES} bytes: no configuration")));
         }
         let text = String::from_utf8(bytes).map_err(|error| Error::file(path, format!("not TOML: {error}")))?;
-        Setting::read_text(&text, &path.display().to_string())
+        Setting::read_text_of(&text, &path.display().to_string(), keys)
     }
 
     /// [`Setting::read_file`] for a text in memory; `origin` names it in errors.
@@ -531,6 +544,11 @@ impl Setting {
     /// # Errors
     /// As [`Setting::read_file`].
     pub fn read_text(text: &str, origin: &str) -> Result<Vec<Setting>> {
+        Setting::read_text_of(text, origin, KEYS)
+    }
+
+    /// As [`Setting::read_text`], for a configuration that has these `keys`.
+    pub(super) fn read_text_of(text: &str, origin: &str, keys: &[Key]) -> Result<Vec<Setting>> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let before = &text.as_bytes()[..error.span().map_or(0, |span| span.start)];
             let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
@@ -539,7 +557,7 @@ impl Setting {
         // The first unknown key ends it: a long name of a table, repeated before each of its keys, would fill the memory.
         let settings = flatten(table).map(|(key, value)| {
             let setting = Setting { key, value, origin: origin.to_string() };
-            setting.known_key().map(|_| setting)
+            setting.known_key(keys).map(|_| setting)
         });
         settings.collect()
     }
@@ -549,13 +567,14 @@ impl Setting {
     /// # Errors
     /// [`Error::Usage`], naming origin, key, what it got and what it wanted.
     pub fn check(&self) -> Result<()> {
-        self.accepted(self.known_key()?).map(drop)
+        self.accepted(self.known_key(KEYS)?).map(drop)
     }
 
-    fn known_key(&self) -> Result<&'static Key> {
-        KEYS.iter().find(|key| key.name == self.key).ok_or_else(|| {
+    /// The one of `keys` that it is for.
+    pub(super) fn known_key<'a>(&self, keys: &'a [Key]) -> Result<&'a Key> {
+        keys.iter().find(|key| key.name == self.key).ok_or_else(|| {
             let group = format!("{}.", self.key);
-            let members: Vec<&str> = KEYS.iter().filter_map(|key| key.name.strip_prefix(&group)).collect();
+            let members: Vec<&str> = keys.iter().filter_map(|key| key.name.strip_prefix(&group)).collect();
             if !members.is_empty() {
                 let members = members.join(", ");
                 return Error::Usage(format!("{}: {} is a group of keys: {members}", self.origin, self.key));
@@ -565,12 +584,13 @@ impl Setting {
                 let short = known.name.rsplit('.').next().unwrap_or(known.name);
                 strsim::damerau_levenshtein(&got, known.name).min(strsim::damerau_levenshtein(&got, short))
             };
-            let nearest = KEYS.iter().min_by_key(|key| distance(key)).expect("there are keys").name;
+            let nearest = keys.iter().min_by_key(|key| distance(key)).expect("there are keys").name;
             Error::Usage(format!("{}: unknown key {got:?}, the nearest one is {nearest:?}", self.origin))
         })
     }
 
-    fn accepted(&self, key: &Key) -> Result<Value> {
+    /// Its value, in the type of `key`.
+    pub(super) fn accepted(&self, key: &Key) -> Result<Value> {
         key.kind
             .accept(&self.value)
             .ok_or_else(|| refusal(&self.origin, key.name, &one_line(&self.value.to_string()), &key.kind.to_string()))
@@ -578,7 +598,7 @@ impl Setting {
 }
 
 /// The error of a value that cannot be its key's. An option named as its key says both.
-fn refusal(origin: &str, key: &str, got: &str, wanted: &str) -> Error {
+pub(super) fn refusal(origin: &str, key: &str, got: &str, wanted: &str) -> Error {
     let place = match origin.strip_prefix("--") {
         Some(option) if option == key => origin.to_string(),
         _ => format!("{origin}: {key}"),

@@ -52,12 +52,16 @@ pub fn run(request: EvolveRequest) -> Result<Outcome> {
 }
 
 /// SIGINT and SIGTERM, turned into a number that the loop looks at; a second one ends the process at once.
-struct Signals {
+pub(super) struct Signals {
     caught: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    fn catch() -> Result<Signals> {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the system does not let it.
+    pub(super) fn catch() -> Result<Signals> {
         use signal_hook::flag;
         let caught = Arc::new(AtomicUsize::new(0));
         let again = Arc::new(AtomicBool::new(false));
@@ -72,7 +76,7 @@ impl Signals {
     }
 
     /// The signal that came, if one did.
-    fn caught(&self) -> Option<i32> {
+    pub(super) fn caught(&self) -> Option<i32> {
         match self.caught.load(Ordering::Relaxed) {
             0 => None,
             signal => Some(signal as i32),
@@ -524,7 +528,7 @@ fn open_or_create(path: &Path) -> Result<Opened> {
 }
 
 /// A file that a run needs, absolute, since the run may be continued from elsewhere.
-fn file_of_run(path: &Path) -> Result<PathBuf> {
+pub(super) fn file_of_run(path: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(path).map_err(Error::io("find", path))?;
     if absolute.to_str().is_none() {
         return Err(Error::file(&absolute, "the path is not UTF-8, and the checkpoint could not name it; rename it"));

@@ -1,5 +1,6 @@
 //! Experiments: what a user runs.
 
+pub mod ascend;
 pub mod bench;
 pub mod classify;
 pub mod config;

@@ -110,8 +110,13 @@ impl<'a> Sheet<'a> {
 
     /// Name of a page's file, counted from 0: `contact_sheet.png`, `contact_sheet-02.png` and so on.
     pub fn file(&self, page: usize) -> String {
+        self.file_of("contact_sheet", page)
+    }
+
+    /// As [`Sheet::file`], of a sheet of another name.
+    pub(super) fn file_of(&self, name: &str, page: usize) -> String {
         let width = self.n_pages().to_string().len();
-        if page == 0 { "contact_sheet.png".to_owned() } else { format!("contact_sheet-{:0width$}.png", page + 1) }
+        if page == 0 { format!("{name}.png") } else { format!("{name}-{:0width$}.png", page + 1) }
     }
 
     /// Whether `name` is one that [`Sheet::file`] gives.
@@ -219,13 +224,13 @@ pub(super) fn subtitle(manifest: &Manifest) -> String {
 }
 
 /// The greatest f32 that is not above `x`: a median just below 1 shall not read 1.
-fn round_down(x: f64) -> f32 {
+pub(super) fn round_down(x: f64) -> f32 {
     let nearest = x as f32;
     if f64::from(nearest) > x { nearest.next_down() } else { nearest }
 }
 
 /// `n` with a comma after every third digit from the right.
-fn thousands(n: u64) -> String {
+pub(super) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -154,10 +154,28 @@ impl Thinned {
 /// Most bytes of the plot while it is drawn and written: its fine pixels, their sums, its own pixels, and as many for the PNG.
 pub const MOST_BYTES: usize = WIDTH * HEIGHT * 3 * (FINE * FINE + size_of::<u32>() + 1 + 1);
 
+/// What stands in a plot beside its curves.
+pub(super) struct Words {
+    pub title: String,
+    pub subtitle: String,
+    /// What a line is of: `generation`.
+    pub step: &'static str,
+    /// What confidences are of, one and many: `class` and `classes`.
+    pub one: &'static str,
+    pub many: &'static str,
+}
+
 /// Draws lines of metrics.jsonl, [`Thinned`] or all.
 pub fn draw(manifest: &Manifest, lines: &[Metrics]) -> Image {
+    let (title, subtitle) = (title(manifest), subtitle(manifest));
+    let words = Words { title, subtitle, step: "generation", one: "class", many: "classes" };
+    draw_with(&words, manifest.classes.len(), lines)
+}
+
+/// Draws lines, of `n_classes` confidences each.
+pub(super) fn draw_with(words: &Words, n_classes: usize, lines: &[Metrics]) -> Image {
     let last = lines.last().map_or(0, |line| line.generation).max(1);
-    let (x_end, n_classes) = (place(last), manifest.classes.len());
+    let x_end = place(last);
     // Room for four nines at least: runs that got nowhere shall look like it.
     let y_end = lines.iter().map(|line| nines(line.max).ceil()).fold(4.0, f64::max);
     let confidence = Panel { top: 150, height: 430, x_end, y_end };
@@ -182,16 +200,17 @@ pub fn draw(manifest: &Manifest, lines: &[Metrics]) -> Image {
 
     let canvas = Canvas { height: HEIGHT, width: WIDTH, channels: 3 };
     let mut image = Image { canvas, pixels: average(&fine) };
-    TITLE.draw(&mut image, Panel::LEFT as f32, 58.0, &title(manifest));
-    SUBTITLE.draw(&mut image, Panel::LEFT as f32, 90.0, &subtitle(manifest));
+    TITLE.draw(&mut image, Panel::LEFT as f32, 58.0, &words.title);
+    SUBTITLE.draw(&mut image, Panel::LEFT as f32, 90.0, &words.subtitle);
     confidence.label(&mut image, &x_ticks, &confidence_ticks);
-    let key = [("median", MEDIAN, 4), ("mean", MEAN, 3), ("from the worst class to the best", BAND, 14)];
+    let band = format!("from the worst {} to the best", words.one);
+    let key = [("median", MEDIAN, 4), ("mean", MEAN, 3), (&band[..], BAND, 14)];
     confidence.head(&mut image, "confidence", &key);
     count.label(&mut image, &x_ticks, &count_ticks);
     let key = [("0.99", OVER_99, 3), ("0.999", OVER_999, 3), ("0.9999", OVER_9999, 3)];
-    count.head(&mut image, "classes at or above", &key);
-    let middle = (Panel::LEFT + Panel::WIDTH / 2) as f32 - HEADING.width("generation") / 2.0;
-    HEADING.draw(&mut image, middle, (HEIGHT - 26) as f32, "generation");
+    count.head(&mut image, &format!("{} at or above", words.many), &key);
+    let middle = (Panel::LEFT + Panel::WIDTH / 2) as f32 - HEADING.width(words.step) / 2.0;
+    HEADING.draw(&mut image, middle, (HEIGHT - 26) as f32, words.step);
     image
 }
 

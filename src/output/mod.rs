@@ -1,6 +1,7 @@
 //! What a run leaves behind: its folder, manifest, metrics, checkpoint, archive and pictures.
 
 pub mod archive_file;
+pub mod ascent;
 pub mod atomic;
 pub mod checkpoint;
 pub mod contact_sheet;

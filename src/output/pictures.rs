@@ -132,8 +132,13 @@ pub fn read_png(path: &Path) -> Result<Image> {
 /// Name of an elite's picture in the run folder: `elites/<class>_<name>_<confidence>.png`, the class padded with zeros
 /// to the width of the network's last one.
 pub fn elite_file(class: u32, n_classes: usize, name: &str, confidence: f32) -> String {
+    format!("elites/{}_{}.png", class_name(class, n_classes, name), confidence_text(confidence))
+}
+
+/// A class in a file name: its number, padded as in [`elite_file`], and its name.
+pub(super) fn class_name(class: u32, n_classes: usize, name: &str) -> String {
     let width = n_classes.saturating_sub(1).to_string().len();
-    format!("elites/{class:0width$}_{}_{}.png", safe_name(name), confidence_text(confidence))
+    format!("{class:0width$}_{}", safe_name(name))
 }
 
 /// `name` with only letters, digits, `-` and single `_`, at most [`MAX_NAME`] characters.

@@ -5,6 +5,7 @@
 //! fill no tile go one by one, a channel a lane: `image/`. Networks that are large, or no chain, go image by image through `graph/`.
 //! Whichever way, no step mixes lanes, and every width gives the same bits.
 
+pub mod ascent;
 pub mod backward;
 pub mod classify;
 pub mod conv2d;
