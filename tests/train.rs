@@ -1,11 +1,21 @@
 //! Training: gradients against finite differences, the written rules bit for bit, the recipe, the command line, and the
 //! weights that come with the program.
 
+#[path = "train/committed.rs"]
+mod committed;
 mod common;
+#[path = "train/folders.rs"]
+mod folders;
 #[path = "common/layers.rs"]
 mod layers;
+#[path = "train/recipes.rs"]
+mod recipes;
 #[path = "reference/train.rs"]
 mod reference;
+#[path = "train/resume.rs"]
+mod resume;
+#[path = "train/sets.rs"]
+mod sets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -52,12 +52,16 @@ pub fn run(request: EvolveRequest) -> Result<Outcome> {
 }
 
 /// SIGINT and SIGTERM, turned into a number that the loop looks at; a second one ends the process at once.
-struct Signals {
+pub(super) struct Signals {
     caught: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    fn catch() -> Result<Signals> {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the system does not let it.
+    pub(super) fn catch() -> Result<Signals> {
         use signal_hook::flag;
         let caught = Arc::new(AtomicUsize::new(0));
         let again = Arc::new(AtomicBool::new(false));
@@ -72,7 +76,7 @@ impl Signals {
     }
 
     /// The signal that came, if one did.
-    fn caught(&self) -> Option<i32> {
+    pub(super) fn caught(&self) -> Option<i32> {
         match self.caught.load(Ordering::Relaxed) {
             0 => None,
             signal => Some(signal as i32),
@@ -367,7 +371,7 @@ impl Evolution {
             if let Some(signal) = signal {
                 progress.finish();
                 writer.wait()?;
-                return Err(Error::Stopped { signal, run: self.path().to_path_buf() });
+                return Err(Error::Stopped { signal, command: "evolve", run: self.path().to_path_buf() });
             }
         }
     }
@@ -408,7 +412,7 @@ impl Evolution {
             Error::Driver { .. } | Error::Launch { .. }
                 if self.series.is_some() || run_folder::has_checkpoint(path) =>
             {
-                Error::DeviceLost { source: Box::new(error), run: path.to_path_buf() }
+                Error::DeviceLost { source: Box::new(error), command: "evolve", run: path.to_path_buf() }
             }
             _ => error,
         }

@@ -21,6 +21,7 @@
 //! Slots rather than a sum an image: with 16 images to a vector a slot is a lane, whatever the width, and a dense
 //! layer needs one fused operation a weight and image.
 
+mod adapter;
 mod conv2d_backward;
 mod dense_backward;
 mod max_pool_backward;
