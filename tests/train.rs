@@ -1,5 +1,4 @@
-//! Training: gradients against finite differences, the written rules bit for bit, the recipe, the command line, and the
-//! weights that come with the program.
+//! Training: the recipe, the command line, and the weights that come with the program. tests/gradients.rs has the gradients.
 
 #[path = "train/committed.rs"]
 mod committed;
@@ -10,8 +9,6 @@ mod folders;
 mod layers;
 #[path = "train/recipes.rs"]
 mod recipes;
-#[path = "reference/train.rs"]
-mod reference;
 #[path = "train/resume.rs"]
 mod resume;
 #[path = "train/sets.rs"]
@@ -21,209 +18,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use layers::{RELU, SOFTMAX, conv2d, dense, max_pool_of};
 use pareidolia::backend::cpu::classify::Classifier;
-use pareidolia::backend::cpu::train::{Sgd, Trainer};
+use pareidolia::backend::cpu::train::Trainer;
+use pareidolia::backend::training::TrainingJob;
 use pareidolia::dataset::{IdxImages, IdxLabels, Mnist, Split};
 use pareidolia::experiment::progress::ProgressMode;
 use pareidolia::experiment::train::{Order, Recipe, initial_parameters, train};
-use pareidolia::network::{ChannelOrder, Layer, Network, Parameters, Preprocess, Shape, lenet};
+use pareidolia::network::list::List;
+use pareidolia::network::{Network, Parameters, lenet};
 use pareidolia::rng::{Philox, Purpose};
 use pareidolia::simd::Simd;
-use rayon::ThreadPoolBuilder;
-use reference::Reference;
-
-const SGD: Sgd = Sgd { momentum: 0.9, decay: 0.0005, bias_rate: 2.0 };
-
-fn network(input: Shape, layers: Vec<Layer>, seed: u64) -> Network {
-    let channel_order = if input.channels == 1 { ChannelOrder::Grey } else { ChannelOrder::Rgb };
-    let preprocess = Preprocess { scale: [1.0 / 256.0; 3], mean: Vec::new(), channel_order };
-    let mut parameters = initial_parameters(input, &layers, seed);
-    // Biases of their own, so that none is hidden by the others being 0.
-    for (layer, parameters) in parameters.iter_mut().enumerate() {
-        for (index, bias) in parameters.bias.iter_mut().enumerate() {
-            *bias = (word(seed, 100 + layer as u32, index as u32) % 201) as f32 * 0.001 - 0.1;
-        }
-    }
-    let shapes = pareidolia::network::shapes(input, &layers).unwrap();
-    let classes = (0..shapes.last().unwrap().len()).map(|class| class.to_string()).collect();
-    Network::new("test", input, preprocess, layers, parameters, classes).unwrap()
-}
 
 fn word(seed: u64, stream: u32, index: u32) -> u32 {
     Philox::new(seed).draws(Purpose::DirectInit, stream, 0).word(index)
 }
 
-/// A small network with what the kernels tell apart: stride, padding, groups, 1, 3 and 10 input channels a group, sizes
-/// that no block divides, pooling windows that overlap, touch, and are clipped, ReLU before pooling (ties).
-fn odd_network() -> Network {
-    let layers = vec![
-        conv2d("conv1", 6, 3, 2, 1, 3),
-        RELU,
-        max_pool_of(3, 2),
-        conv2d("conv2", 10, 3, 1, 1, 2),
-        conv2d("conv3", 7, 2, 1, 0, 1),
-        max_pool_of(2, 2),
-        dense("fc1", 37),
-        RELU,
-        dense("fc2", 5),
-        SOFTMAX,
-    ];
-    network(Shape { channels: 3, height: 20, width: 17 }, Layer::chain(layers), 3)
-}
-
-fn random_batch(network: &Network, batch: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
-    let images = (0..batch * network.input.len()).map(|at| (word(seed, 0, at as u32) >> 24) as u8).collect();
-    let labels = (0..batch).map(|at| (word(seed, 1, at as u32) as usize % network.classes.len()) as u8).collect();
-    (images, labels)
-}
-
-#[test]
-fn reference_gradients_are_those_of_finite_differences() {
-    let network = odd_network();
-    let (images, labels) = random_batch(&network, 3, 5);
-    let mut reference = Reference::<f64>::new(&network);
-    let gradients = reference.gradients(&images, &labels);
-    let mut worst: f64 = 0.0;
-    for (layer, (weights, biases)) in gradients.iter().enumerate() {
-        for (bias, gradient) in [(false, weights), (true, biases)] {
-            let largest = gradient.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-            for at in (0..gradient.len()).step_by(gradient.len() / 60 + 1) {
-                // Central difference: the third derivative's share is about h^2 = 1e-10, rounding's 1e-16 / h = 1e-11,
-                // each times a loss of about 1; the gradients of a layer are at least 1e-3. A kink of ReLU or pooling
-                // within h would show as an error near the gradient itself.
-                let h = 1e-5;
-                let mut loss_at = |offset: f64| {
-                    let pair = &mut reference.parameters[layer];
-                    let value = if bias { &mut pair.1[at] } else { &mut pair.0[at] };
-                    let before = *value;
-                    *value += offset;
-                    let loss = reference.loss(&images, &labels);
-                    let pair = &mut reference.parameters[layer];
-                    *(if bias { &mut pair.1[at] } else { &mut pair.0[at] }) = before;
-                    loss
-                };
-                let difference = (loss_at(h) - loss_at(-h)) / (2.0 * h);
-                let error = (difference - gradient[at]).abs() / largest;
-                assert!(
-                    error < 1e-6,
-                    "layer {layer} {} {at}: difference {difference:e}, gradient {:e}",
-                    if bias { "bias" } else { "weight" },
-                    gradient[at]
-                );
-                worst = worst.max(error);
-            }
-        }
-    }
-    println!("worst error {worst:.1e} of the layer's largest gradient");
-}
-
 /// `parameters` as bits, to compare.
 fn bits(parameters: &[Parameters]) -> Vec<Vec<u32>> {
     parameters.iter().flat_map(|p| [&p.weight, &p.bias]).map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
-}
-
-#[test]
-fn gradients_follow_the_written_rules_in_every_bit_at_every_width_and_batch() {
-    // Round the edges of the slots (16) and of two vectors; with one and with two tiles a group.
-    for (network, batches) in [(odd_network(), &[1, 15, 16, 17, 40, 64][..]), (lenet_network(1), &[3])] {
-        for &batch in batches {
-            let (images, labels) = random_batch(&network, batch, 7);
-            let reference = Reference::<f32>::new(&network);
-            let want: Vec<Parameters> = reference
-                .gradients(&images, &labels)
-                .into_iter()
-                .filter(|(_, bias)| !bias.is_empty())
-                .map(|(weight, bias)| Parameters { weight, bias })
-                .collect();
-            for simd in Simd::available() {
-                let mut trainer = Trainer::new(&network, batch, SGD, simd).unwrap();
-                let loss = trainer.step(&images, &labels, 0.01);
-                let got = trainer.gradients();
-                assert_eq!(got.len(), want.len());
-                for (layer, (got, want)) in got.iter().zip(&want).enumerate() {
-                    let case = format!("{simd}, batch {batch}, layer {layer}");
-                    assert_same(&got.weight, &want.weight, &format!("{case}, weight"));
-                    assert_same(&got.bias, &want.bias, &format!("{case}, bias"));
-                }
-                assert_eq!(loss, reference.loss(&images, &labels), "{simd}, batch {batch}");
-            }
-        }
-    }
-}
-
-#[track_caller]
-fn assert_same(got: &[f32], want: &[f32], case: &str) {
-    assert_eq!(got.len(), want.len(), "{case}: lengths differ");
-    for (at, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!(got.to_bits() == want.to_bits(), "{case} {at}: got {got:e}, want {want:e}");
-    }
-}
-
-#[test]
-fn update_is_caffes_with_momentum_decay_and_faster_biases() {
-    let network = odd_network();
-    let (images, labels) = random_batch(&network, 16, 9);
-    let mut trainer = Trainer::new(&network, 16, SGD, Simd::detect()).unwrap();
-    let mut want = network.parameters.clone();
-    let mut velocity: Vec<[Vec<f32>; 2]> =
-        want.iter().map(|p| [vec![0.0; p.weight.len()], vec![0.0; p.bias.len()]]).collect();
-    for rate in [0.01, 0.02, 0.005] {
-        trainer.step(&images, &labels, rate);
-        for ((want, velocity), gradient) in want.iter_mut().zip(&mut velocity).zip(trainer.gradients()) {
-            let [weight_velocity, bias_velocity] = velocity;
-            for (values, velocity, gradient, rate) in [
-                (&mut want.weight, weight_velocity, gradient.weight, rate),
-                (&mut want.bias, bias_velocity, gradient.bias, 2.0 * rate),
-            ] {
-                for ((w, v), g) in values.iter_mut().zip(velocity).zip(gradient) {
-                    let decayed = 0.0005f32.mul_add(*w, g);
-                    *v = 0.9f32.mul_add(*v, rate * decayed);
-                    *w -= *v;
-                }
-            }
-        }
-        assert_eq!(bits(&trainer.parameters()), bits(&want), "rate {rate}");
-    }
-}
-
-fn lenet_network(seed: u64) -> Network {
-    network(lenet::INPUT, lenet::layers(10), seed)
-}
-
-#[test]
-fn lenets_weights_after_20_iterations_are_the_same_at_every_width_and_number_of_threads() {
-    let network = lenet_network(1);
-    let weights = |simd: Simd, threads: usize, batch: usize| {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let mut trainer = Trainer::new(&network, batch, SGD, simd).unwrap();
-            for iteration in 0..20 {
-                let (images, labels) = random_batch(&network, batch, iteration);
-                trainer.step(&images, &labels, 0.01);
-            }
-            bits(&trainer.parameters())
-        })
-    };
-    for batch in [64, 9] {
-        let want = weights(Simd::detect(), 1, batch);
-        for simd in Simd::available() {
-            // Without instructions for it a fused multiply-add takes a hundred times as long: the small batch only.
-            if batch == 9 || simd.width() > 4 {
-                for threads in [1, 2, 3] {
-                    assert!(weights(simd, threads, batch) == want, "batch {batch}, {simd}, {threads} threads");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_convolution_with_stride_behind_another_is_refused_by_name() {
-    let layers = vec![conv2d("a", 4, 3, 1, 0, 1), conv2d("b", 4, 3, 2, 0, 1), dense("c", 3), SOFTMAX];
-    let network = network(Shape { channels: 1, height: 9, width: 9 }, Layer::chain(layers), 1);
-    let error = Trainer::new(&network, 16, SGD, Simd::Plain).unwrap_err().to_string();
-    assert!(error.contains("layer \"b\"") && error.contains("stride 2"), "{error}");
 }
 
 #[test]
@@ -363,9 +175,11 @@ fn a_batch_larger_than_the_data_or_the_memory_is_refused() {
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("--batch 21") && error.to_string().contains("20 images"), "{error}");
 
-    // 2^40 images take some 2^57 bytes. Asked before memory is taken.
-    let error = Trainer::new(&lenet_network(1), 1 << 40, SGD, Simd::detect()).unwrap_err().to_string();
-    assert!(error.contains("--batch 1") && error.contains("PiB of memory"), "{error}");
+    // Asked before memory is taken: an image of SqueezeNet takes some 20 MB.
+    let network = Network::random(&List::built_in("squeezenet").unwrap(), 1).unwrap();
+    let job = TrainingJob { seed: 1, batch: 65_535, sgd: recipe.sgd(), dropout: Vec::new() };
+    let error = Trainer::new(&network, job, Simd::detect()).unwrap_err().to_string();
+    assert!(error.contains("use --batch ") && error.contains("iB of memory"), "{error}");
 }
 
 #[test]

@@ -26,6 +26,13 @@ pub struct Dropout {
     pub ratio: f32,
 }
 
+impl Dropout {
+    /// What a value that is kept is multiplied with: `1 / (1 - ratio)` in f64, rounded to f32 once.
+    pub fn factor(&self) -> f32 {
+        (1.0 / (1.0 - f64::from(self.ratio))) as f32
+    }
+}
+
 /// What training is of, beside the network and its weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingJob {

@@ -16,10 +16,12 @@
 //!   ascending; the gradient is `fma(-(c * x_i), sum, g_i / p_i)` with `c = (2 * 0.75 * alpha) / size`, in f32, in this order.
 //! - **Concatenation**: each input gets its part.
 //! - **Dropout** of ratio r, in training alone: an element is kept if its unit random number is at least r; then it is `x * (1 / (1 - r))` with the
-//!   factor rounded once, and backward `g` times the same; else +0, both ways.
+//!   factor rounded once, and backward `g` times the same; else +0, both ways. It is a layer of its own, before all that
+//!   take the value: backward it gets the sum of what they send.
 //! - **Softmax**, probability p_c of a class c as the objective: `p_c * ((j == c ? 1 : 0) - p_j)` for logit j. Cross entropy averaged over
 //!   the batch: `(p - 1) / batch` for the image's class, `p / batch` for the others; here and nowhere else the batch divides.
-//! - **A value that several layers take** gets the sum of what they send, the last layer's first, then `sum + next` down to the first.
+//! - **A value that several layers take** gets the sum of what they send, the last layer's first, then `sum + next` down to the first; of
+//!   a concatenation that takes it twice, the later part first.
 //! - **Preprocessing** `(pixel - mean) * scale`: the gradient of a pixel is that of the input times scale.
 //!
 //! **To the weights**, from a batch of images

@@ -11,6 +11,8 @@
 //! Numbers   one accumulator per output, from the bias, k ascending in (input channel, kernel row, kernel column), fused;
 //!           terms of the padding are left out. Exact: the same bits at every width and tile.
 
+use std::ops::Range;
+
 use crate::network::{Parameters, Shape};
 use crate::simd::Lanes;
 
@@ -128,6 +130,16 @@ pub fn conv2d_max_pool<L: Lanes>(output: &mut [f32], input: &[f32], layer: &Pack
     blocks::<L, true>(output, input, layer, Shape { channels, height: height / 2, width: width / 2 });
 }
 
+/// The channels of the register blocks `blocks`, [`PackedConv2d::channels`], of one tile: `output` holds them alone.
+#[inline(always)]
+pub fn conv2d_blocks<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedConv2d, blocks: Range<usize>) {
+    let geometry = &layer.geometry;
+    let first = layer.channels(blocks.clone()).start;
+    for block in layer.blocks().skip(blocks.start).take(blocks.len()) {
+        block.run::<L, false>(output, input, geometry.output, first);
+    }
+}
+
 /// Every block of channels of every tile; an image's output is of the shape `output_shape`, pooled if `POOL`.
 #[inline(always)]
 fn blocks<L: Lanes, const POOL: bool>(output: &mut [f32], input: &[f32], layer: &PackedConv2d, output_shape: Shape) {
@@ -135,18 +147,9 @@ fn blocks<L: Lanes, const POOL: bool>(output: &mut [f32], input: &[f32], layer: 
     let (input_len, output_len) = (geometry.input.len() * L::N, output_shape.len() * L::N);
     assert_eq!(input.len() % input_len, 0);
     assert_eq!(input.len() / input_len * output_len, output.len());
-    let input_group = input_len / geometry.groups;
-    let plane = output_shape.height * output_shape.width * L::N;
     for (output, input) in output.chunks_exact_mut(output_len).zip(input.chunks_exact(input_len)) {
         for block in layer.blocks() {
-            let input = &input[block.group * input_group..][..input_group];
-            let output = &mut output[block.first_channel * plane..][..block.channels * plane];
-            // Constants let the compiler unroll the taps of LeNet's kernel, and leave others one check of bounds a tap.
-            match (geometry.kernel, geometry.stride) {
-                (5, 1) => block.rows::<L, POOL>(output, input, 5, 1),
-                (kernel, 1) => block.rows::<L, POOL>(output, input, kernel, 1),
-                (kernel, stride) => block.rows::<L, POOL>(output, input, kernel, stride),
-            }
+            block.run::<L, POOL>(output, input, output_shape, 0);
         }
     }
 }
@@ -164,6 +167,19 @@ struct ChannelBlock<'a> {
 }
 
 impl PackedConv2d {
+    /// How many register blocks its channels make.
+    pub fn n_blocks(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// The channels of the register blocks `blocks`, at least one.
+    pub fn channels(&self, blocks: Range<usize>) -> Range<usize> {
+        let per_group = self.geometry.outputs_per_group();
+        let of_group = per_group.div_ceil(OUTPUTS);
+        let first = |block: usize| block / of_group * per_group + block % of_group * OUTPUTS;
+        first(blocks.start)..first(blocks.end)
+    }
+
     /// Its channels in blocks, ascending.
     fn blocks(&self) -> impl Iterator<Item = ChannelBlock<'_>> {
         let geometry = &self.geometry;
@@ -184,6 +200,22 @@ impl PackedConv2d {
 }
 
 impl ChannelBlock<'_> {
+    /// The block's channels of one tile. `output` begins with channel `first`; an image's output is of the shape `output_shape`.
+    #[inline(always)]
+    fn run<L: Lanes, const POOL: bool>(self, output: &mut [f32], input: &[f32], output_shape: Shape, first: usize) {
+        let geometry = self.geometry;
+        let input_group = geometry.input.len() * L::N / geometry.groups;
+        let plane = output_shape.height * output_shape.width * L::N;
+        let input = &input[self.group * input_group..][..input_group];
+        let output = &mut output[(self.first_channel - first) * plane..][..self.channels * plane];
+        // Constants let the compiler unroll the taps of LeNet's kernel, and leave others one check of bounds a tap.
+        match (geometry.kernel, geometry.stride) {
+            (5, 1) => self.rows::<L, POOL>(output, input, 5, 1),
+            (kernel, 1) => self.rows::<L, POOL>(output, input, kernel, 1),
+            (kernel, stride) => self.rows::<L, POOL>(output, input, kernel, stride),
+        }
+    }
+
     /// The block's channels, `(channels, height, width, L::N)`, pooled if `POOL`, from those of `input` that it sees. `kernel`
     /// and `stride` are the layer's.
     #[inline(always)]

@@ -9,6 +9,8 @@
 //! Mapping   a register block is OUTPUTS features, or half of them, x two tiles: each weight that comes from memory serves both.
 //! Numbers   one accumulator per output, from the bias, k ascending, fused. Exact: the same bits at every width and tile.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::network::Parameters;
@@ -65,6 +67,16 @@ impl PackedDense {
         out_features.div_ceil(OUTPUTS) * (in_features + 1) * size_of::<[f32; OUTPUTS]>()
     }
 
+    /// How many register blocks its outputs make.
+    pub fn n_blocks(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// The outputs of the register blocks `blocks`.
+    pub fn features(&self, blocks: Range<usize>) -> Range<usize> {
+        blocks.start * OUTPUTS..(blocks.end * OUTPUTS).min(self.out_features)
+    }
+
     /// Values of one image that go in.
     pub fn in_features(&self) -> usize {
         self.in_features
@@ -83,23 +95,33 @@ pub fn dense<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedDense) {
     assert_eq!(input.len() % input_len, 0);
     assert_eq!(input.len() / input_len * output_len, output.len());
     for (output, input) in output.chunks_mut(2 * output_len).zip(input.chunks(2 * input_len)) {
+        let all = 0..layer.n_blocks();
         match (input.len() / input_len, L::N) {
             // Of 16 registers AVX2 can spare 10 for accumulators. Half of a block finds the other's weights in the cache.
-            (2, 8) => dense_tiles::<L, 2, { OUTPUTS / 2 }>(output, input, layer),
-            (2, _) => dense_tiles::<L, 2, OUTPUTS>(output, input, layer),
-            _ => dense_tiles::<L, 1, OUTPUTS>(output, input, layer),
+            (2, 8) => dense_tiles::<L, 2, { OUTPUTS / 2 }>(output, input, layer, all),
+            (2, _) => dense_tiles::<L, 2, OUTPUTS>(output, input, layer, all),
+            _ => dense_tiles::<L, 1, OUTPUTS>(output, input, layer, all),
         }
     }
 }
 
+/// The features of the register blocks `blocks`, [`PackedDense::features`], of one tile: `output` holds them alone.
+#[inline(always)]
+pub fn dense_blocks<L: Lanes>(output: &mut [f32], input: &[f32], layer: &PackedDense, blocks: Range<usize>) {
+    dense_tiles::<L, 1, OUTPUTS>(output, input, layer, blocks);
+}
+
+/// `output` is `(TILES, features of the blocks, L::N)`.
 #[inline(always)]
 fn dense_tiles<L: Lanes, const TILES: usize, const FEATURES: usize>(
     output: &mut [f32],
     input: &[f32],
     layer: &PackedDense,
+    blocks: Range<usize>,
 ) {
     let k = layer.in_features;
-    for (block, bias) in layer.bias.iter().enumerate() {
+    let features = layer.features(blocks.clone());
+    for (block, bias) in layer.bias.iter().enumerate().skip(blocks.start).take(blocks.len()) {
         let weights = &layer.weights[block * k..][..k];
         for first in (0..OUTPUTS).step_by(FEATURES) {
             let mut sums = [[L::splat(0.0); TILES]; FEATURES];
@@ -122,8 +144,9 @@ fn dense_tiles<L: Lanes, const TILES: usize, const FEATURES: usize>(
             for (lane, sums) in sums.iter().enumerate() {
                 let feature = block * OUTPUTS + first + lane;
                 if feature < layer.out_features {
+                    let feature = feature - features.start;
                     for tile in 0..TILES {
-                        sums[tile].store(&mut output[(tile * layer.out_features + feature) * L::N..]);
+                        sums[tile].store(&mut output[(tile * features.len() + feature) * L::N..]);
                     }
                 }
             }

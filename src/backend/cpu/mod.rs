@@ -5,6 +5,7 @@
 //! fill no tile go one by one, a channel a lane: `image/`. Networks that are large, or no chain, go image by image through `graph/`.
 //! Whichever way, no step mixes lanes, and every width gives the same bits.
 
+pub mod backward;
 pub mod classify;
 pub mod conv2d;
 pub mod dense;
@@ -20,6 +21,8 @@ pub mod select;
 pub mod softmax;
 pub mod tile;
 pub mod train;
+
+pub use backward::InputGradients;
 
 use super::{Backend, Counters, Job, chunks, no_answer};
 use crate::archive::{Archive, Elite, content_hash};

@@ -29,5 +29,5 @@ pub fn choose(asked: Asked, network: &Network) -> Result<Chosen> {
 /// # Errors
 /// [`Error::Refused`] naming the layer that cannot be trained, or if the batch does not fit into memory.
 pub fn trainer(_device: &Chosen, network: &Network, job: TrainingJob, simd: Simd) -> Result<Box<dyn Training>> {
-    Ok(Box::new(Trainer::for_job(network, job, simd)?))
+    Ok(Box::new(Trainer::new(network, job, simd)?))
 }

@@ -1,73 +1,17 @@
-//! A convolution, backward, over tiles of images (`(channel, row, column, lane)`, lane = image).
+//! The gradients of a convolution's weights, over tiles of images (`(channel, row, column, lane)`, lane = image).
 //!
 //! ```text
-//! input gradient     (channels, height, width, L::N) a tile, from the output gradient and the weights
-//! weight gradient    (out_channels, channels / groups, kernel, kernel), bias gradient (out_channels),
-//!                    from the output gradients and inputs of all tiles
+//! out  weight gradient   (out_channels, channels / groups, kernel, kernel), bias gradient (out_channels)
+//! in   output gradients  (out_channels, out_height, out_width, L::N) each tile; inputs (channels, height, width, L::N)
 //! ```
 //!
-//! Numbers   orders and accumulators: see the top of `train`. Terms of the padding are left out.
+//! Numbers   orders and accumulators: see [`crate::network::gradient`]. Terms of the padding are left out.
 
 use std::ops::Range;
 
 use super::{SLOTS, Slots};
-use crate::backend::cpu::conv2d::{Geometry, PackedConv2d, conv2d};
-use crate::network::Parameters;
+use crate::backend::cpu::conv2d::Geometry;
 use crate::simd::Lanes;
-
-/// What the input gradient of a convolution needs. It is itself a convolution of the output gradient, with the kernel
-/// turned by half a turn and the roles of the channels exchanged; the forward kernel computes it.
-#[derive(Clone, Debug)]
-pub struct Conv2dInputGradient {
-    forward: Geometry,
-    turned: Parameters,
-    layer: PackedConv2d,
-}
-
-impl Conv2dInputGradient {
-    /// Packs `parameters`, of the shapes that `forward` says.
-    ///
-    /// # Errors
-    /// If the stride is not 1 or the padding not below the kernel: there it is no such convolution.
-    pub fn new(forward: Geometry, parameters: &Parameters) -> Result<Conv2dInputGradient, String> {
-        let Geometry { input, output, kernel, stride, padding, groups } = forward;
-        if stride != 1 || padding >= kernel {
-            return Err(format!(
-                "a convolution with kernel {kernel}, stride {stride}, padding {padding} behind another layer with \
-                 weights cannot be trained: wanted stride 1 and a padding below the kernel"
-            ));
-        }
-        let backward = Geometry { input: output, output: input, kernel, stride, padding: kernel - 1 - padding, groups };
-        let turned = Parameters { weight: vec![0.0; parameters.weight.len()], bias: vec![0.0; input.channels] };
-        let layer = PackedConv2d::new(backward, &turned);
-        let mut gradient = Conv2dInputGradient { forward, turned, layer };
-        gradient.pack(parameters);
-        Ok(gradient)
-    }
-
-    /// Takes other parameters of the same shapes, without allocating.
-    pub fn pack(&mut self, parameters: &Parameters) {
-        let groups = self.forward.groups;
-        let (inputs, outputs) = (self.forward.input.channels / groups, self.forward.output.channels / groups);
-        let taps = self.forward.kernel * self.forward.kernel;
-        for (output, weights) in parameters.weight.chunks_exact(inputs * taps).enumerate() {
-            let (group, output) = (output / outputs, output % outputs);
-            for (input, weights) in weights.chunks_exact(taps).enumerate() {
-                let turned = &mut self.turned.weight[((group * inputs + input) * outputs + output) * taps..][..taps];
-                for (turned, &weight) in turned.iter_mut().rev().zip(weights) {
-                    *turned = weight;
-                }
-            }
-        }
-        self.layer.pack(&self.turned);
-    }
-
-    /// Writes the gradient of the input of every tile.
-    #[inline(always)]
-    pub fn run<L: Lanes>(&self, input_gradient: &mut [f32], output_gradient: &[f32]) {
-        conv2d::<L>(input_gradient, output_gradient, &self.layer);
-    }
-}
 
 /// Output positions visited before going on to the next tap: few enough for their gradients and inputs to stay in the
 /// first cache for all taps.

@@ -1,14 +1,11 @@
-//! A dense layer, backward: `y[o] = bias[o] + sum over i of weight[o][i] * x[i]`.
+//! The gradients of a dense layer's weights: `y[o] = bias[o] + sum over i of weight[o][i] * x[i]`.
 //!
-//! Activations are tiles of `L::N` images, `(feature, lane)`. The input gradient keeps that layout. The weight gradient
-//! runs its vectors along the inputs instead: lanes of images would cost a sum across lanes a weight, more than the
-//! products themselves. For that the input of the layer is turned once into rows, `(image, feature)`: [`to_rows`].
+//! Activations are tiles of `L::N` images, `(feature, lane)`. The weight gradient runs its vectors along the inputs instead: lanes of
+//! images would cost a sum across lanes a weight, more than the products themselves. For that the input of the layer is turned once
+//! into rows, `(image, feature)`: [`to_rows`].
 
 use super::{SLOTS, Slots};
 use crate::simd::Lanes;
-
-/// Inputs whose gradients are accumulated together: one cache line of a weight row, one register each.
-const INPUT_BLOCK: usize = 16;
 
 /// Floats from one row of [`to_rows`] to the next: whole vectors of every width.
 pub fn row_stride(features: usize) -> usize {
@@ -23,46 +20,6 @@ pub fn to_rows<L: Lanes>(rows: &mut [f32], tile: &[f32], features: usize) {
         for (lane, &value) in lanes.iter().enumerate() {
             rows[lane * stride + feature] = value;
         }
-    }
-}
-
-/// Writes the gradient of the input of one tile.
-///
-/// `input_gradient` is `(inputs, lane)`, `output_gradient` `(outputs, lane)`, `weight` `(outputs, inputs)`.
-#[inline(always)]
-pub fn dense_input_gradient<L: Lanes>(input_gradient: &mut [f32], output_gradient: &[f32], weight: &[f32]) {
-    let inputs = input_gradient.len() / L::N;
-    for (block, gradients) in input_gradient.chunks_mut(INPUT_BLOCK * L::N).enumerate() {
-        let first = block * INPUT_BLOCK;
-        if gradients.len() == INPUT_BLOCK * L::N {
-            input_block::<L, INPUT_BLOCK>(gradients, output_gradient, weight, inputs, first);
-        } else {
-            for (i, gradient) in gradients.chunks_exact_mut(L::N).enumerate() {
-                input_block::<L, 1>(gradient, output_gradient, weight, inputs, first + i);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn input_block<L: Lanes, const B: usize>(
-    input_gradient: &mut [f32],
-    output_gradient: &[f32],
-    weight: &[f32],
-    inputs: usize,
-    first: usize,
-) {
-    let mut sums = [L::splat(0.0); B];
-    for (gradient, row) in output_gradient.chunks_exact(L::N).zip(weight.chunks_exact(inputs)) {
-        let gradient = L::load(gradient);
-        let row: &[f32; B] = row[first..first + B].try_into().expect("B values");
-        for b in 0..B {
-            sums[b] = gradient.mul_add(L::splat(row[b]), sums[b]);
-        }
-    }
-    // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
-    for b in 0..B {
-        sums[b].store(&mut input_gradient[b * L::N..]);
     }
 }
 
