@@ -18,7 +18,7 @@ pub fn choose(asked: Asked, network: &Network) -> Result<Chosen> {
         }
         Asked::Cpu | Asked::Auto => {
             let mut chosen = Chosen::choose(Asked::Cpu, network)?;
-            chosen.reason = asked.to_string();
+            chosen.reason = format!("{asked}: networks are trained on the CPU");
             Ok(chosen)
         }
     }

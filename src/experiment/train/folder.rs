@@ -160,7 +160,7 @@ impl Folder {
             Ok(pixels) => Ok(Some(Picture { pixels, class: *class })),
             Err(reason) if self.broken == Broken::Refuse => Err(Error::file(
                 &path,
-                format!("{reason}; mend or remove it and go on with --resume, or start again with --broken skip"),
+                format!("{reason}; restore it and go on with --resume, or start again with --broken skip"),
             )),
             Err(reason) => {
                 let mut undecodable = self.undecodable.lock().expect("no thread fails with it");
