@@ -38,11 +38,11 @@ pub enum Error {
     #[error("{what} has {got} elements, wanted {want}")]
     Shape { what: &'static str, got: usize, want: usize },
     /// The GPU failed in mid-run.
-    #[error("{source}; the last checkpoint stays; continue with: pareidolia evolve --resume {run}", run = run.display())]
-    DeviceLost { source: Box<Error>, run: PathBuf },
+    #[error("{source}; the last checkpoint stays; continue with: pareidolia {command} --resume {run}", run = run.display())]
+    DeviceLost { source: Box<Error>, command: &'static str, run: PathBuf },
     /// The run was stopped by this signal after its state was saved.
-    #[error("stopped by signal {signal}; continue with: pareidolia evolve --resume {run}", run = run.display())]
-    Stopped { signal: i32, run: PathBuf },
+    #[error("stopped by signal {signal}; continue with: pareidolia {command} --resume {run}", run = run.display())]
+    Stopped { signal: i32, command: &'static str, run: PathBuf },
     /// A job that nothing goes on with was stopped by this signal after what it had `done` was saved.
     #[error("stopped by signal {signal} after {done}; what there is then is in {run}", run = run.display())]
     CutShort { signal: i32, done: String, run: PathBuf },

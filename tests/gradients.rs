@@ -255,9 +255,8 @@ fn input_gradients_follow_the_written_rules_in_every_bit() {
             for (n, threads) in [(1, 1), (1, 2), (10, 2), (10, 3), (35, 1), (35, 2), (35, 3)] {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let case = format!("{name}, {simd}, {n} images, {threads} threads");
-                let (p, gradients) = pool.install(|| {
-                    input_gradients(&network, &images[..n * network.input.len()], &classes[..n], simd)
-                });
+                let (p, gradients) =
+                    pool.install(|| input_gradients(&network, &images[..n * network.input.len()], &classes[..n], simd));
                 assert_same(&p, &want_probabilities[..p.len()], &format!("{case}, probability"));
                 assert_same(&gradients, &want[..gradients.len()], &format!("{case}, gradient"));
             }
@@ -490,9 +489,8 @@ fn training_is_the_same_at_every_width_and_number_of_threads_and_goes_on_where_i
                     trainer.step(iteration, &images, &labels, 0.01).unwrap();
                 }
             };
-            let state = |learned: &[Learned]| {
-                bits(learned.iter().flat_map(|learned| [&learned.parameters, &learned.velocity]))
-            };
+            let state =
+                |learned: &[Learned]| bits(learned.iter().flat_map(|learned| [&learned.parameters, &learned.velocity]));
             let mut want = None;
             for simd in Simd::available() {
                 for threads in [1, 2, 3] {

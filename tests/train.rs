@@ -1,16 +1,31 @@
 //! Training: the recipe, the command line, and the weights that come with the program. tests/gradients.rs has the gradients.
 
+#[path = "train/committed.rs"]
+mod committed;
 mod common;
+#[path = "train/folders.rs"]
+mod folders;
+#[path = "common/layers.rs"]
+mod layers;
+#[path = "train/recipes.rs"]
+mod recipes;
+#[path = "train/resume.rs"]
+mod resume;
+#[path = "train/sets.rs"]
+mod sets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
 use pareidolia::backend::cpu::classify::Classifier;
+use pareidolia::backend::cpu::train::Trainer;
+use pareidolia::backend::training::TrainingJob;
 use pareidolia::dataset::{IdxImages, IdxLabels, Mnist, Split};
 use pareidolia::experiment::progress::ProgressMode;
 use pareidolia::experiment::train::{Order, Recipe, initial_parameters, train};
-use pareidolia::network::{Parameters, lenet};
+use pareidolia::network::list::List;
+use pareidolia::network::{Network, Parameters, lenet};
 use pareidolia::rng::{Philox, Purpose};
 use pareidolia::simd::Simd;
 
@@ -160,9 +175,11 @@ fn a_batch_larger_than_the_data_or_the_memory_is_refused() {
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("--batch 21") && error.to_string().contains("20 images"), "{error}");
 
-    // 2^40 images take some 2^57 bytes. Asked before memory is taken.
-    let error = Trainer::new(&lenet_network(1), 1 << 40, SGD, Simd::detect()).unwrap_err().to_string();
-    assert!(error.contains("--batch 1") && error.contains("PiB of memory"), "{error}");
+    // Asked before memory is taken: an image of SqueezeNet takes some 20 MB.
+    let network = Network::random(&List::built_in("squeezenet").unwrap(), 1).unwrap();
+    let job = TrainingJob { seed: 1, batch: 65_535, sgd: recipe.sgd(), dropout: Vec::new() };
+    let error = Trainer::new(&network, job, Simd::detect()).unwrap_err().to_string();
+    assert!(error.contains("use --batch ") && error.contains("iB of memory"), "{error}");
 }
 
 #[test]

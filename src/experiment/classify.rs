@@ -190,7 +190,7 @@ impl FileKind {
 }
 
 /// The pixels of `image` on the canvas `shown`, of which the middle, as large as `seen`, is kept; or why not.
-fn fit_image(image: Image, shown: Canvas, seen: Canvas, fit: Fit) -> Result<Vec<u8>, String> {
+pub(super) fn fit_image(image: Image, shown: Canvas, seen: Canvas, fit: Fit) -> Result<Vec<u8>, String> {
     let Image { canvas, pixels } = image;
     let mut pixels = match (canvas.channels, seen.channels) {
         (3, 1) => pixels.chunks_exact(3).map(|rgb| grey([rgb[0], rgb[1], rgb[2]])).collect(),
@@ -217,7 +217,7 @@ fn fit_image(image: Image, shown: Canvas, seen: Canvas, fit: Fit) -> Result<Vec<
 }
 
 /// The middle of `pixels`, as large as `seen`, of those of `shown`: half of what is left, rounded down, lies above and on the left.
-fn middle(pixels: &[u8], shown: Canvas, seen: Canvas) -> Vec<u8> {
+pub(super) fn middle(pixels: &[u8], shown: Canvas, seen: Canvas) -> Vec<u8> {
     let (top, left) = ((shown.height - seen.height) / 2, (shown.width - seen.width) / 2);
     let row = |y: usize| &pixels[((top + y) * shown.width + left) * seen.channels..][..seen.width * seen.channels];
     (0..seen.height).flat_map(row).copied().collect()

@@ -371,7 +371,7 @@ impl Evolution {
             if let Some(signal) = signal {
                 progress.finish();
                 writer.wait()?;
-                return Err(Error::Stopped { signal, run: self.path().to_path_buf() });
+                return Err(Error::Stopped { signal, command: "evolve", run: self.path().to_path_buf() });
             }
         }
     }
@@ -412,7 +412,7 @@ impl Evolution {
             Error::Driver { .. } | Error::Launch { .. }
                 if self.series.is_some() || run_folder::has_checkpoint(path) =>
             {
-                Error::DeviceLost { source: Box::new(error), run: path.to_path_buf() }
+                Error::DeviceLost { source: Box::new(error), command: "evolve", run: path.to_path_buf() }
             }
             _ => error,
         }

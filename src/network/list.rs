@@ -128,9 +128,16 @@ impl List {
             return Err(Error::file(path, format!("larger than {MAX_BYTES} bytes: no layer list")));
         }
         let text = str::from_utf8(&bytes).map_err(|_| Error::file(path, "not a text: wanted a layer list (TOML)"))?;
-        let list = List::parse(text).map_err(|reason| Error::file(path, reason))?;
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(List { sha256: Some(sha256), ..list })
+        List::of_user(text).map_err(|reason| Error::file(path, reason))
+    }
+
+    /// [`List::parse`] for a user's list.
+    ///
+    /// # Errors
+    /// What is wrong, in a line.
+    pub fn of_user(text: &str) -> Result<List, String> {
+        let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(List { sha256: Some(sha256), ..List::parse(text)? })
     }
 
     /// The list that `text` is.

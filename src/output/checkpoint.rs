@@ -13,21 +13,17 @@ use crate::genome::Canvas;
 use crate::network::weights::Files;
 use crate::output::archive_file::{self, Layout};
 use crate::output::tensors::Tensors;
-use crate::output::{atomic, hash_text, rfc3339};
+use crate::output::{hash_text, rfc3339, sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 use std::time::SystemTime;
 
 /// Of the version that is written, and the layout of its archive; and of those before it, which are read.
 const FIRST_LINE: (&[u8], Layout) = (b"pareidolia checkpoint 2\n", Layout::Shared);
 const EARLIER: [(&[u8], Layout); 1] = [(b"pareidolia checkpoint 1\n", Layout::Niches)];
-
-/// Bytes of the second line: 64 hexadecimal digits and the end of the line.
-const SECOND_LINE: usize = 65;
 
 /// Keys of a configuration that say when a run stops and what it tells: they may change when it goes on.
 const FREE_KEYS: [&str; 6] = ["generations", "evaluations", "time", "target", "log_every", "checkpoint_every"];
@@ -112,14 +108,8 @@ impl Checkpoint {
         };
         let state = serde_json::to_string(&state).expect("a state has a JSON form");
         let (first_line, layout) = FIRST_LINE;
-        atomic::write(path, |file| {
-            file.write_all(first_line)?;
-            writeln!(file, "{:064}", 0)?; // the place of the digest, which is known last
-            let mut body = Hashing { sink: file, digest: Sha256::new_with_prefix(first_line) };
-            archive_file::encode(&mut body, &self.archive, self.canvas, layout, vec![("state", state)])?;
-            let Hashing { sink: file, digest } = body;
-            file.seek(SeekFrom::Start(first_line.len() as u64))?;
-            file.write_all(hexadecimal(digest).as_bytes())
+        sealed::write(path, first_line, |mut body| {
+            archive_file::encode(&mut body, &self.archive, self.canvas, layout, vec![("state", state)])
         })
     }
 
@@ -141,16 +131,13 @@ impl Checkpoint {
     }
 
     fn parse_file(path: &Path, mut source: impl Read + Seek) -> Result<Checkpoint> {
-        let first_line = verify(&mut source).map_err(Error::io("read", path))?.ok_or_else(|| {
-            let remedy = "restore it from a copy, or start the run again in another folder";
-            Error::file(path, format!("this checkpoint is damaged: its SHA-256 does not fit its content; {remedy}"))
-        })?;
+        let (first_line, begin) = sealed::verify(path, &mut source, "checkpoint")?;
         let Some(&(_, layout)) = [FIRST_LINE].iter().chain(&EARLIER).find(|(known, _)| *known == first_line) else {
             let [version, want] = [&first_line, FIRST_LINE.0].map(String::from_utf8_lossy);
             let reason = format!("the format is {:?}, this program reads {:?}", version.trim_end(), want.trim_end());
             return Err(Error::file(path, reason));
         };
-        Tensors::open(source, (first_line.len() + SECOND_LINE) as u64)
+        Tensors::open(source, begin)
             .and_then(|tensors| Checkpoint::parse(tensors, layout))
             .map_err(|reason| Error::file(path, format!("not a checkpoint to go on from: {}", one_line(&reason))))
     }
@@ -235,49 +222,4 @@ fn entries(config: &Config) -> Vec<(String, String)> {
 
 fn as_object(value: Value) -> serde_json::Map<String, Value> {
     if let Value::Object(map) = value { map } else { unreachable!("a struct is a JSON object") }
-}
-
-/// Hands on what is written to it, and digests it.
-struct Hashing<W> {
-    sink: W,
-    digest: Sha256,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.sink.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
-    }
-}
-
-/// The first line of the file `source`, if its second line is the digest of the rest.
-fn verify(source: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
-    /// Bytes of a first line, at most.
-    const MOST: u64 = 64;
-    let mut lines = Vec::new();
-    source.by_ref().take(MOST + SECOND_LINE as u64).read_to_end(&mut lines)?;
-    let Some(end) = lines.iter().take(MOST as usize).position(|&byte| byte == b'\n') else { return Ok(None) };
-    let (first, rest) = lines.split_at(end + 1);
-    let Some((second, begin)) = rest.split_at_checked(SECOND_LINE) else { return Ok(None) };
-    let mut digest = Sha256::new_with_prefix(first);
-    digest.update(begin);
-    let mut piece = vec![0; 32 << 10];
-    loop {
-        match source.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => digest.update(&piece[..n]),
-            Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(source),
-        }
-    }
-    Ok((second == format!("{}\n", hexadecimal(digest)).as_bytes()).then(|| first.to_vec()))
-}
-
-fn hexadecimal(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

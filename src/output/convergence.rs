@@ -7,16 +7,16 @@ use crate::output::{Image, Manifest, Metrics};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-const WIDTH: usize = 1200;
-const HEIGHT: usize = 860;
+pub(super) const WIDTH: usize = 1200;
+pub(super) const HEIGHT: usize = 860;
 
 /// Lines are drawn this many times as large and then averaged, which makes them smooth.
-const FINE: usize = 3;
+pub(super) const FINE: usize = 3;
 
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
-const MEDIAN: RGBColor = RGBColor(0x1b, 0x4f, 0x8c);
-const MEAN: RGBColor = RGBColor(0xd0, 0x5a, 0x1e);
+pub(super) const MEDIAN: RGBColor = RGBColor(0x1b, 0x4f, 0x8c);
+pub(super) const MEAN: RGBColor = RGBColor(0xd0, 0x5a, 0x1e);
 /// What [`BAND_STRENGTH`] of [`MEDIAN`] looks like on white.
 const BAND: RGBColor = RGBColor(0xdf, 0xe6, 0xef);
 const BAND_STRENGTH: f64 = 0.14;
@@ -25,22 +25,22 @@ const OVER_999: RGBColor = RGBColor(0x5f, 0x8a, 0xbd);
 const OVER_9999: RGBColor = MEDIAN;
 
 const TICK: Style = Style { size: 16.0, weight: Weight::Regular, colour: [0x22, 0x22, 0x22] };
-const HEADING: Style = Style { size: 18.0, weight: Weight::Bold, colour: [0x22, 0x22, 0x22] };
+pub(super) const HEADING: Style = Style { size: 18.0, weight: Weight::Bold, colour: [0x22, 0x22, 0x22] };
 
 /// The part of the picture within a pair of axes, which start at 0. Lengths in pixels.
-struct Panel {
-    top: usize,
-    height: usize,
-    x_end: f64,
-    y_end: f64,
+pub(super) struct Panel {
+    pub top: usize,
+    pub height: usize,
+    pub x_end: f64,
+    pub y_end: f64,
 }
 
 impl Panel {
-    const LEFT: usize = 140;
-    const WIDTH: usize = WIDTH - Panel::LEFT - 44;
+    pub const LEFT: usize = 140;
+    pub const WIDTH: usize = WIDTH - Panel::LEFT - 44;
 
     /// Draws grid and axes; series can then be drawn on what is returned.
-    fn chart<'a>(
+    pub fn chart<'a>(
         &self,
         root: &DrawingArea<BitMapBackend<'a>, Shift>,
         x_ticks: &[f64],
@@ -60,7 +60,7 @@ impl Panel {
     }
 
     /// Writes the labels of ticks beside the axes.
-    fn label(&self, image: &mut Image, x_ticks: &[(f64, String)], y_ticks: &[(f64, String)]) {
+    pub fn label(&self, image: &mut Image, x_ticks: &[(f64, String)], y_ticks: &[(f64, String)]) {
         let (left, bottom) = (Panel::LEFT as f32, (self.top + self.height) as f32);
         for (x, text) in x_ticks {
             let centre = left + (x / self.x_end) as f32 * Panel::WIDTH as f32;
@@ -73,7 +73,7 @@ impl Panel {
     }
 
     /// Writes what the panel shows above it, with a key to its colours.
-    fn head(&self, image: &mut Image, heading: &str, key: &[(&str, RGBColor, usize)]) {
+    pub fn head(&self, image: &mut Image, heading: &str, key: &[(&str, RGBColor, usize)]) {
         let baseline = self.top - 16;
         let mut x = Panel::LEFT as f32;
         HEADING.draw(image, x, baseline as f32, heading);
@@ -88,9 +88,9 @@ impl Panel {
 
 type Range = plotters::coord::types::RangedCoordf64;
 
-type Chart<'a> = ChartContext<'a, BitMapBackend<'a>, Cartesian2d<Range, Range>>;
+pub(super) type Chart<'a> = ChartContext<'a, BitMapBackend<'a>, Cartesian2d<Range, Range>>;
 
-type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
+pub(super) type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Where a confidence of exactly 1 stands: above every other f32, the highest of which has 7.2 nines.
 const ONE: f64 = 8.0;
@@ -237,7 +237,7 @@ fn plot_counts(chart: &mut Chart, lines: &[Metrics]) -> Drawn {
 }
 
 /// The mean of each FINE x FINE block of an RGB image, rounded.
-fn average(fine: &[u8]) -> Vec<u8> {
+pub(super) fn average(fine: &[u8]) -> Vec<u8> {
     let mut sums = vec![0_u32; WIDTH * HEIGHT * 3];
     for (y, row) in fine.chunks_exact(WIDTH * FINE * 3).enumerate() {
         let sums = &mut sums[y / FINE * WIDTH * 3..][..WIDTH * 3];

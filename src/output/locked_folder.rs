@@ -43,7 +43,7 @@ impl LockedFolder {
 
     /// Makes the folder `path`, and those above it, and locks it. One that is there will do if there is nothing in it but
     /// what a process left that was killed before it had begun: the lock, unfinished files, and what is `barely_begun` by
-    /// its name. `remedy` says what can be done with --resume where there is more.
+    /// its name. `remedy` says what can be done with --resume where there is more, `option` names the folder.
     ///
     /// # Errors
     /// [`Error::Refused`] if there is anything else, or another process is at it; [`Error::Io`] if it cannot be made.
@@ -51,9 +51,10 @@ impl LockedFolder {
         path: &Path,
         barely_begun: impl Fn(&str) -> bool,
         remedy: impl Fn() -> Option<&'static str>,
+        option: &str,
     ) -> Result<LockedFolder> {
         if path.exists() && !path.is_dir() {
-            return Err(Error::Refused(format!("{}: is no folder; choose another with --out", path.display())));
+            return Err(Error::Refused(format!("{}: is no folder; choose another with {option}", path.display())));
         }
         let refuse_occupied = || {
             let ours = |name: &str| name == LOCK || name.starts_with(atomic::PARTIAL) || barely_begun(name);
@@ -62,7 +63,8 @@ impl LockedFolder {
             }
             let shown = path.display();
             let remedy = remedy().map_or(String::new(), |remedy| format!(", or {remedy} with --resume {shown}"));
-            let text = format!("{shown}: is not empty, and nothing is ever overwritten; choose another --out{remedy}");
+            let text =
+                format!("{shown}: is not empty, and nothing is ever overwritten; choose another {option}{remedy}");
             Err(Error::Refused(text))
         };
         fs::create_dir_all(path).map_err(Error::io("create", path))?;

@@ -12,8 +12,10 @@ pub mod manifest;
 pub mod metrics;
 pub mod pictures;
 pub mod run_folder;
+mod sealed;
 pub mod series;
 mod tensors;
+pub mod training;
 
 pub use archive_file::About;
 pub use checkpoint::Checkpoint;
@@ -60,7 +62,7 @@ fn parse_hash(text: &str) -> Option<u64> {
 }
 
 /// A moment in JSON: RFC 3339 in UTC, to the second.
-mod rfc3339 {
+pub(crate) mod rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::time::SystemTime;
 

@@ -41,7 +41,7 @@ impl RunFolder {
     pub fn create(path: &Path) -> Result<RunFolder> {
         let barely_begun = |name: &str| name == METRICS && metrics::is_barely_begun(&path.join(METRICS));
         let remedy = || has_checkpoint(path).then_some("continue that run");
-        let folder = LockedFolder::create(path, barely_begun, remedy)?;
+        let folder = LockedFolder::create(path, barely_begun, remedy, "--out")?;
         atomic::remove(&folder.own(METRICS)?)?;
         Ok(RunFolder { folder })
     }

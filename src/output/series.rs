@@ -54,7 +54,7 @@ impl Series {
     /// [`Error::Refused`] if there is anything else, or another process is at it; [`Error::Io`] if it cannot be made.
     pub fn create(path: &Path, record: Record) -> Result<Series> {
         let remedy = || is_series(path).then_some("continue those runs");
-        Series::begin(LockedFolder::create(path, |_| false, remedy)?, record)
+        Series::begin(LockedFolder::create(path, |_| false, remedy, "--out")?, record)
     }
 
     /// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name.
