@@ -106,6 +106,33 @@ fn json_has_machine_commit_flags_peaks_and_a_checked_line_for_every_step() {
 }
 
 #[test]
+fn presets_of_imagenet_are_timed_against_the_networks_that_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tiny.toml"), list::TINY).unwrap();
+    let steps = ["loop", "vary", "render", "classify", "insert"];
+    let presets = ["--preset", "imagenet-direct", "--preset", "imagenet-cppn"];
+    let options = ["--network", "tiny.toml", "--batch", "6", "--seconds", "0.001", "--device", "cpu", "--json"];
+    let (stdout, _) = ends(&folder, 0, &[&["bench"], &steps[..], &presets, &options].concat());
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let lines = report["results"].as_array().unwrap();
+    assert_eq!(lines.len(), steps.len() * 2);
+    for line in lines {
+        assert_eq!((line["network"].as_str(), line["batch"].as_u64()), (Some("tiny"), Some(6)), "{line}");
+        assert!(line["weights"].as_str().unwrap().contains("random"), "{line}");
+        // Ten crops: conv1 5x5 outputs of 9 terms, 6 channels, of which fc takes 12 2x2 and 3x3 parts.
+        if line["step"] == "classify" {
+            let one = 6 * 5 * 5 * 9 + 4 * 12 * 3 * 3;
+            assert_eq!(line["work"].as_u64(), Some(10 * one), "{line}");
+        }
+    }
+    fs::write(folder.path().join("grey.toml"), list::TINY.replace("RGB", "grey").replace("groups = 3", "groups = 1"))
+        .unwrap();
+    let args = ["bench", "loop", "--preset", "imagenet-cppn", "--network", "grey.toml", "--device", "cpu"];
+    let (_, stderr) = ends(&folder, 1, &args);
+    assert!(stderr.contains("draws in colour") || stderr.contains("scale"), "{stderr}");
+}
+
+#[test]
 fn table_for_people_names_peak_line_and_limit() {
     let folder = tempfile::tempdir().unwrap();
     let call = ["bench", "classify", "--preset", "mnist-cppn", "--batch", "2", "--seconds", "0.001", "--simd", "plain"];

@@ -11,7 +11,6 @@ use crate::experiment::progress::ProgressMode;
 use crate::network::list::List;
 use crate::output::atomic;
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -34,17 +33,20 @@ pub struct Args {
     #[arg(value_enum, value_name = "STEP")]
     steps: Vec<Step>,
 
-    /// Whose genomes and rules; may be repeated [default: both of MNIST]
-    #[arg(long = "preset", value_parser = preset(), value_name = "PRESET")]
+    /// Whose genomes and rules; may be repeated. Those of ImageNet are judged by --network, ten crops an image if it sees parts
+    /// [default: both of MNIST]
+    #[arg(long = "preset", value_enum, value_name = "PRESET")]
     presets: Vec<Preset>,
 
-    /// Time a network, with random weights: a layer list by name or a file of one (TOML); may be repeated. Without a STEP that alone
-    /// [default of the step `network`: caffenet, torchvision-alexnet, squeezenet, bvlc-googlenet]
+    /// Time a network, with random weights: a layer list by name or a file of one (TOML); may be repeated. Without a STEP that alone,
+    /// with a preset of ImageNet as its judge [default of the step `network`: caffenet, torchvision-alexnet, squeezenet,
+    /// bvlc-googlenet; of the presets: caffenet]
     #[arg(long = "network", value_name = "LIST")]
     networks: Vec<PathBuf>,
 
     /// Candidates a generation, or images of a network, with commas between; `run`, `start` and `loop-runs` always have 200
-    /// [default: 1,200,256,4096, of networks 1,64; on a GPU 200,4096,16384,65536,262144, of networks 1,64,256,1024]
+    /// [default: 1,200,256,4096, of networks 1,64, of ImageNet's presets 16; on a GPU 200,4096,16384,65536,262144, of networks
+    /// 1,64,256,1024, of ImageNet's presets 400]
     #[arg(long = "batch", value_name = "N,...", value_delimiter = ',')]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batches: Vec<u32>,
@@ -121,8 +123,11 @@ impl Args {
             presets: Preset::value_variants()
                 .iter()
                 .copied()
-                .filter(|preset| !preset.is_imagenet())
-                .filter(|preset| self.presets.is_empty() || self.presets.contains(preset))
+                .filter(
+                    |preset| {
+                        if self.presets.is_empty() { !preset.is_imagenet() } else { self.presets.contains(preset) }
+                    },
+                )
                 .collect(),
             networks: self.networks.iter().map(|list| List::find(list)).collect::<Result<_>>()?,
             batches: sorted(&self.batches),
@@ -152,13 +157,6 @@ impl CompareArgs {
         super::print(&comparison.to_text())?;
         self.fail_below.map_or(Ok(()), |least| comparison.fail_below(least))
     }
-}
-
-/// Those of the presets whose steps are timed.
-fn preset() -> impl clap::builder::TypedValueParser<Value = Preset> {
-    let mnist = Preset::value_variants().iter().filter(|preset| !preset.is_imagenet());
-    let values = mnist.filter_map(Preset::to_possible_value).collect::<Vec<_>>();
-    PossibleValuesParser::new(values).map(|name| Preset::from_str(&name, false).expect("one of these"))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

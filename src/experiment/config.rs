@@ -31,7 +31,7 @@ pub enum Preset {
 
 impl Preset {
     /// Whether a genome is a list of values, rather than a CPPN.
-    fn is_direct(self) -> bool {
+    pub fn is_direct(self) -> bool {
         matches!(self, Preset::MnistDirect | Preset::ImagenetDirect)
     }
 

@@ -4,6 +4,7 @@ use crate::evolution::job;
 use crate::harness;
 use crate::list::TINY;
 use crate::program::{pareidolia, run};
+use clap::ValueEnum;
 use pareidolia::backend::cuda::probe::Kernel;
 use pareidolia::backend::cuda::traffic::{Traffic, is_of_host};
 use pareidolia::backend::cuda::{CudaBackend, device};
@@ -12,6 +13,8 @@ use pareidolia::experiment::bench::gpu::stage::{Drawn, GpuStage, Role};
 use pareidolia::experiment::bench::gpu::want::{Want, job_of_yardstick};
 use pareidolia::experiment::bench::stage::{State, Yardstick};
 use pareidolia::experiment::config::{Config, Flavour, Preset};
+use pareidolia::network::Network;
+use pareidolia::network::list::List;
 use pareidolia::predictions;
 use pareidolia::simd::Simd;
 use serde_json::Value;
@@ -106,12 +109,13 @@ fn snapshot_puts_all_runs_back() {
     }
 }
 
-const KERNELS: [Kernel; 9] = [
+const KERNELS: [Kernel; 10] = [
     Kernel::Randomise,
     Kernel::Select,
     Kernel::Vary,
     Kernel::Compile,
     Kernel::Render,
+    Kernel::Layers,
     Kernel::Features,
     Kernel::Probabilities,
     Kernel::NicheArgmax,
@@ -120,15 +124,22 @@ const KERNELS: [Kernel; 9] = [
 
 #[test]
 fn every_kernel_agrees_with_the_cpu_also_after_it_was_timed_and_another_runs_bits_are_refused() {
-    for preset in PRESETS {
+    let tiny = Network::random(&List::parse(TINY).unwrap(), 1).unwrap();
+    for &preset in Preset::value_variants() {
         let Some(launcher) = harness::own_launcher() else { return };
         let (launcher, device) = (Arc::new(launcher), device::list().unwrap().remove(0));
-        let state = State::new(preset).unwrap();
+        let imagenet = preset.is_imagenet();
+        let state = if imagenet { State::against(preset, &tiny) } else { State::new(preset) }.unwrap();
         let other = State { job: Job { seeds: vec![9], ..state.job.clone() }, ..state.clone() };
         let (batch, simd) = (40, Simd::detect());
         let (want, wrong) = (Want::new(&state, batch, simd).unwrap(), Want::new(&other, batch, simd).unwrap());
         let mut stage = GpuStage::new(&state, &want, batch, 1, &launcher, &device, true).unwrap();
-        let kernels = KERNELS.into_iter().filter(|&kernel| preset == Preset::MnistCppn || kernel != Kernel::Compile);
+        let kernels = KERNELS.into_iter().filter(|&kernel| match kernel {
+            Kernel::Compile => !preset.is_direct(),
+            Kernel::Layers => imagenet,
+            Kernel::Features | Kernel::Probabilities => !imagenet,
+            _ => true,
+        });
         for role in kernels.map(Role::Kernel).chain([Role::Loop]) {
             stage.check(role, &want).unwrap();
             let refused = stage.check(role, &wrong).unwrap_err().to_string();

@@ -23,6 +23,9 @@ pub enum Kernel {
     /// Of CPPNs alone.
     Compile,
     Render,
+    /// All of a network but LeNet.
+    Layers,
+    /// Of LeNet alone.
     Features,
     Probabilities,
     NicheArgmax,
@@ -65,11 +68,17 @@ impl CudaBackend {
                 steps.compile(launcher, chunk)
             }
             Kernel::Render => steps.draw(launcher, chunk),
+            Kernel::Layers => steps.classify(launcher, chunk),
             Kernel::Features => steps.features(launcher, chunk),
             Kernel::Probabilities => steps.probabilities(launcher, chunk),
             Kernel::NicheArgmax => steps.niche_argmax(launcher, chunk),
             Kernel::Insert => steps.insert_alone(launcher),
         }
+    }
+
+    /// Whether the network is LeNet, which has kernels of its own.
+    pub fn has_lenet(&self) -> bool {
+        matches!(self.steps.classifier, Classifier::Lenet(_))
     }
 
     /// The name in kernels/ of what [`CudaBackend::launch`] launches for a chunk of `count` places.
@@ -86,6 +95,7 @@ impl CudaBackend {
             Kernel::Vary => either("vary_direct_f32", "vary_cppn_f32"),
             Kernel::Compile => "compile_cppn_f32",
             Kernel::Render => either("render_direct_u8", "render_cppn_u8"),
+            Kernel::Layers => "layers", // those of many kernels
             Kernel::Features => self.launcher.features_kernel(lenet(), count as usize),
             Kernel::Probabilities => self.launcher.probabilities_kernel(lenet(), count as usize),
             Kernel::NicheArgmax => either("niche_argmax_direct_f32", "niche_argmax_cppn_f32"),

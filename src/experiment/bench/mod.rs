@@ -181,7 +181,7 @@ pub struct Request {
     /// None for all that there are on the device but `network`; or, where networks are named, for that alone.
     pub steps: Vec<Step>,
     pub presets: Vec<Preset>,
-    /// Those of the step `network`; none for [`networks::DEFAULT`].
+    /// Those of the step `network`, none for [`networks::DEFAULT`], and of the presets of ImageNet, none for CaffeNet.
     pub networks: Vec<List>,
     /// Candidates a generation, or images of a network, each at least 1; none for those that suit the device.
     pub batches: Vec<u32>,
@@ -200,12 +200,55 @@ pub struct Request {
     pub progress: ProgressMode,
 }
 
+impl Request {
+    /// A run of each preset in its midst, those of ImageNet against each network.
+    ///
+    /// # Errors
+    /// Those of the CPU's backend; that a network does not see colour.
+    fn states(&self) -> Result<Vec<State>> {
+        let mut states = Vec::new();
+        for &preset in &self.presets {
+            if preset.is_imagenet() {
+                let judges = if self.networks.is_empty() {
+                    &[List::built_in(JUDGE).expect("it is built in")]
+                } else {
+                    &self.networks[..]
+                };
+                for list in judges {
+                    states.push(State::against(preset, &Network::random(list, networks::SEED)?)?);
+                }
+            } else {
+                states.push(State::new(preset)?);
+            }
+        }
+        Ok(states)
+    }
+
+    /// Candidates a generation of `preset`.
+    fn batches_of<'a>(&'a self, preset: Preset, batches: &'a Batches) -> &'a [u32] {
+        if preset.is_imagenet() { &batches.imagenet } else { &self.batches }
+    }
+}
+
+/// Batches of what has its own.
+struct Batches {
+    networks: Vec<u32>,
+    imagenet: Vec<u32>,
+}
+
 /// Processors that others may use without a warning.
 const OTHERS_ALLOWED: f64 = 0.5;
 
 /// Candidates a generation where the call names none.
 const CPU_BATCHES: [u32; 4] = [1, 200, 256, 4096];
 const GPU_BATCHES: [u32; 5] = [200, 4096, 16_384, 65_536, 262_144];
+
+/// The same against a network for ImageNet.
+const CPU_BATCHES_IMAGENET: [u32; 1] = [16];
+const GPU_BATCHES_IMAGENET: [u32; 1] = [400];
+
+/// The network of ImageNet's presets where the call names none: the paper's.
+const JUDGE: &str = "caffenet";
 
 /// Turns of a GPU's lines: a third of a line's samples come at a time.
 const GPU_TURNS: usize = 3;
@@ -261,6 +304,16 @@ impl Line {
         Line { about, timer }
     }
 
+    /// A line of `state`'s preset, and of its network where that is not always the same.
+    fn of_state(step: Step, state: &State, batch: u32, items: u32, check: &'static str, timer: Timer) -> Line {
+        let mut line = Line::new(step, Some(state.name()), batch, items, check, timer);
+        if state.config.preset.is_imagenet() {
+            line.about.network = Some(state.network().name.clone());
+            line.about.weights = state.network().random.clone();
+        }
+        line
+    }
+
     /// The same with its work.
     fn of_work(mut self, work: Work, limit: String) -> Line {
         self.about.work = Some((work, limit));
@@ -288,18 +341,19 @@ fn time_all(request: &Request) -> Result<Report> {
 
     let chosen = Chosen::choose(request.device, &Network::embedded_lenet(None)?)?;
     let on_gpu = chosen.on_gpu().map(|(device, launcher)| gpu::Bench::new(device, launcher)).transpose()?;
-    let (request, of_networks) = &wanted(request, on_gpu.is_some())?;
+    let (request, batches) = &wanted(request, on_gpu.is_some())?;
+    let of_networks = if request.steps.contains(&Step::Network) { &batches.networks[..] } else { &[] };
     let mut left_out = Vec::new();
     let (mut lines, peaks) = match &on_gpu {
         Some(bench) => {
             bench.announce(request, of_networks.len() * request.networks.len());
             let peaks = bench.peaks()?; // first: lines that find no room beside them are left out
-            let mut lines = bench.lines(request, &chosen, &mut left_out)?;
+            let mut lines = bench.lines(request, batches, &chosen, &mut left_out)?;
             lines.extend(networks::on_gpu(request, of_networks, bench.launcher(), &mut left_out)?);
             (lines, peaks)
         }
         None => {
-            let mut lines = lines(request)?;
+            let mut lines = lines(request, batches)?;
             lines.extend(networks::on_cpu(request, of_networks, &mut left_out)?);
             (lines, peaks::peaks())
         }
@@ -405,10 +459,12 @@ fn time_all(request: &Request) -> Result<Report> {
 ///
 /// # Errors
 /// [`Error::Usage`] for a step that is none of the device's, or an odd batch on a GPU.
-fn wanted(request: &Request, on_gpu: bool) -> Result<(Request, Vec<u32>)> {
+fn wanted(request: &Request, on_gpu: bool) -> Result<(Request, Batches)> {
     let there: &[Step] = if on_gpu { &Step::GPU } else { &Step::CPU };
     let named = request.steps.iter().flat_map(|step| if on_gpu { step.on_gpu() } else { vec![*step] });
-    let networks = (!request.networks.is_empty()).then_some(Step::Network);
+    // A network that is named is timed by itself, but where it is named as a judge.
+    let is_judge = request.presets.iter().any(|preset| preset.is_imagenet());
+    let networks = (!request.networks.is_empty() && !is_judge).then_some(Step::Network);
     let mut steps: Vec<Step> = named.chain(networks).collect();
     if steps.is_empty() {
         steps = there.iter().copied().filter(|&step| step != Step::Network).collect();
@@ -424,13 +480,13 @@ fn wanted(request: &Request, on_gpu: bool) -> Result<(Request, Vec<u32>)> {
             names.join(", ")
         )));
     }
-    let (of_steps, of_networks) = if on_gpu {
-        (&GPU_BATCHES[..], &networks::GPU_BATCHES[..])
+    let (of_steps, of_networks, of_imagenet) = if on_gpu {
+        (&GPU_BATCHES[..], &networks::GPU_BATCHES[..], &GPU_BATCHES_IMAGENET)
     } else {
-        (&CPU_BATCHES[..], &networks::CPU_BATCHES[..])
+        (&CPU_BATCHES[..], &networks::CPU_BATCHES[..], &CPU_BATCHES_IMAGENET)
     };
     let or = |suits: &[u32]| if request.batches.is_empty() { suits.to_vec() } else { request.batches.clone() };
-    let (batches, of_networks) = (or(of_steps), or(of_networks));
+    let (batches, of_networks) = (or(of_steps), Batches { networks: or(of_networks), imagenet: or(of_imagenet) });
     let in_pairs = on_gpu && steps.iter().any(|&step| step != Step::Network);
     if let Some(odd) = batches.iter().find(|batch| in_pairs && !batch.is_multiple_of(2)) {
         return Err(Error::Usage(format!(
@@ -447,18 +503,16 @@ fn wanted(request: &Request, on_gpu: bool) -> Result<(Request, Vec<u32>)> {
 }
 
 /// Everything that `request` asks for and that can be timed, checked.
-fn lines(request: &Request) -> Result<Vec<Line>> {
+fn lines(request: &Request, batches: &Batches) -> Result<Vec<Line>> {
     let wanted = |step: &Step| request.steps.contains(step);
     let simd = request.simd;
     let mut lines = Vec::new();
-    for &preset in &request.presets {
-        if !Step::CPU.iter().any(|step| wanted(step) && step.is_of_preset()) {
-            continue;
-        }
-        let state = State::new(preset)?;
-        let batches: &[u32] =
-            if Step::CPU.iter().any(|step| wanted(step) && step.is_of_stage()) { &request.batches } else { &[] };
-        for &batch in batches {
+    let states =
+        if Step::CPU.iter().any(|step| wanted(step) && step.is_of_preset()) { request.states()? } else { vec![] };
+    for state in states {
+        let of_state = request.batches_of(state.config.preset, batches);
+        let of_state = if Step::CPU.iter().any(|step| wanted(step) && step.is_of_stage()) { of_state } else { &[] };
+        for &batch in of_state {
             let mut stage = Stage::new(&state, batch, simd)?;
             let mut checked = Vec::new();
             for step in stage.steps().into_iter().filter(wanted) {
@@ -469,7 +523,7 @@ fn lines(request: &Request) -> Result<Vec<Line>> {
                 let (items, work) = (stage.borrow().items(step), stage.borrow().work(step));
                 let stage = Rc::clone(&stage);
                 let timer: Timer = Box::new(move |repeats| stage.borrow_mut().time(step, repeats));
-                let line = Line::new(step, Some(state.name()), batch, items, check, timer);
+                let line = Line::of_state(step, &state, batch, items, check, timer);
                 lines.push(line.of_work(work, work.limit(simd, items)));
             }
         }
@@ -516,7 +570,8 @@ fn sort(lines: &mut [Line]) {
 /// The lines that time whole processes of `state`'s preset on `device`, as `--device` has it; `limit` names the peak of some work.
 fn processes(request: &Request, state: &State, device: &str, limit: impl Fn(Work, u32) -> String) -> Result<Vec<Line>> {
     let steps = [Step::Run, Step::Run8, Step::Start].into_iter().filter(|step| request.steps.contains(step));
-    let steps: Vec<Step> = steps.collect();
+    // Against a network for ImageNet a process would be told its weights, and take hours.
+    let steps: Vec<Step> = steps.filter(|_| !state.config.preset.is_imagenet()).collect();
     let Some(longest) = steps.iter().map(|&step| process::generations(step)).max() else { return Ok(Vec::new()) };
     let (first, last) = state.hashes(longest)?;
     let mut lines = Vec::new();

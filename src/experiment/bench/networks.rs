@@ -25,7 +25,7 @@ pub const CPU_BATCHES: [u32; 2] = [1, 64];
 pub const GPU_BATCHES: [u32; 4] = [1, 64, 256, 1024];
 
 /// Of the weights.
-const SEED: u64 = 1;
+pub(super) const SEED: u64 = 1;
 
 const CHECK_CPU: &str = "probabilities of the first and the last image, bit for bit, with the plain path's";
 const CHECK_GPU: &str = "probabilities of the first and the last image, bit for bit, with the CPU's";

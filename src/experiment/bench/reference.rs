@@ -46,6 +46,15 @@ pub fn draw_rows(graph: &Graph, rules: &Rules, canvas: Canvas, rows: impl Iterat
     image
 }
 
+/// The image of a direct genome (spec 4.1, 5.7): a byte a gene, of three channels from HLS to RGB.
+pub fn draw_direct(genes: &[f32], canvas: Canvas) -> Vec<u8> {
+    let bytes: Vec<u8> = genes.iter().copied().map(pixel).collect();
+    match canvas.channels {
+        3 => bytes.chunks_exact(3).flat_map(|hls| hls_to_rgb([hls[0], hls[1], hls[2]])).collect(),
+        _ => bytes,
+    }
+}
+
 /// A pixel from HLS to RGB in the words of spec 5.7.
 fn hls_to_rgb(hls: [u8; 3]) -> [u8; 3] {
     let [hue, l, s] = hls.map(f32::from);

@@ -10,7 +10,7 @@ use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, Preset, name_of};
 use crate::genome::cppn::{Compiler, Graph, InputPlanes, Rules};
-use crate::genome::{Canvas, Encoding, Genome, direct, pixel};
+use crate::genome::{Canvas, Encoding, Genome, direct};
 use crate::network::Network;
 use crate::rng::Philox;
 use crate::simd::Simd;
@@ -29,12 +29,21 @@ pub(super) const OTHER_CHUNK: u32 = 34;
 /// Candidates at each end of a chunk that are compared with the reference, in steps where it takes long.
 pub(super) const SAMPLE: u32 = 32;
 
-/// A preset's run after [`GENERATIONS`], from which stages for every batch start.
+/// The same against a network for ImageNet, which is slow: elites are few and young, and what their children cost is that of a run's
+/// beginning.
+const GENERATIONS_IMAGENET: u32 = 2;
+
+/// Candidates of each of those generations.
+const BATCH_IMAGENET: u32 = 20;
+
+/// What [`SAMPLE`] is where an image is large and its network slow.
+const SAMPLE_IMAGENET: u32 = 2;
+
+/// A preset's run after some generations, from which stages for every batch start.
 #[derive(Clone, Debug)]
 pub struct State {
     pub config: Config,
     pub job: Job,
-    /// After [`GENERATIONS`].
     pub archive: Archive,
     pub skipped: u64,
 }
@@ -45,7 +54,11 @@ impl State {
     ///
     /// # Errors
     /// Those of the backend.
+    ///
+    /// # Panics
+    /// If it is a preset of ImageNet, for which there is [`State::against`].
     pub fn new(preset: Preset) -> Result<State> {
+        assert!(!preset.is_imagenet(), "it needs a network");
         let config = Config::preset(preset, Flavour::Faithful);
         let network = Arc::new(Network::embedded_lenet(None)?);
         let job = Job {
@@ -64,6 +77,44 @@ impl State {
         Ok(State { archive: backend.archive(0)?, skipped, config, job })
     }
 
+    /// The same of a preset of ImageNet against `judge`, which sees ten crops of an image if it sees parts.
+    ///
+    /// # Errors
+    /// Those of the backend; that `judge` does not see colour.
+    pub fn against(preset: Preset, judge: &Network) -> Result<State> {
+        let config = Config::preset(preset, Flavour::Faithful);
+        let ten = judge.image != judge.input;
+        let config = Config { crops: Some(if ten { 10 } else { 1 }), ..config };
+        let network = Arc::new(config.judge(judge.clone())?);
+        let job = Job {
+            seeds: vec![config.seed],
+            batch: BATCH_IMAGENET,
+            canvas: Canvas::of(&network),
+            encoding: config.encoding(),
+            classes: (0..network.classes.len() as u32).collect(),
+            network,
+        };
+        // One crop is enough to get an archive.
+        let one = Arc::new(Config { crops: Some(1), ..config.clone() }.judge(judge.clone())?);
+        let options = Options { simd: Simd::detect(), chunk: OTHER_CHUNK };
+        let mut backend = CpuBackend::new(Job { network: one, ..job.clone() }, options)?;
+        for _ in 0..=GENERATIONS_IMAGENET {
+            backend.generation()?;
+        }
+        let skipped = backend.counters()?[0].skipped;
+        Ok(State { archive: backend.archive(0)?, skipped, config, job })
+    }
+
+    /// The generation whose steps are timed.
+    pub fn next(&self) -> u32 {
+        self.archive.generation + 1
+    }
+
+    /// Candidates at each end of a chunk that are compared with the reference, in steps where it takes long.
+    pub fn sample(&self) -> u32 {
+        if self.config.preset.is_imagenet() { SAMPLE_IMAGENET } else { SAMPLE }
+    }
+
     /// Name of the preset.
     pub fn name(&self) -> String {
         name_of(self.config.preset)
@@ -74,7 +125,7 @@ impl State {
         &self.job.network
     }
 
-    /// The archive's hash after generation 0 of this run, and after `generation` or [`GENERATIONS`], whichever is later.
+    /// The archive's hash after generation 0 of this run, and after `generation` or that of the state, whichever is later.
     ///
     /// # Errors
     /// Those of the backend.
@@ -84,14 +135,14 @@ impl State {
         backend.generation()?;
         let first = backend.counters()?[0].archive_hash;
         backend.restore(0, self.archive.clone(), self.skipped)?;
-        for _ in GENERATIONS..generation {
+        for _ in self.archive.generation..generation {
             backend.generation()?;
         }
         Ok((first, backend.counters()?[0].archive_hash))
     }
 }
 
-/// A backend that has just worked through generation [`GENERATIONS`]` + 1` of a batch, its archive still that of the state.
+/// A backend that has just worked through the next generation of a batch, its archive still that of the state.
 pub struct Stage {
     state: State,
     batch: u32,
@@ -105,8 +156,8 @@ pub struct Stage {
     graphs: Vec<Graph>,
 }
 
-/// The generation whose steps are timed.
-pub(super) const NEXT: u32 = GENERATIONS + 1;
+/// The generation of the yardstick's random numbers.
+const NEXT: u32 = GENERATIONS + 1;
 
 impl Stage {
     /// A backend as `evolve` makes it, but for `batch` candidates, at `state`.
@@ -261,8 +312,9 @@ impl Stage {
     /// The ends of the chunk, in whole pairs.
     fn samples(&self) -> Vec<Range<u32>> {
         let end = self.chunk.end;
-        let head = 0..SAMPLE.min(end);
-        let tail = end.saturating_sub(SAMPLE).max(head.end).next_multiple_of(2)..end;
+        let sample = self.state.sample();
+        let head = 0..sample.min(end);
+        let tail = end.saturating_sub(sample).max(head.end).next_multiple_of(2)..end;
         [head, tail].into_iter().filter(|range| !range.is_empty()).collect()
     }
 
@@ -290,7 +342,7 @@ impl Stage {
         candidates.into_par_iter().all(|at| {
             let want = match (self.backend.genome(at), &self.state.job.encoding) {
                 (Genome::Cppn(graph), Encoding::Cppn(rules)) => reference::draw(&graph, rules, self.state.job.canvas),
-                (Genome::Direct(genes), _) => genes.into_iter().map(pixel).collect(),
+                (Genome::Direct(genes), _) => reference::draw_direct(&genes, self.state.job.canvas),
                 (Genome::Cppn(_), Encoding::Direct(_)) => unreachable!("a run has one encoding"),
             };
             self.backend.images()[at * len..][..len] == want
@@ -314,7 +366,7 @@ impl Stage {
         let Job { canvas, network, .. } = &self.state.job;
         let (n_classes, len) = (network.classes.len(), canvas.len());
         let probabilities = &self.backend.probabilities()[..self.chunk.len() * n_classes];
-        let want = reference::insert(&self.state.archive, probabilities, n_classes, NEXT);
+        let want = reference::insert(&self.state.archive, probabilities, n_classes, self.state.next());
         self.backend.niche_argmax(self.chunk.clone())?;
         self.backend.insert()?;
         let got = self.backend.archive(0)?;
@@ -527,10 +579,21 @@ impl Mutation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::list::List;
+    use clap::ValueEnum;
+
+    /// A network for images in colour that is no trouble.
+    fn small_judge() -> Network {
+        let list = "name = 'small'\nchannel_order = 'RGB'\nimage = 20\ncrop = 15\nclasses = 5\nlayers = [\
+            { name = 'a', type = 'convolution', outputs = 4, kernel = 5, stride = 3 }, { name = 'b', type = 'relu' }, \
+            { name = 'c', type = 'dense', outputs = 'classes' }, { name = 'd', type = 'softmax' }]";
+        Network::random(&List::parse(list).unwrap(), 1).unwrap()
+    }
 
     /// A stage of `preset`, and one whose run went on for a generation.
     fn stages(preset: Preset) -> (Stage, State) {
-        let state = State::new(preset).unwrap();
+        let state =
+            if preset.is_imagenet() { State::against(preset, &small_judge()) } else { State::new(preset) }.unwrap();
         let stage = Stage::new(&state, 40, Simd::detect()).unwrap();
         let mut job = state.job.clone();
         job.seeds[0] += 1;
@@ -539,7 +602,7 @@ mod tests {
 
     #[test]
     fn every_step_agrees_with_its_reference_and_a_planted_fault_is_refused() {
-        for preset in [Preset::MnistDirect, Preset::MnistCppn] {
+        for preset in Preset::value_variants().iter().copied() {
             let (mut stage, other) = stages(preset);
             for step in stage.steps() {
                 stage.check(step).unwrap();

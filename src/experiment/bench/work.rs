@@ -39,9 +39,9 @@ impl Work {
     }
 }
 
-/// Multiply-adds of one image.
+/// Multiply-adds of one image, of all its crops.
 pub fn multiply_adds(network: &Network) -> u64 {
-    network.multiply_adds()
+    network.multiply_adds() * network.n_crops() as u64
 }
 
 /// Floating-point operations of an activation (`math.rs`): add, subtract, multiply, fused multiply-add, divide, maximum and

@@ -10,7 +10,7 @@ use super::measure::{MOST, Timer};
 use super::peaks::Peak;
 use super::stage::{State, Yardstick, drawing};
 use super::work::{self, Work};
-use super::{Line, Request, Step, processes};
+use super::{Batches, Line, Request, Step, processes};
 use crate::backend::Job;
 use crate::backend::cuda::device::Device;
 use crate::backend::cuda::probe::{Kernel, Snapshot};
@@ -115,23 +115,28 @@ impl Bench {
     ///
     /// # Errors
     /// [`Error::Refused`](crate::error::Error::Refused) if the CPU's bits differ; those of the backends.
-    pub(super) fn lines(&self, request: &Request, chosen: &Chosen, left_out: &mut Vec<String>) -> Result<Vec<Line>> {
+    pub(super) fn lines(
+        &self,
+        request: &Request,
+        batches: &Batches,
+        chosen: &Chosen,
+        left_out: &mut Vec<String>,
+    ) -> Result<Vec<Line>> {
         let wanted = |step: &Step| request.steps.contains(step);
         let mut lines = Vec::new();
         if request.steps.iter().any(|step| step.is_of_preset()) {
-            for &preset in &request.presets {
-                let state = State::new(preset)?;
+            for state in &request.states()? {
                 if wanted(&Step::Loop) || request.steps.iter().any(|&step| kernel_of(step).is_some()) {
-                    for &batch in &request.batches {
-                        self.stage(request, chosen, &state, batch, &mut lines, left_out)?;
+                    for &batch in request.batches_of(state.config.preset, batches) {
+                        self.stage(request, chosen, state, batch, &mut lines, left_out)?;
                     }
                 }
-                if wanted(&Step::LoopRuns) {
+                if wanted(&Step::LoopRuns) && !state.config.preset.is_imagenet() {
                     for &runs in &request.runs {
-                        self.loop_runs(request, chosen, &state, runs, &mut lines, left_out)?;
+                        self.loop_runs(request, chosen, state, runs, &mut lines, left_out)?;
                     }
                 }
-                lines.extend(processes(request, &state, &self.device.id(), peaks::limit)?);
+                lines.extend(processes(request, state, &self.device.id(), peaks::limit)?);
             }
         }
         if wanted(&Step::Render20) {
@@ -211,7 +216,7 @@ impl Bench {
             let timed = Rc::clone(&stage);
             let timer: Timer = Box::new(move |repeats| timed.borrow_mut().time_loop(repeats));
             let work = Work::Operations(work::multiply_adds(state.network()) as f64);
-            let line = Line::new(Step::Loop, Some(state.name()), batch, batch, check, timer);
+            let line = Line::of_state(Step::Loop, state, batch, batch, check, timer);
             let mut line = line.of_work(work, peaks::limit(work, batch));
             line.about.traffic = Some(traffic);
             line.about.predicted = stage.borrow().predicted_loop();
@@ -223,7 +228,7 @@ impl Bench {
             let work = stage.borrow().work(kernel, &want);
             let timed = Rc::clone(&stage);
             let timer: Timer = Box::new(move |repeats| timed.borrow_mut().time_kernel(kernel, repeats));
-            let line = Line::new(step, Some(state.name()), batch, batch, check, timer);
+            let line = Line::of_state(step, state, batch, batch, check, timer);
             let mut line = line.of_work(work, peaks::limit(work, batch));
             line.about.name = Some(line_name(kernel, name).to_string());
             line.about.kernel = Some(name);

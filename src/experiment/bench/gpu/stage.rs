@@ -44,9 +44,10 @@ pub enum Role {
 /// Whether `preset` has a kernel for `step`.
 pub fn has(preset: Preset, step: Step) -> bool {
     match step {
-        Step::RandomiseDirect | Step::VaryDirect | Step::RenderDirect => preset == Preset::MnistDirect,
-        Step::RandomiseCppn | Step::VaryCppn | Step::CompileCppn | Step::RenderCppn => preset == Preset::MnistCppn,
-        Step::Select | Step::LenetFeatures | Step::LenetProbabilities | Step::NicheArgmax | Step::Insert => true,
+        Step::RandomiseDirect | Step::VaryDirect | Step::RenderDirect => preset.is_direct(),
+        Step::RandomiseCppn | Step::VaryCppn | Step::CompileCppn | Step::RenderCppn => !preset.is_direct(),
+        Step::LenetFeatures | Step::LenetProbabilities => !preset.is_imagenet(),
+        Step::Select | Step::NicheArgmax | Step::Insert => true,
         _ => false,
     }
 }
@@ -144,22 +145,22 @@ impl GpuStage {
 
     /// The kernels of a generation.
     fn kernels(&self) -> Vec<Kernel> {
-        let all = [
-            Kernel::Select,
-            Kernel::Vary,
-            Kernel::Compile,
-            Kernel::Render,
-            Kernel::Features,
-            Kernel::Probabilities,
-            Kernel::NicheArgmax,
-            Kernel::Insert,
-        ];
         let is_cppn = matches!(self.job.encoding, Encoding::Cppn(_));
-        all.into_iter().filter(|&kernel| is_cppn || kernel != Kernel::Compile).collect()
+        let genomes = [Kernel::Select, Kernel::Vary, Kernel::Compile, Kernel::Render].into_iter();
+        let network: &[Kernel] =
+            if self.backend.has_lenet() { &[Kernel::Features, Kernel::Probabilities] } else { &[Kernel::Layers] };
+        genomes
+            .filter(|&kernel| is_cppn || kernel != Kernel::Compile)
+            .chain(network.iter().copied())
+            .chain([Kernel::NicheArgmax, Kernel::Insert])
+            .collect()
     }
 
     /// What the predictions of its kernels add up to, if there is one of each at this batch.
     pub fn predicted_loop(&self) -> Option<(f64, &'static str)> {
+        if !self.backend.has_lenet() {
+            return None;
+        }
         let of = |kernel| predictions::of(self.name_of(kernel), self.job.batch.into());
         let each: Vec<_> = self.kernels().into_iter().map(of).collect::<Option<_>>()?;
         let first = each.first()?;
@@ -192,6 +193,7 @@ impl GpuStage {
                 work::graph_bytes(graph) + instructions + program.terms.len() * size_of::<CppnTerm>()
             })),
             (Kernel::Render, Encoding::Cppn(rules)) => drawing(&graphs, rules, *canvas),
+            (Kernel::Layers, _) => Work::Operations(work::multiply_adds(network) as f64),
             (Kernel::Features, _) => Work::Operations(work::multiply_adds(network) as f64 - dense),
             (Kernel::Probabilities, _) => Work::Operations(dense),
             (Kernel::NicheArgmax, _) => Work::Bytes((size_of::<f32>() * network.classes.len()) as f64),
@@ -327,7 +329,7 @@ impl GpuStage {
             Kernel::Compile | Kernel::Render => {
                 each(&|candidate| Ok(candidate.image == self.backend.image(candidate.place)?))
             }
-            Kernel::Features | Kernel::Probabilities => {
+            Kernel::Layers | Kernel::Features | Kernel::Probabilities => {
                 let (got, stride) = (self.backend.probabilities()?, self.chunk.len());
                 each(&|candidate| {
                     let mut rows = candidate.probabilities.iter().enumerate();
@@ -362,7 +364,7 @@ fn check_of(role: Role, runs: usize) -> &'static str {
         Role::Kernel(Kernel::Select) => "pairs of 64 candidates with the CPU's",
         Role::Kernel(Kernel::Randomise | Kernel::Vary) => "genomes of 64 candidates, bit for bit, with the CPU's",
         Role::Kernel(Kernel::Compile | Kernel::Render) => "images of 64 candidates, byte for byte, with the CPU's",
-        Role::Kernel(Kernel::Features | Kernel::Probabilities) => {
+        Role::Kernel(Kernel::Layers | Kernel::Features | Kernel::Probabilities) => {
             "probabilities of 64 candidates, bit for bit, with the CPU's"
         }
         Role::Kernel(Kernel::NicheArgmax | Kernel::Insert) => {

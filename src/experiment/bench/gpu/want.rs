@@ -5,7 +5,7 @@ use crate::backend::cpu::select::{Pair, select};
 use crate::backend::cpu::{CpuBackend, DEFAULT_CHUNK, Options};
 use crate::backend::{Backend, Counters, Job, cuda};
 use crate::error::Result;
-use crate::experiment::bench::stage::{NEXT, OTHER_CHUNK, SAMPLE, State, Yardstick};
+use crate::experiment::bench::stage::{OTHER_CHUNK, State, Yardstick};
 use crate::genome::cppn::Graph;
 use crate::genome::{Encoding, Genome};
 use crate::network::Network;
@@ -73,7 +73,7 @@ impl Want {
         let mut cpu = restored(OTHER_CHUNK)?;
         let mut random = CpuBackend::new(job.clone(), Options { simd, chunk: OTHER_CHUNK })?;
         let mut candidates = Vec::new();
-        for range in samples(batch.min(cuda::DEFAULT_CHUNK)) {
+        for range in samples(batch.min(cuda::DEFAULT_CHUNK), state.sample()) {
             cpu.select(range.clone())?;
             cpu.vary(range.clone())?;
             cpu.render(range.clone())?;
@@ -81,7 +81,7 @@ impl Want {
             random.randomise(range.clone())?;
             let mut pairs = Vec::new();
             let (philox, n_niches) = (Philox::new(job.seeds[0]), job.classes.len() as u32);
-            select(&mut pairs, &job.encoding, n_niches, &philox, NEXT, range.clone());
+            select(&mut pairs, &job.encoding, n_niches, &philox, state.next(), range.clone());
             let (len, n_classes) = (job.canvas.len(), job.network.classes.len());
             for (at, place) in range.enumerate() {
                 candidates.push(Candidate {
@@ -129,10 +129,10 @@ impl Want {
     }
 }
 
-/// Both ends of a chunk of `count` places, in whole pairs.
-fn samples(count: u32) -> Vec<Range<u32>> {
-    let head = 0..SAMPLE.min(count);
-    let tail = count.saturating_sub(SAMPLE).max(head.end)..count;
+/// Both ends of a chunk of `count` places, in whole pairs, each of `sample`, an even number.
+fn samples(count: u32, sample: u32) -> Vec<Range<u32>> {
+    let head = 0..sample.min(count);
+    let tail = count.saturating_sub(sample).max(head.end)..count;
     [head, tail].into_iter().filter(|range| !range.is_empty()).collect()
 }
 
@@ -161,12 +161,13 @@ pub fn job_of_yardstick(yardstick: &Yardstick) -> Result<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::bench::stage::SAMPLE;
 
     #[test]
     fn samples_are_whole_pairs_from_both_ends() {
-        assert_eq!(samples(2), std::slice::from_ref(&(0..2)));
-        assert_eq!(samples(32), std::slice::from_ref(&(0..32)));
-        assert_eq!(samples(40), [0..32, 32..40]);
-        assert_eq!(samples(200), [0..32, 168..200]);
+        assert_eq!(samples(2, SAMPLE), std::slice::from_ref(&(0..2)));
+        assert_eq!(samples(32, SAMPLE), std::slice::from_ref(&(0..32)));
+        assert_eq!(samples(40, SAMPLE), [0..32, 32..40]);
+        assert_eq!(samples(200, SAMPLE), [0..32, 168..200]);
     }
 }
