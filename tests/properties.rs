@@ -504,6 +504,8 @@ fn good_value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::OneOf(numbers) => select(numbers).prop_map(Value::Integer).boxed(),
         Kind::Probability => prop_oneof![rate().prop_map(Value::Float), (0..=1_i64).prop_map(Value::Integer)].boxed(),
         Kind::Positive(max) => prop_oneof![Just(max), 1e-40..=max].prop_map(Value::Float).boxed(),
+        Kind::Number(min, max) => prop_oneof![Just(min), Just(max), min..=max].prop_map(Value::Float).boxed(),
+        Kind::NoneOr(min, max) => prop_oneof![Just(0.0), Just(min), min..=max].prop_map(Value::Float).boxed(),
         Kind::Seconds => prop_oneof![
             (0.0..1e18_f64).prop_map(Value::Float),
             (0..=i64::MAX).prop_map(Value::Integer),

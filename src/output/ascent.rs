@@ -237,7 +237,7 @@ impl AscentFolder {
     /// # Errors
     /// [`Error::Refused`] if there is anything in it, or another process is at it; [`Error::Io`] if it cannot be made.
     pub fn create(path: &Path) -> Result<AscentFolder> {
-        AscentFolder::begin(LockedFolder::create(path, |_| false, || None)?)
+        AscentFolder::begin(LockedFolder::create(path, |_| false, || None, "--out")?)
     }
 
     /// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name.

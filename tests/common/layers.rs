@@ -1,5 +1,7 @@
 //! Layers in few words.
 
+#![allow(dead_code)] // each test file uses its own part
+
 use pareidolia::network::{Operation, Rounding, Window};
 
 pub type Named = (&'static str, Operation);
