@@ -55,8 +55,7 @@ fn run(args: Args) -> Result<()> {
         let classifier = Classifier::new(Arc::clone(&network), args.simd);
         let classes: Vec<u32> = (0..args.images).map(|image| image % network.classes.len() as u32).collect();
         let inputs = vec![0.5; images * network.input.len()];
-        let (mut probabilities, mut gradients) =
-            (vec![0.0; images * classifier.n_classes()], vec![0.0; inputs.len()]);
+        let (mut probabilities, mut gradients) = (vec![0.0; images * classifier.n_classes()], vec![0.0; inputs.len()]);
         let bytes = vec![128; images * classifier.given().len()];
         let (mut forward, mut all) = (Vec::new(), Vec::new());
         for _ in 0..=args.repeats {

@@ -112,8 +112,8 @@ fn alexnet_like() -> Network {
     List::default()
         .conv("conv1", 12, 7, [4, 1, 1])
         .relu("relu1")
-        .max_pool("pool1", 3, 2, 0, Ceil)
         .lrn("norm1", 5, 0.5, 1.0)
+        .max_pool("pool1", 3, 2, 0, Ceil)
         .conv("conv2", 10, 5, [1, 2, 2])
         .relu("relu2")
         .lrn("norm2", 3, 2.0, 2.0)
@@ -174,7 +174,10 @@ fn odd() -> Network {
         .relu("relu2")
         .max_pool("pool1", 2, 2, 0, Floor)
         .relu("relu3")
-        .conv("c", 12, 3, [2, 2, 12])
+        .conv("skip", 5, 2, [2, 0, 1])
+        .of(&["relu2"])
+        .concat("both", &["relu3", "skip"])
+        .conv("c", 17, 3, [2, 2, 17])
         .average_pool("pool2", 2, 2, 1, false)
         .dense("fc", 7)
         .relu("last")
@@ -255,9 +258,8 @@ fn input_gradients_follow_the_written_rules_in_every_bit() {
             for (n, threads) in [(1, 1), (1, 2), (10, 2), (10, 3), (35, 1), (35, 2), (35, 3)] {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let case = format!("{name}, {simd}, {n} images, {threads} threads");
-                let (p, gradients) = pool.install(|| {
-                    input_gradients(&network, &images[..n * network.input.len()], &classes[..n], simd)
-                });
+                let (p, gradients) =
+                    pool.install(|| input_gradients(&network, &images[..n * network.input.len()], &classes[..n], simd));
                 assert_same(&p, &want_probabilities[..p.len()], &format!("{case}, probability"));
                 assert_same(&gradients, &want[..gradients.len()], &format!("{case}, gradient"));
             }
@@ -458,7 +460,15 @@ fn update_is_caffes_with_momentum_decay_and_rules_of_their_own_for_biases() {
         let mut velocity: Vec<[Vec<f32>; 2]> =
             want.iter().map(|p| [vec![0.0; p.weight.len()], vec![0.0; p.bias.len()]]).collect();
         for (iteration, rate) in [0.01, 0.02, 0.005].into_iter().enumerate() {
+            let mut now = network.clone();
+            now.parameters = trainer.parameters();
             trainer.step(iteration as u32, &images, &labels, rate).unwrap();
+            // Both ways with the weights of now.
+            let of_now = Reference::<f32>::new(&now).gradients(&images, &labels, 0);
+            let of_now = of_now.iter().filter(|pair| !pair.1.is_empty());
+            for (layer, (got, want)) in trainer.gradients().iter().zip(of_now).enumerate() {
+                assert_same(&got.weight, &want.0, &format!("iteration {iteration}, layer {layer}"));
+            }
             for ((want, velocity), gradient) in want.iter_mut().zip(&mut velocity).zip(trainer.gradients()) {
                 let [weight_velocity, bias_velocity] = velocity;
                 for (values, velocity, gradient, rate, decay) in [
@@ -490,9 +500,8 @@ fn training_is_the_same_at_every_width_and_number_of_threads_and_goes_on_where_i
                     trainer.step(iteration, &images, &labels, 0.01).unwrap();
                 }
             };
-            let state = |learned: &[Learned]| {
-                bits(learned.iter().flat_map(|learned| [&learned.parameters, &learned.velocity]))
-            };
+            let state =
+                |learned: &[Learned]| bits(learned.iter().flat_map(|learned| [&learned.parameters, &learned.velocity]));
             let mut want = None;
             for simd in Simd::available() {
                 for threads in [1, 2, 3] {

@@ -193,8 +193,7 @@ pub fn train(recipe: &Recipe, training: &Mnist, test: &Mnist, simd: Simd, progre
         initial_parameters(lenet::INPUT, &layers, recipe.seed),
         (0..10).map(|digit| digit.to_string()).collect(),
     )?;
-    let job =
-        TrainingJob { seed: recipe.seed, batch: recipe.batch as usize, sgd: recipe.sgd, dropout: Vec::new() };
+    let job = TrainingJob { seed: recipe.seed, batch: recipe.batch as usize, sgd: recipe.sgd, dropout: Vec::new() };
     let mut trainer = Trainer::new(&network, job, simd)?;
     let mut order = Order::new(training.len(), recipe.seed);
     let image_len = lenet::INPUT.len();

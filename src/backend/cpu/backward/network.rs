@@ -135,9 +135,7 @@ impl TwoWay {
                 Operation::Relu => Kind::Relu,
                 Operation::MaxPool(window) => Kind::MaxPool(pool(window, false)),
                 Operation::AveragePool { window, count_padding } => Kind::AveragePool(pool(window, count_padding)),
-                Operation::Lrn { size, alpha, k } => {
-                    Kind::Lrn(Lrn { channels: input.channels, size, alpha, k })
-                }
+                Operation::Lrn { size, alpha, k } => Kind::Lrn(Lrn { channels: input.channels, size, alpha, k }),
                 Operation::Concat => Kind::Concat,
                 Operation::Softmax => Kind::Softmax,
             };
@@ -145,7 +143,11 @@ impl TwoWay {
             learns.push(before || layer.operation.has_weights());
             steps.push(Step::new(inputs, shapes.len(), kind));
             shapes.push(output);
-            value_of.push(if is_last { shapes.len() - 1 } else { drop(index + 1, &mut steps, &mut shapes, &mut learns) });
+            value_of.push(if is_last {
+                shapes.len() - 1
+            } else {
+                drop(index + 1, &mut steps, &mut shapes, &mut learns)
+            });
         }
         let (buffer_of, buffers) = place(&mut steps, &shapes);
 
@@ -336,9 +338,13 @@ impl TwoWay {
                     let input = &group.values[self.buffer_of[step.inputs[0]]];
                     let (from, to) = (self.shapes[step.inputs[0]], self.shapes[step.output]);
                     let layout = Layout { tiles: group.tiles, blocks: kind.blocks(from), work: kind.work(from, to) };
-                    self.share(&mut output, layout, parts, |blocks| kind.len(blocks, to), |output, tile, blocks| {
-                        Forward { kind, output, input, len: from.len(), tile, blocks }
-                    });
+                    self.share(
+                        &mut output,
+                        layout,
+                        parts,
+                        |blocks| kind.len(blocks, to),
+                        |output, tile, blocks| Forward { kind, output, input, len: from.len(), tile, blocks },
+                    );
                 }
             }
             group.values[to] = output;

@@ -45,9 +45,7 @@ impl Pool {
     fn is_disjoint(&self) -> bool {
         let Window { kernel, stride, padding, .. } = self.window;
         let covers = |windows: usize, size: usize| windows * stride >= size + padding;
-        kernel == stride
-            && covers(self.output.height, self.input.height)
-            && covers(self.output.width, self.input.width)
+        kernel == stride && covers(self.output.height, self.input.height) && covers(self.output.width, self.input.width)
     }
 
     /// The largest value of each window.
@@ -176,8 +174,7 @@ mod tests {
             let lanes = |values: &[f32]| values.iter().flat_map(|&value| vec![value; L::N]).collect::<Vec<f32>>();
             let input = lanes(self.input);
             let mut output = vec![0.0; to.len() * L::N];
-            let window =
-                Window { kernel: self.kernel, stride: self.stride, padding: 0, rounding: Rounding::Ceil };
+            let window = Window { kernel: self.kernel, stride: self.stride, padding: 0, rounding: Rounding::Ceil };
             let pool = Pool { input: from, output: to, window, count_padding: false };
             pool.maxima::<L>(&mut output, &input);
             let gradients: Vec<f32> = (1..=to.len()).map(|window| window as f32).collect();

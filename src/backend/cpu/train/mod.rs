@@ -263,7 +263,11 @@ fn check(network: &Network, job: &TrainingJob) -> std::result::Result<(), String
     for (index, Dropout { value, ratio }) in job.dropout.iter().enumerate() {
         let values = network.layers.len();
         if *value >= values {
-            return Err(format!("dropout of value {value}: the last that network {:?} can drop is {}", network.name, values - 1));
+            return Err(format!(
+                "dropout of value {value}: the last that network {:?} can drop is {}",
+                network.name,
+                values - 1
+            ));
         }
         if !(0.0..1.0).contains(ratio) {
             return Err(format!("dropout of value {value}: its ratio is {ratio}, wanted from 0 to below 1"));
