@@ -544,6 +544,13 @@ fn what_cannot_be_trained_is_refused() {
     assert!(refused(with(&[drop(1, 1.0)])).contains("its ratio is 1, wanted from 0 to below 1"));
     assert!(refused(with(&[drop(1, f32::NAN)])).contains("NaN"));
     assert!(refused(with(&[drop(1, 0.5), drop(1, 0.25)])).contains("twice"));
+    // 20 MB an image. Asked before memory is taken.
+    let large = List::default().conv("conv", 8, 1, [1, 0, 1]).average_pool("pool", 512, 512, 0, false);
+    let large = large.network(Shape { channels: 1, height: 512, width: 512 }, 1);
+    let error = Trainer::new(&large, job(65_535), Simd::detect()).unwrap_err().to_string();
+    assert!(error.contains("a batch of 65535 images needs") && error.contains("--batch"), "{error}");
+    let error = InputGradients::new(&large, 1 << 20, Simd::detect()).unwrap_err().to_string();
+    assert!(error.contains("gradients of 1048576 images") && error.contains("TiB of memory"), "{error}");
 }
 
 /// The numbers of a tensor of a file known to be good.
@@ -570,7 +577,7 @@ fn compare_with_golden(golden: &SafeTensors, case: &str, side: usize, probabilit
         .collect();
     let norm = read_f64(golden, &format!("{case}.squares")).iter().sum::<f64>().sqrt();
     let rms = norm / (gradient.len() as f64).sqrt();
-    let seen = (0..3 * side * side).filter(|at| at / side % side % 7 == 0 && at % side % 7 == 0);
+    let seen = (0..3 * side * side).filter(|at| (at / side % side).is_multiple_of(7) && (at % side).is_multiple_of(7));
     let (mut squares, mut n) = (0.0, 0);
     for (at, want) in seen.zip(&values) {
         let error = (f64::from(gradient[at]) - want).abs();
