@@ -112,8 +112,8 @@ fn alexnet_like() -> Network {
     List::default()
         .conv("conv1", 12, 7, [4, 1, 1])
         .relu("relu1")
-        .max_pool("pool1", 3, 2, 0, Ceil)
         .lrn("norm1", 5, 0.5, 1.0)
+        .max_pool("pool1", 3, 2, 0, Ceil)
         .conv("conv2", 10, 5, [1, 2, 2])
         .relu("relu2")
         .lrn("norm2", 3, 2.0, 2.0)
@@ -174,7 +174,10 @@ fn odd() -> Network {
         .relu("relu2")
         .max_pool("pool1", 2, 2, 0, Floor)
         .relu("relu3")
-        .conv("c", 12, 3, [2, 2, 12])
+        .conv("skip", 5, 2, [2, 0, 1])
+        .of(&["relu2"])
+        .concat("both", &["relu3", "skip"])
+        .conv("c", 17, 3, [2, 2, 17])
         .average_pool("pool2", 2, 2, 1, false)
         .dense("fc", 7)
         .relu("last")
@@ -457,7 +460,15 @@ fn update_is_caffes_with_momentum_decay_and_rules_of_their_own_for_biases() {
         let mut velocity: Vec<[Vec<f32>; 2]> =
             want.iter().map(|p| [vec![0.0; p.weight.len()], vec![0.0; p.bias.len()]]).collect();
         for (iteration, rate) in [0.01, 0.02, 0.005].into_iter().enumerate() {
+            let mut now = network.clone();
+            now.parameters = trainer.parameters();
             trainer.step(iteration as u32, &images, &labels, rate).unwrap();
+            // Both ways with the weights of now.
+            let of_now = Reference::<f32>::new(&now).gradients(&images, &labels, 0);
+            let of_now = of_now.iter().filter(|pair| !pair.1.is_empty());
+            for (layer, (got, want)) in trainer.gradients().iter().zip(of_now).enumerate() {
+                assert_same(&got.weight, &want.0, &format!("iteration {iteration}, layer {layer}"));
+            }
             for ((want, velocity), gradient) in want.iter_mut().zip(&mut velocity).zip(trainer.gradients()) {
                 let [weight_velocity, bias_velocity] = velocity;
                 for (values, velocity, gradient, rate, decay) in [
@@ -533,6 +544,13 @@ fn what_cannot_be_trained_is_refused() {
     assert!(refused(with(&[drop(1, 1.0)])).contains("its ratio is 1, wanted from 0 to below 1"));
     assert!(refused(with(&[drop(1, f32::NAN)])).contains("NaN"));
     assert!(refused(with(&[drop(1, 0.5), drop(1, 0.25)])).contains("twice"));
+    // 20 MB an image. Asked before memory is taken.
+    let large = List::default().conv("conv", 8, 1, [1, 0, 1]).average_pool("pool", 512, 512, 0, false);
+    let large = large.network(Shape { channels: 1, height: 512, width: 512 }, 1);
+    let error = Trainer::new(&large, job(65_535), Simd::detect()).unwrap_err().to_string();
+    assert!(error.contains("a batch of 65535 images needs") && error.contains("--batch"), "{error}");
+    let error = InputGradients::new(&large, 1 << 20, Simd::detect()).unwrap_err().to_string();
+    assert!(error.contains("gradients of 1048576 images") && error.contains("TiB of memory"), "{error}");
 }
 
 /// The numbers of a tensor of a file known to be good.
@@ -559,7 +577,7 @@ fn compare_with_golden(golden: &SafeTensors, case: &str, side: usize, probabilit
         .collect();
     let norm = read_f64(golden, &format!("{case}.squares")).iter().sum::<f64>().sqrt();
     let rms = norm / (gradient.len() as f64).sqrt();
-    let seen = (0..3 * side * side).filter(|at| at / side % side % 7 == 0 && at % side % 7 == 0);
+    let seen = (0..3 * side * side).filter(|at| (at / side % side).is_multiple_of(7) && (at % side).is_multiple_of(7));
     let (mut squares, mut n) = (0.0, 0);
     for (at, want) in seen.zip(&values) {
         let error = (f64::from(gradient[at]) - want).abs();

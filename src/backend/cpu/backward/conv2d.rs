@@ -240,6 +240,7 @@ impl Block<'_> {
             for (row, weights) in rows.zip(weights) {
                 if BORDER {
                     for (tap, weights) in weights.chunks_exact(OUT).enumerate() {
+                        #[allow(clippy::needless_range_loop)] // constant bounds keep the accumulators in registers
                         for column in 0..COLUMNS {
                             // The output at + column - (column_taps - 1) + tap, if there is such a one.
                             let place = (at + column + tap).wrapping_sub(column_taps - 1);
@@ -288,12 +289,12 @@ impl Block<'_> {
         let width = self.geometry.input.width;
         let left = at * stride + phase - padding;
         // Constant bounds: indexed by a variable, the accumulators would live in memory, not in registers.
-        for channel in 0..OUT {
+        for (channel, sums) in sums.iter().enumerate() {
             if channel < self.channels {
                 let start = (channel * self.rows.len() + row - self.rows.start) * width + left;
                 for column in 0..COLUMNS {
                     if column < n {
-                        sums[channel][column].store(&mut output[(start + column * stride) * L::N..]);
+                        sums[column].store(&mut output[(start + column * stride) * L::N..]);
                     }
                 }
             }

@@ -31,7 +31,7 @@ impl InputGradients {
     /// [`Error::Refused`] if the weights, values and gradients do not fit into this machine's memory.
     pub fn new(network: &Network, images: usize, simd: Simd) -> Result<InputGradients> {
         assert!(images > 0, "an image has a gradient");
-        let (name, weights) = (&network.name, TwoWay::weight_bytes(network) as u64);
+        let (name, weights) = (&network.name, TwoWay::weight_bytes(network, true) as u64);
         let usable = telemetry::memory_limit().map(telemetry::usable);
         let refused = |bytes: u64, usable: u64| {
             Error::Refused(format!(

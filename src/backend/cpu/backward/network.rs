@@ -37,7 +37,7 @@ pub struct TwoWay {
     buffers: Vec<usize>,
     /// Whether the gradient of a value in the buffer is wanted.
     wanted: Vec<bool>,
-    /// Of each layer that has some.
+    /// Of each layer that has some; none for the gradient of the input.
     parameters: Vec<Parameters>,
 }
 
@@ -55,8 +55,18 @@ struct Step {
 
 #[derive(Debug)]
 enum Kind {
-    Conv2d { forward: PackedConv2d, backward: Option<Box<Conv2dInputGradient>>, learned: usize },
-    Dense { forward: PackedDense, learned: usize },
+    Conv2d {
+        forward: PackedConv2d,
+        backward: Option<Box<Conv2dInputGradient>>,
+        learned: usize,
+    },
+    /// For the way to the input its transpose is packed, too: by the rows of its weights each would be read from afar. Training would have to
+    /// pack it anew each time.
+    Dense {
+        forward: PackedDense,
+        backward: Option<Box<PackedDense>>,
+        learned: usize,
+    },
     Relu,
     MaxPool(Pool),
     AveragePool(Pool),
@@ -130,7 +140,8 @@ impl TwoWay {
                 }
                 Operation::Dense { .. } => {
                     let (parameters, learned) = next();
-                    Kind::Dense { forward: PackedDense::new(input.len(), output.len(), parameters), learned }
+                    let backward = to_input.then(|| Box::new(transposed(input.len(), output.len(), parameters)));
+                    Kind::Dense { forward: PackedDense::new(input.len(), output.len(), parameters), backward, learned }
                 }
                 Operation::Relu => Kind::Relu,
                 Operation::MaxPool(window) => Kind::MaxPool(pool(window, false)),
@@ -160,11 +171,12 @@ impl TwoWay {
                 wanted[buffer_of[*input]] |= learns[*input];
             }
         }
-        TwoWay { simd, steps, shapes, buffer_of, buffers, wanted, parameters: network.parameters.clone() }
+        let parameters = if to_input { Vec::new() } else { network.parameters.clone() };
+        TwoWay { simd, steps, shapes, buffer_of, buffers, wanted, parameters }
     }
 
-    /// Bytes of the weights, packed and as they are, of `network`.
-    pub fn weight_bytes(network: &Network) -> usize {
+    /// Bytes of the weights that [`TwoWay::new`] keeps of `network`.
+    pub fn weight_bytes(network: &Network, to_input: bool) -> usize {
         let shapes = network.shapes();
         let layers = network.layers.iter().zip(&shapes[1..]);
         let packed = layers.map(|(layer, &output)| {
@@ -174,11 +186,14 @@ impl TwoWay {
                     let geometry = Geometry { input, output, kernel, stride, padding, groups };
                     PackedConv2d::bytes(&geometry) + Conv2dInputGradient::bytes(&geometry)
                 }
+                Operation::Dense { .. } if to_input => {
+                    PackedDense::bytes(input.len(), output.len()) + PackedDense::bytes(output.len(), input.len())
+                }
                 Operation::Dense { .. } => PackedDense::bytes(input.len(), output.len()),
                 _ => 0,
             }
         });
-        packed.sum::<usize>() + network.bytes()
+        packed.sum::<usize>() + if to_input { 0 } else { network.bytes() }
     }
 
     /// Bytes of the values, gradients and what else an image takes in a [`Group`].
@@ -387,7 +402,10 @@ impl TwoWay {
                         Layout { tiles: group.tiles, blocks: kind.blocks_back(from), work: kind.work(from, to) };
                     let rest = Backward {
                         kind,
-                        weight: kind.learned().map_or(&[], |learned| &self.parameters[learned].weight),
+                        weight: kind
+                            .learned()
+                            .and_then(|learned| self.parameters.get(learned))
+                            .map_or(&[], |parameters| &parameters.weight),
                         input_gradient: &mut [],
                         output_gradient,
                         input,
@@ -502,6 +520,15 @@ impl TwoWay {
         }
         group.gradients[self.buffer_of[step.output]] = gradient;
     }
+}
+
+/// A dense layer's weights, packed the other way round: what makes its input's gradient of its output's.
+fn transposed(inputs: usize, outputs: usize, parameters: &Parameters) -> PackedDense {
+    let mut weight = vec![0.0; inputs * outputs];
+    weight.par_chunks_exact_mut(outputs).enumerate().for_each(|(input, row)| {
+        row.iter_mut().enumerate().for_each(|(output, weight)| *weight = parameters.weight[output * inputs + input]);
+    });
+    PackedDense::new(outputs, inputs, &Parameters { weight, bias: vec![0.0; inputs] })
 }
 
 /// `sums + values`.
@@ -624,6 +651,7 @@ impl Kind {
                 let blocks = backward.as_ref().map_or(0, |backward| backward.n_blocks());
                 if from.channels == 1 { from.height } else { blocks }
             }
+            Kind::Dense { backward: Some(backward), .. } => backward.n_blocks(),
             Kind::Dense { forward, .. } => forward.in_features().div_ceil(INPUT_BLOCK),
             _ => from.channels,
         }
@@ -637,6 +665,7 @@ impl Kind {
                 let channels = backward.as_ref().map_or(0, |backward| backward.channels(blocks).len());
                 channels * from.height * from.width
             }
+            Kind::Dense { backward: Some(backward), .. } => backward.features(blocks).len(),
             Kind::Dense { .. } => (blocks.end * INPUT_BLOCK).min(from.len()) - blocks.start * INPUT_BLOCK,
             _ => blocks.len() * from.height * from.width,
         }
@@ -740,6 +769,10 @@ impl Vectorised for Backward<'_> {
                     pool.means_backward::<L>(input_gradient, gradient);
                 }
             }
+            Kind::Dense { backward: Some(backward), .. } => match self.tile {
+                Some(_) => dense_blocks::<L>(input_gradient, output_gradient, backward, blocks),
+                None => dense::<L>(input_gradient, output_gradient, backward),
+            },
             kind => {
                 // In one piece: a tile's blocks, or all of each tile.
                 let own = if self.tile.is_some() { input_gradient.len() } else { lens[0] };

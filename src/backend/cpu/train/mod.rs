@@ -89,7 +89,7 @@ impl Trainer {
         check(network, &job).map_err(Error::Usage)?;
         let batch = job.batch;
         // Parameters, gradients and velocities.
-        let weights = (TwoWay::weight_bytes(network) + 2 * network.bytes()) as u64;
+        let weights = (TwoWay::weight_bytes(network, false) + 2 * network.bytes()) as u64;
         let usable = telemetry::memory_limit().map(telemetry::usable);
         if let Some(usable) = usable.filter(|&usable| weights > usable) {
             return Err(Error::Refused(format!(
