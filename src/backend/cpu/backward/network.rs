@@ -537,9 +537,9 @@ fn place(steps: &mut [Step], shapes: &[Shape]) -> (Vec<usize>, Vec<usize>) {
         let step = &mut step[0];
         let input = step.inputs[0];
         let is_free = match input.checked_sub(1).map(|maker| &before[maker].kind) {
-            // They need what they gave on the way back; a rectifier no more of it than what dropout leaves of it.
+            // They need what they gave on the way back; a rectifier, also one behind which is dropout, no more of it than which is above 0.
             Some(Kind::MaxPool(_)) => false,
-            Some(Kind::Relu) => !step.kind.is_softmax(),
+            Some(Kind::Relu | Kind::Dropout(_)) => !step.kind.is_softmax(),
             _ => true,
         };
         step.in_place = step.kind.is_elementwise() && users[input] == 1 && is_free;
