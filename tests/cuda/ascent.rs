@@ -1,23 +1,13 @@
 //! Gradient ascent on the device: each kernel against its formula, and whole ascents, one number at a time.
 
-use crate::harness::{self, passes};
+use crate::harness::{self, passes, passes_alone};
 use pareidolia::backend::ascent::{Ascent, AscentRule};
 use pareidolia::backend::cuda::ascent::CudaAscent;
-use pareidolia::error::Result;
 use pareidolia::experiment::selftest::cases::Extent;
-use pareidolia::experiment::selftest::gpu::Gpu;
-use pareidolia::experiment::selftest::tally::Tally;
 use pareidolia::experiment::selftest::{ascent, backward, blur, climb, clip, look, network, zero_pixels};
 use pareidolia::network::list::List;
 use pareidolia::network::{Layer, Network, Operation};
 use std::sync::Arc;
-
-/// [`passes`] on a device of its own: a step is recorded, which the launches of other tests on its stream would disturb.
-#[track_caller]
-fn passes_alone<T>(check: impl FnOnce(&Gpu, &mut Tally) -> Result<T>) -> Option<T> {
-    let launcher = Arc::new(harness::own_launcher()?);
-    passes(|_, tally| check(&Gpu { launcher: &launcher }, tally))
-}
 
 #[test]
 fn clip_gives_the_bits_of_the_formula() {

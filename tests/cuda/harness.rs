@@ -78,6 +78,13 @@ pub fn passes<T>(check: impl FnOnce(&Gpu, &mut Tally) -> Result<T>) -> Option<T>
     Some(result)
 }
 
+/// [`passes`] on a device of its own: for what records a graph, which the launches of other tests on its stream would disturb.
+#[track_caller]
+pub fn passes_alone<T>(check: impl FnOnce(&Gpu, &mut Tally) -> Result<T>) -> Option<T> {
+    let launcher = Arc::new(own_launcher()?);
+    passes(|_, tally| check(&Gpu { launcher: &launcher }, tally))
+}
+
 /// The first `len` of `values`; the others, of which there must be some, must be `guard`, bit for bit.
 #[track_caller]
 pub fn unguarded<T: DeviceRepr + Copy + Debug>(mut values: Vec<T>, len: usize, guard: T) -> Vec<T> {

@@ -135,7 +135,7 @@ const FAULTS: [Fault; 20] = [
         "if (output < shape.outputs)",
         "",
         "train_steps::sgd_update_gives",
-        "behind the biases",
+        "kernel sgd_update_f32",
     ),
     (
         "train/turn_weights.cu",

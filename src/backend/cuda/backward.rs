@@ -98,8 +98,9 @@ enum Planned {
     Softmax {
         input: Item,
     },
-    /// The caller writes the gradient of the logits.
+    /// The caller writes the gradient of the logits, and may read them.
     Objective {
+        logits: Item,
         out: Item,
     },
     ReluBackward {
@@ -158,7 +159,8 @@ impl Planned {
     /// What it reads or writes, as far as there is that.
     fn uses(self) -> [Option<Item>; 3] {
         match self {
-            Planned::Input { out } | Planned::Objective { out } => [None, None, Some(out)],
+            Planned::Input { out } => [None, None, Some(out)],
+            Planned::Objective { logits, out } => [Some(logits), None, Some(out)],
             Planned::Softmax { input } | Planned::Output { input } => [Some(input), None, None],
             Planned::Dropout { item, .. } => [Some(item), None, None],
             Planned::Conv2d { input, out, .. }
@@ -302,7 +304,7 @@ impl Plan {
                 Operation::Softmax => {
                     self.logits = input;
                     self.launches.push(Planned::Softmax { input });
-                    self.launches.push(Planned::Objective { out: self.gradient(input) });
+                    self.launches.push(Planned::Objective { logits: input, out: self.gradient(input) });
                 }
             }
             if !taken_along[index] && is_dropped(value) {
@@ -510,7 +512,7 @@ pub struct BackwardNetwork {
     pub capacity: usize,
     /// Where the caller writes what the first layer takes, before the way forward.
     pub input: Place,
-    /// Where it writes the gradient of the logits, before the way back.
+    /// Where it writes the gradient of the logits, before the way back: the logits are there still.
     pub logits_gradient: Place,
     /// Where the gradient of the network's input is, after the way back, if it was wanted.
     pub input_gradient: Option<Place>,
