@@ -181,9 +181,9 @@ impl<R: Real> Reference<R> {
                 let p = trace.given.last().unwrap();
                 let size = R::from_f32(labels.len() as f32);
                 let logits = match labels.get(image) {
-                    Some(&label) => (0..p.len())
-                        .map(|j| (if j == label as usize { p[j] - R::ONE } else { p[j] }) / size)
-                        .collect(),
+                    Some(&label) => {
+                        (0..p.len()).map(|j| (if j == label as usize { p[j] - R::ONE } else { p[j] }) / size).collect()
+                    }
                     None => vec![R::ZERO; p.len()],
                 };
                 let gradients = self.backward(&trace, logits, false);
@@ -240,8 +240,11 @@ impl<R: Real> Reference<R> {
                         for k in 0..inputs * kernel * kernel {
                             let (i, ky, kx) = (k / (kernel * kernel), k / kernel % kernel, k % kernel);
                             let channel = o / (to.channels / groups) * inputs + i;
-                            let place = inside(row * stride + ky, padding, from.height)
-                                .zip(inside(column * stride + kx, padding, from.width));
+                            let place = inside(row * stride + ky, padding, from.height).zip(inside(
+                                column * stride + kx,
+                                padding,
+                                from.width,
+                            ));
                             if let Some((row, column)) = place {
                                 let x = x[(channel * from.height + row) * from.width + column];
                                 *y = x.fma(weights[o * inputs * kernel * kernel + k], *y);
@@ -301,11 +304,7 @@ impl<R: Real> Reference<R> {
         let factors: Vec<R> = match dropout.zip(place) {
             None => Vec::new(),
             Some((dropout, Place { image, iteration })) => {
-                let draws = Philox::new(self.seed).draws(
-                    Purpose::Dropout,
-                    (number * 65_536 + image) as u32,
-                    iteration,
-                );
+                let draws = Philox::new(self.seed).draws(Purpose::Dropout, (number * 65_536 + image) as u32, iteration);
                 let factor = R::from_f32((1.0 / (1.0 - f64::from(dropout.ratio))) as f32);
                 let elements = 0..value.len() as u32;
                 elements.map(|f| if unit(draws.word(f)) < dropout.ratio { R::ZERO } else { factor }).collect()
@@ -333,11 +332,8 @@ impl<R: Real> Reference<R> {
                 sums[index + 1] = Some(undropped(sum, &trace.factors[index + 1]));
             }
             let dy = if index + 1 == n { zeros(n) } else { sums[index + 1].clone().expect("every value is taken") };
-            let mut sent = if layer.operation == Operation::Softmax {
-                vec![logits.clone()]
-            } else {
-                self.sent(index, trace, &dy)
-            };
+            let mut sent =
+                if layer.operation == Operation::Softmax { vec![logits.clone()] } else { self.sent(index, trace, &dy) };
             for &value in layer.inputs.iter().rev() {
                 let sent = sent.pop().expect("one an input");
                 if !learns[value] {
@@ -404,7 +400,8 @@ impl<R: Real> Reference<R> {
             }
             Operation::Conv2d { kernel, stride, padding, groups, .. } => {
                 let (inputs, outputs) = (from.channels / groups, to.channels / groups);
-                let tap = |at: usize, output: usize| (at + padding).checked_sub(output * stride).filter(|&t| t < kernel);
+                let tap =
+                    |at: usize, output: usize| (at + padding).checked_sub(output * stride).filter(|&t| t < kernel);
                 for (element, dx) in dx.iter_mut().enumerate() {
                     let (channel, y, x) = split(element, from);
                     let group = channel / inputs;
