@@ -229,14 +229,6 @@ pub enum Host {
 /// All memory of a process that makes the runs of `job` on `threads` threads: what its backend takes of the host's, its files and
 /// pictures, and the program itself. An upper bound, whichever of the parts are taken at the same time.
 pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
-    /// Where the system does not say how large the program is.
-    const PROGRAM: u64 = 32 << 20;
-    /// What argument parser, log, progress and the standard library allocate, and the main thread's stack.
-    const RUNTIME: u64 = 2 << 20;
-    /// What of its stack and of its part of the heap a thread touches that does nothing.
-    const THREAD: u64 = 256 << 10;
-    /// Those that write, of which some do so at the same time, and that which asks a GPU.
-    const MORE_THREADS: u64 = 10;
     /// Of a checkpoint, or an archive's file: state and header as text, and the file's buffer; of one that is read, the piece whose digest
     /// is made. Then names of classes, which are there as text, as JSON and as JSON in JSON; and lists of numbers, and the lines of
     /// run.json, of each niche.
@@ -244,8 +236,6 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
     const PIECE: u64 = 128 << 10;
     const NAME: u64 = 3 * 8;
     const NICHE: u64 = 1 << 10;
-    /// What a GPU's driver takes for its context, its code and its queues, estimated: its libraries alone are some 100 MiB.
-    const DRIVER: u64 = 512 << 20;
     let mut memory = match host {
         Host::Backend(options) => {
             let classifier = Classifier::new(Arc::clone(&job.network), options.simd);
@@ -286,9 +276,24 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
         let bytes = run_folder::pictures_memory(job.canvas, job.classes.len(), threads);
         memory.parts.push(Part::fixed("pictures at the end", at_once * bytes));
     }
-    let program = telemetry::mapped_files().unwrap_or(PROGRAM) + RUNTIME + (threads as u64 + MORE_THREADS) * THREAD;
-    memory.parts.push(Part::fixed("program, libraries and threads", program));
+    memory.parts.push(Part::fixed("program, libraries and threads", program_bytes(threads)));
     memory
+}
+
+/// What a GPU's driver takes for its context, its code and its queues, estimated: its libraries alone are some 100 MiB.
+pub(super) const DRIVER: u64 = 512 << 20;
+
+/// The program itself, its libraries, and `threads` threads that do nothing.
+pub(super) fn program_bytes(threads: usize) -> u64 {
+    /// Where the system does not say how large the program is.
+    const PROGRAM: u64 = 32 << 20;
+    /// What argument parser, log, progress and the standard library allocate, and the main thread's stack.
+    const RUNTIME: u64 = 2 << 20;
+    /// What of its stack and of its part of the heap a thread touches that does nothing.
+    const THREAD: u64 = 256 << 10;
+    /// Those that write, of which some do so at the same time, and that which asks a GPU.
+    const MORE_THREADS: u64 = 10;
+    telemetry::mapped_files().unwrap_or(PROGRAM) + RUNTIME + (threads as u64 + MORE_THREADS) * THREAD
 }
 
 /// Whether the runs of `job`, which take `memory`, fit into `usable` bytes with a chunk of `chunk` candidates; `of` says what other jobs

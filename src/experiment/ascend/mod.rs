@@ -6,6 +6,7 @@ pub mod start;
 use super::classify::{Item, classify_on};
 use super::device::{Asked, Chosen};
 use super::evolve::{Signals, file_of_run};
+use super::plan::{DRIVER, program_bytes};
 use super::progress::{Progress, ProgressMode};
 use crate::archive::{ARITHMETIC_VERSION, Statistics};
 use crate::backend::ascent::{Ascent, Seen};
@@ -139,7 +140,8 @@ pub fn memory(network: &Arc<Network>, n: usize, iterations: u32, simd: Simd, pic
     let threads = rayon::current_num_threads();
     // A weights file is read whole, into a vector that grows by doubling.
     let read = if network.path.is_some() { 2 * network.bytes() } else { 0 };
-    let fixed = (read + network.bytes()) as u64;
+    let driver = if on_gpu { DRIVER } else { 0 };
+    let fixed = (read + network.bytes()) as u64 + program_bytes(threads) + driver;
     // A GPU is given where images start.
     let start = (n * network.input.len() * size_of::<f32>()) as u64;
     let climbing = if on_gpu { start } else { CpuAscent::bytes(network, n, simd, threads) };
