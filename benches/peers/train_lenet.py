@@ -88,7 +88,7 @@ def main():
                 loss = update()
             seconds.append((time.perf_counter() - began) / repeats)
         peer = f"torch-{torch.__version__}" + (", compiled" if args.compile else "")
-        peers.say(peer, "train", "lenet", batch, batch, seconds, float(loss))
+        peers.say(peer, "train", "lenet", batch, batch, seconds, loss.item())
         assert statistics.median(seconds) > 0
 
 

@@ -138,9 +138,9 @@ fn a_folder_trains_a_network_the_same_with_any_threads_and_fills_its_run_folder(
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 green"), "{output:?}");
     // Another seed, and no mirrors, are other weights.
     for (option, value) in [("--seed", "2"), ("--mirror", "false"), ("--momentum", "0.5"), ("--schedule", "constant")] {
-        let output = pareidolia(&[&TRAIN[..], &[option, value, "--run", option]].concat(), root);
+        let output = pareidolia(&[&TRAIN[..], &[option, value, "--run", &option[2..]]].concat(), root);
         assert!(output.status.success(), "{output:?}");
-        assert!(self::weights(root, option) != self::weights(root, "one"), "{option}");
+        assert!(self::weights(root, &option[2..]) != self::weights(root, "one"), "{option}");
     }
 }
 
@@ -149,9 +149,10 @@ fn classes_stand_in_the_order_of_their_names_or_of_a_file() {
     let scratch = scratch();
     let root = scratch.path();
     fs::write(root.join("names"), "red\nblue\ngreen\n").unwrap();
-    let output = pareidolia(&[&TRAIN[..], &["--class-names", "names", "--val", "val", "--run", "run"]].concat(), root);
+    let output =
+        pareidolia(&[&TRAIN[..], &["--class-names", "names", "--val", "val", "--run", "named"]].concat(), root);
     assert!(output.status.success(), "{output:?}");
-    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(root.join("run/run.json")).unwrap()).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(root.join("named/run.json")).unwrap()).unwrap();
     assert_eq!(manifest["configuration"]["classes"], serde_json::json!(["red", "blue", "green"]));
     assert_eq!(manifest["accuracy"], 1.0);
     for (names, words) in [

@@ -1,6 +1,6 @@
 //! Recipes: rates, fillers, what is dropped, and numbers that cannot work.
 
-use crate::layers::{RELU, SOFTMAX, conv2d, dense};
+use crate::layers::{RELU, SOFTMAX, conv2d, dense, max_pool_of};
 use pareidolia::experiment::train::{Recipe, Schedule};
 use pareidolia::network::list::List;
 use pareidolia::network::{Layer, Shape};
@@ -32,8 +32,9 @@ fn rates_follow_their_formulas() {
 fn caffes_networks_begin_as_in_their_prototxts() {
     // As many layers as CaffeNet has, but small.
     let convolutions = (1..=5).map(|i| conv2d(["conv1", "conv2", "conv3", "conv4", "conv5"][i - 1], 32, 3, 1, 1, 1));
-    let layers: Vec<_> =
-        convolutions.chain([dense("fc6", 100), RELU, dense("fc7", 200), RELU, dense("fc8", 50), SOFTMAX]).collect();
+    let layers: Vec<_> = convolutions
+        .chain([max_pool_of(2, 2), dense("fc6", 100), RELU, dense("fc7", 200), RELU, dense("fc8", 50), SOFTMAX])
+        .collect();
     let input = Shape { channels: 3, height: 10, width: 10 };
     for (name, bias) in [("caffenet", 1.0), ("bvlc-alexnet", 0.1)] {
         let parameters = Recipe::of(name, true, 3).initial_parameters(input, &Layer::chain(layers.clone()));
