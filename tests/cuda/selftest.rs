@@ -301,7 +301,7 @@ const FAULTS: [Fault; 60] = [
     ),
     ("blur_f32", "ascent/blur.cu", "? -1 - seen :", "? -seen :"), // the edge's value once
     ("zero_pixels_f32", "ascent/zero_pixels.cu", "my_keys[pixel] < found", "my_keys[pixel] <= found"),
-    ("cross_entropy_f32", "train/cross_entropy.cu", "float(int32_t(batch))", "float(int32_t(filled))"),
+    ("cross_entropy_f32", "train/cross_entropy.cu", "probability - 1.0f : probability", "probability : probability"),
     (
         "conv2d_weight_gradient_f32", // without the last row
         "train/conv2d_weight_gradient.cu",
