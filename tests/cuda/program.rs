@@ -2,7 +2,11 @@
 
 use crate::harness;
 use crate::left_out::left_out;
+use crate::list::TINY;
+use pareidolia::genome::Canvas;
+use pareidolia::output::pictures::write_png;
 use serde_json::Value;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -39,6 +43,37 @@ fn json(text: &str) -> Value {
 /// The run.json of a run.
 pub fn manifest(run: &Path) -> Value {
     json(&std::fs::read_to_string(run.join("run.json")).unwrap())
+}
+
+#[test]
+fn train_and_ascend_on_the_gpu_give_the_bits_of_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+    for class in 0..4_u8 {
+        let name = folder.path().join("set").join(class.to_string());
+        fs::create_dir_all(&name).unwrap();
+        for i in 0..5_u8 {
+            let pixels: Vec<u8> = (0..12 * 12 * 3).map(|at| (at as u8).wrapping_mul(37 * class + 3 * i + 1)).collect();
+            write_png(&name.join(format!("{i}.png")), Canvas { height: 12, width: 12, channels: 3 }, &pixels).unwrap();
+        }
+    }
+    let weights = |run: &str| fs::read(folder.path().join(run).join("weights.safetensors")).unwrap();
+    let hash = |run: &str| manifest(&folder.path().join(run))["result_hash"].clone();
+    for (device, run, ascent) in [("cpu", "a", "c"), ("cuda:0", "b", "d")] {
+        let args = ["train", "tiny.toml", "--data", "set", "--iterations", "7", "--batch", "6", "--rate", "0.001"];
+        let args = [&args[..], &["--device", device, "--run", run]].concat();
+        let Some(command) = pareidolia(&folder, &args) else { return };
+        self::run(command, 0);
+        let device_name = manifest(&folder.path().join(run))["device"].as_str().unwrap().to_string();
+        assert_eq!(device_name == "cpu", device == "cpu", "{device_name}");
+
+        let of_a = ["--weights", "a/weights.safetensors", "--network", "tiny.toml", "--classes", "0,2,3"];
+        let args = [&["ascend", "--iterations", "5", "--device", device, "--out", ascent], &of_a[..]].concat();
+        let Some(command) = pareidolia(&folder, &args) else { return };
+        self::run(command, 0);
+    }
+    assert!(weights("a") == weights("b"), "other weights");
+    assert!(hash("c").is_string() && hash("c") == hash("d"), "{} {}", hash("c"), hash("d"));
 }
 
 const SHORT: [&str; 6] = ["--batch", "30", "--generations", "6", "--threads", "2"];

@@ -104,7 +104,7 @@ impl CpuAscent {
     /// The most bytes that the ascent of so many images takes on `threads` threads.
     pub fn bytes(network: &Network, images: usize, simd: Simd, threads: usize) -> u64 {
         let lanes = CpuAscent::at_once(network, images, simd).next_multiple_of(simd.width());
-        let passing = lanes * CpuAscent::passing_bytes(network) + TwoWay::weight_bytes(network);
+        let passing = lanes * CpuAscent::passing_bytes(network) + TwoWay::weight_bytes(network, true);
 
         let (values, pixels) = (network.input.len(), network.input.height * network.input.width);
         let image = (3 * values + network.classes.len()) * size_of::<f32>() + size_of::<Seen>() + size_of::<u32>();

@@ -96,7 +96,7 @@ impl Job {
             return Err(Error::Usage(format!("--batch {batch}: there are only {n} images to train on")));
         }
         let (network, view) = config.network(&data)?;
-        let device = device::choose(asked, &network)?;
+        let device = Chosen::choose(asked, &network)?;
         let recipe = &config.recipe;
         let dropout = recipe.dropout(&network.layers);
         let job = TrainingJob { seed: recipe.seed, batch: batch as usize, sgd: recipe.sgd(), dropout };
