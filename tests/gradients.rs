@@ -588,7 +588,7 @@ fn compare_with_golden(golden: &SafeTensors, case: &str, side: usize, probabilit
     assert_eq!(n, values.len());
     let error = (squares / n as f64).sqrt() / rms;
     println!("{case}: the values are off by {error:.1e} of their size");
-    // Rounding alone makes some 1e-5; the rest is poolings whose largest values are so nearly equal that it chooses between them.
+    // Some 1e-5, but for the hen: of p near 1, `1 - p` = 5e-4 has the rounding of the softmax's sum of 1000 terms, some 1e-6.
     assert!(error < 5e-3, "{case}: the values are off by {error:e} of their size");
     // numpy's array_split: the first parts are longer by one.
     let (each, longer) = (side / 8, side % 8);
@@ -644,14 +644,7 @@ fn squeezenets_gradients_are_those_of_jax() {
     };
     let network = files.load().unwrap();
     let hen = read(&data.join("hen_256.png"), &network, Fit::default(), None).unwrap().remove(0).pixels;
-    // The part that the network sees.
-    let (side, given) = (network.input.height, network.given().height);
-    let first = (given - side) / 2;
-    let mut cut = Vec::new();
-    for y in first..first + side {
-        cut.extend_from_slice(&hen[(y * given + first) * 3..][..side * 3]);
-    }
-    let images = [&cut[..], &cut[..]].concat();
+    let images = [&hen[..], &hen[..]].concat();
     images_match_golden(&network, &images, &[8, 7], &["squeezenet.hen", "squeezenet.cock"]);
 }
 
