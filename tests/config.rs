@@ -55,6 +55,11 @@ fn good_values(key: &Key) -> Vec<(String, Value)> {
         Kind::OneOf(numbers) => numbers.iter().map(|&i| (i.to_string(), Value::Integer(i))).collect(),
         Kind::Probability => vec![number("0", 0.0), number("0.375", 0.375), number("1", 1.0), number("1e-3", 1e-3)],
         Kind::Positive(max) => vec![number("0.5", 0.5), number("3", 3.0), number(&max.to_string(), max)],
+        // Keys of an ascent: tests/ascend.rs.
+        Kind::Number(min, max) => vec![number(&min.to_string(), min), number(&max.to_string(), max)],
+        Kind::NoneOr(min, max) => {
+            vec![number("0", 0.0), number(&min.to_string(), min), number(&max.to_string(), max)]
+        }
         Kind::Seconds => vec![number("0", 0.0), number("2.5", 2.5), number("10m", 600.0), number("\"1h 30s\"", 3630.0)],
         Kind::Switch => vec![("true".into(), Value::Boolean(true)), ("false".into(), Value::Boolean(false))],
         // The preset of the other encoding would take its keys away; see presets_and_flavours_can_be_set.
@@ -88,6 +93,7 @@ fn bad_values(key: &Key) -> Vec<String> {
         Kind::OneOf(_) => bad.extend(["0", "2", "11", "1.0", "true", "ten"]),
         Kind::Probability => bad.extend(["-0.1", "1.0000000000000002", "nan", "inf", "true", "half", "[0.5]"]),
         Kind::Positive(_) => bad.extend(["0", "-1", "nan", "inf", "1e7", "true", "big"]),
+        Kind::Number(..) | Kind::NoneOr(..) => bad.extend(["-1", "nan", "inf", "1e300", "true", "big"]),
         Kind::Seconds => bad.extend(["-1", "nan", "inf", "10 minuets", "true", "[1]"]),
         Kind::Switch => bad.extend(["1", "yes", "\"true\""]),
         Kind::Word(_) => bad.extend(["1", "true", "nonesuch"]),

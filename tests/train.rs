@@ -19,8 +19,6 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use pareidolia::backend::cpu::classify::Classifier;
-use pareidolia::backend::cpu::train::Trainer;
-use pareidolia::backend::training::TrainingJob;
 use pareidolia::dataset::{IdxImages, IdxLabels, Mnist, Split};
 use pareidolia::experiment::progress::ProgressMode;
 use pareidolia::experiment::train::{Order, Recipe, initial_parameters, train};

@@ -63,10 +63,10 @@ pub struct Identity {
 
 impl Set {
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub fn n_images(&self) -> usize {
         match self {
             Set::Digits(digits) => digits.len(),
-            Set::Folder(folder) => folder.len(),
+            Set::Folder(folder) => folder.n_images(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Set {
             Set::Digits(Mnist { images, labels }) => format!("{} {}", images.sha256, labels.sha256),
             Set::Folder(folder) => folder.sha256.clone(),
         };
-        Identity { images: self.len(), sha256 }
+        Identity { images: self.n_images(), sha256 }
     }
 
     /// Files that could not be used, so far.
@@ -284,8 +284,8 @@ impl Score {
             let labels: Vec<u32> = digits.labels.labels.iter().map(|&label| label.into()).collect();
             score.add(&classify(&digits.images.pixels, labels.len())?, &labels);
         } else {
-            for first in (0..set.len()).step_by(CHUNK) {
-                let range = (first..(first + CHUNK).min(set.len())).into_par_iter();
+            for first in (0..set.n_images()).step_by(CHUNK) {
+                let range = (first..(first + CHUNK).min(set.n_images())).into_par_iter();
                 let pictures: Vec<Option<Picture>> =
                     range.map(|index| set.try_picture(index, view)).collect::<Result<_>>()?;
                 let pictures: Vec<Picture> = pictures.into_iter().flatten().collect();

@@ -30,7 +30,7 @@ impl Feed<'_> {
     /// What `train` says, to which a batch may be an error; [`Error::Refused`] if the system gives no threads.
     pub fn run<T>(self, train: impl FnOnce(&mut dyn FnMut() -> Result<Batch>) -> Result<T>) -> Result<T> {
         let Feed { set, recipe, first, threads, .. } = self;
-        let mut order = Order::from(u64::from(first) * u64::from(recipe.batch), set.len(), recipe.seed);
+        let mut order = Order::from(u64::from(first) * u64::from(recipe.batch), set.n_images(), recipe.seed);
         let mut iteration = first;
         let mut next = move || {
             let images: Vec<usize> = order.by_ref().take(recipe.batch as usize).collect();

@@ -126,7 +126,7 @@ impl Folder {
     }
 
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub fn n_images(&self) -> usize {
         self.files.len()
     }
 
@@ -141,7 +141,7 @@ impl Folder {
     /// # Errors
     /// [`Error::File`] that names the image.
     pub fn picture(&self, index: usize, view: View) -> Result<Picture> {
-        for at in (index..self.len()).chain(0..index) {
+        for at in (index..self.n_images()).chain(0..index) {
             if let Some(picture) = self.try_picture(at, view)? {
                 return Ok(picture);
             }

@@ -91,7 +91,7 @@ impl Job {
     /// If the network cannot be trained on the data, the batch is larger than these or than memory holds, or the device cannot be used.
     pub fn new(config: Config, data: Data, asked: Asked, simd: Simd) -> Result<Job> {
         config.recipe.check()?;
-        let (n, batch) = (data.training.len(), config.recipe.batch);
+        let (n, batch) = (data.training.n_images(), config.recipe.batch);
         if batch as usize > n {
             return Err(Error::Usage(format!("--batch {batch}: there are only {n} images to train on")));
         }
@@ -274,7 +274,7 @@ impl Job {
         if let Some(lines) = lines {
             lines.write(&Line {
                 iteration: self.done,
-                epoch: f64::from(self.done) * f64::from(self.config.recipe.batch) / data.training.len() as f64,
+                epoch: f64::from(self.done) * f64::from(self.config.recipe.batch) / data.training.n_images() as f64,
                 rate,
                 loss,
                 accuracy: score.map(|score| score.accuracy()),

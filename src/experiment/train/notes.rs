@@ -29,7 +29,7 @@ pub fn notes(config: &Config, data: &Data, [correct, of]: [usize; 2]) -> Vec<(&'
         ]);
     } else {
         notes.push(("train_sha256", data.training.identity().sha256));
-        notes.push(("train_images", data.training.len().to_string()));
+        notes.push(("train_images", data.training.n_images().to_string()));
     }
     match &data.validation {
         Some(Set::Digits(test)) => notes.extend([
