@@ -101,7 +101,7 @@ fn each_layer_with_weights_is_told_what_it_took_and_its_gradient() {
         let with_weights = network.layers.iter().enumerate().rev().filter(|(_, layer)| layer.operation.has_weights());
         let want: Vec<usize> = with_weights.map(|(index, _)| index).collect();
         assert_eq!(told.iter().map(|(layer, ..)| *layer).collect::<Vec<_>>(), want, "the last layer first");
-        let on_host: Vec<(Vec<Vec<f32>>, Vec<Vec<f32>>)> = images
+        let on_host: Vec<_> = images
             .chunks(len)
             .zip(of_logits.chunks(network.classes.len()))
             .map(|(image, of_logits)| {
