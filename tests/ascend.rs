@@ -3,7 +3,6 @@
 
 mod common;
 #[path = "reference/gradient.rs"]
-#[allow(dead_code)] // what training needs
 mod gradient;
 #[path = "common/list.rs"]
 mod list;

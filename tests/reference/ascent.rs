@@ -87,7 +87,7 @@ pub fn move_image(rule: &AscentRule, shape: Shape, step: u32, rate: f32, x: &mut
         x[i] = rate.mul_add(g[i], x[i]);
         x[i] *= keep;
     }
-    if rule.blur_radius > 0.0 && step % rule.blur_every == 0 {
+    if rule.blur_radius > 0.0 && step.is_multiple_of(rule.blur_every) {
         for channel in 0..shape.channels {
             blur(&mut x[channel * pixels..][..pixels], shape.height, shape.width, rule.blur_radius);
         }

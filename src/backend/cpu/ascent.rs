@@ -120,6 +120,7 @@ impl Ascent for CpuAscent {
     fn step(&mut self, last: bool) -> Result<Vec<Seen>> {
         let CpuAscent { simd, back, at_once, climb, classes, x, inputs, gradients, probabilities, scratch, .. } = self;
         let (len, simd, step, n_classes, at_once) = (climb.mean.len(), *simd, self.step, self.n_classes, *at_once);
+        let scratch = &*scratch;
         let before = std::mem::take(&mut self.seen);
         let has_stopped = |image: usize| before.get(image).is_some_and(|seen| seen.stopped);
         let images = x.par_chunks_exact_mut(len).zip(inputs.par_chunks_exact_mut(len)).enumerate();
