@@ -609,8 +609,8 @@ fn squeezenet_climbs() {
     for (x, seen) in &results {
         assert!(same_bits(x, &results[0].0));
         assert!(seen.iter().flatten().zip(results[0].1.iter().flatten()).all(|(a, b)| bits(a) == bits(b)));
-        for image in 0..2 {
-            let rise = seen[3][image].probability / seen[0][image].probability;
+        for (image, (last, first)) in seen[3].iter().zip(&seen[0]).enumerate() {
+            let rise = last.probability / first.probability;
             assert!(rise > 1.1, "image {image}: {rise} times the probability after three steps");
         }
     }

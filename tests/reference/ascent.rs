@@ -27,11 +27,11 @@ pub fn ascend(
             all.push(seen);
             continue;
         }
-        for i in 0..x.len() {
-            let mut v = x[i] + mean(i);
+        for (i, x) in x.iter_mut().enumerate() {
+            let mut v = *x + mean(i);
             v = if v > 0.0 { v } else { 0.0 };
             v = if v < 255.0 { v } else { 255.0 };
-            x[i] = v - mean(i);
+            *x = v - mean(i);
         }
         let input: Vec<f32> = (0..x.len()).map(|i| x[i] * scale(i)).collect();
         let (probabilities, of_input) = gradient(&input, class);

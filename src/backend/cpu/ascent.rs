@@ -120,7 +120,7 @@ impl Ascent for CpuAscent {
     fn step(&mut self, last: bool) -> Result<Vec<Seen>> {
         let CpuAscent { simd, back, at_once, climb, classes, x, inputs, gradients, probabilities, scratch, .. } = self;
         let (len, simd, step, n_classes, at_once) = (climb.mean.len(), *simd, self.step, self.n_classes, *at_once);
-        let scratch = &*scratch;
+        let scratch: &Mutex<Vec<Scratch>> = scratch;
         let before = std::mem::take(&mut self.seen);
         let has_stopped = |image: usize| before.get(image).is_some_and(|seen| seen.stopped);
         let images = x.par_chunks_exact_mut(len).zip(inputs.par_chunks_exact_mut(len)).enumerate();
@@ -136,7 +136,7 @@ impl Ascent for CpuAscent {
         }
         let images = x.par_chunks_exact_mut(len).zip(gradients.par_chunks_exact_mut(len));
         let images = images.zip(probabilities.par_chunks_exact(n_classes)).zip(classes.par_iter()).enumerate();
-        let scratch = &*scratch;
+        let scratch: &Mutex<Vec<Scratch>> = scratch;
         let seen = images.map(|(image, (((x, gradient), probabilities), &class))| {
             if has_stopped(image) {
                 return before[image];
