@@ -122,14 +122,15 @@ fn presets_of_imagenet_are_timed_against_the_networks_that_are_named() {
         // Ten crops: conv1 5x5 outputs of 9 terms, 6 channels, of which fc takes 12 2x2 and 3x3 parts.
         if line["step"] == "classify" {
             let one = 6 * 5 * 5 * 9 + 4 * 12 * 3 * 3;
-            assert_eq!(line["work"].as_u64(), Some(10 * one), "{line}");
+            assert_eq!(line["work"].as_f64(), Some(f64::from(10 * one)), "{line}");
         }
     }
-    fs::write(folder.path().join("grey.toml"), list::TINY.replace("RGB", "grey").replace("groups = 3", "groups = 1"))
-        .unwrap();
+    let grey = list::TINY.replace("RGB", "grey").replace("groups = 3", "groups = 1");
+    let grey = grey.replace("mean = [1, 2.5, 3]\nscale = [0.5, 0.25, 0.125]\n", "");
+    fs::write(folder.path().join("grey.toml"), grey).unwrap();
     let args = ["bench", "loop", "--preset", "imagenet-cppn", "--network", "grey.toml", "--device", "cpu"];
     let (_, stderr) = ends(&folder, 1, &args);
-    assert!(stderr.contains("draws in colour") || stderr.contains("scale"), "{stderr}");
+    assert!(stderr.contains("draws in colour"), "{stderr}");
 }
 
 #[test]
