@@ -564,8 +564,8 @@ impl BackwardNetwork {
     /// Brings `network` to the device, for `capacity` images at once.
     ///
     /// # Errors
-    /// [`Error::NoDevice`](crate::error::Error::NoDevice) with the layer that kernels do not take;
-    /// [`Error::Driver`](crate::error::Error::Driver) if there is no room.
+    /// [`Error::NoDevice`] with the layer that kernels do not take;
+    /// [`Error::Driver`] if there is no room.
     ///
     /// # Panics
     /// If `capacity` is 0, or a value that is to be dropped is none.
@@ -701,8 +701,8 @@ impl Launcher {
     /// From [`BackwardNetwork::input`] to [`BackwardNetwork::probabilities`], for `batch` images. Returns before the device has finished.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::error::Error::Shape) if there are more than the network's capacity;
-    /// [`Error::Launch`](crate::error::Error::Launch) if the driver refuses a launch; those of `at`.
+    /// [`Error::Shape`] if there are more than the network's capacity;
+    /// [`Error::Launch`] if the driver refuses a launch; those of `at`.
     pub fn forward(&self, network: &mut BackwardNetwork, batch: usize, at: At) -> Result<()> {
         self.forward_to_logits(network, batch, at)?;
         let BackwardNetwork { n_classes, arena, probabilities, capacity, logits, .. } = network;

@@ -24,7 +24,7 @@ pub struct Feed<'a> {
 
 impl Feed<'_> {
     /// Lets `train` call for the batches of one iteration after the other. Digits are taken from memory; images of a folder are decoded by
-    /// threads of their own, [`AHEAD`] batches ahead. A batch is a function of its iteration, not of when it was made.
+    /// threads of their own, two batches ahead. A batch is a function of its iteration, not of when it was made.
     ///
     /// # Errors
     /// What `train` says, to which a batch may be an error; [`Error::Refused`] if the system gives no threads.

@@ -1,7 +1,7 @@
 //! Training a network: the weights are a function of layers, data and recipe, in every bit.
 //!
 //! What a step computes is written in [`crate::network::gradient`] and [`crate::backend::training`]; here are the recipe
-//! ([`recipe`]), the images ([`data`], [`folder`], [`feed`]) with their order ([`order`]), and the training itself ([`job`]). All random
+//! ([`recipe`]), the images ([`data`], [`folder`], [`feed`]) with their order ([`order`]), and the training itself (`job`). All random
 //! numbers come from [`crate::rng`].
 
 pub mod config;

@@ -200,7 +200,7 @@ impl Recipe {
     /// - step: `base_rate * gamma^floor(t / step_size)`, the power by squaring, from the lowest bit of the exponent up
     /// - polynomial: `base_rate * (1 - t / iterations)^power`
     ///
-    /// Powers that are multiples of 1/4 are square roots and products (see [`raised`]).
+    /// Powers that are multiples of 1/4 are square roots and products (see `raised`).
     pub fn rate(&self, iteration: u32) -> f32 {
         let t = f64::from(iteration);
         let rate = match self.schedule {

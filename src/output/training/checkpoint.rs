@@ -1,6 +1,6 @@
 //! `checkpoint`: all that a training needs to go on as if it had never stopped.
 //!
-//! A [`sealed`] file: behind its two lines the tensors `parameters` and `velocity`, float32, of each layer that learns the weights, then the
+//! A sealed file: behind its two lines the tensors `parameters` and `velocity`, float32, of each layer that learns the weights, then the
 //! biases, in safetensors form, with the rest as JSON in its metadata under `state`.
 
 use crate::archive::ARITHMETIC_VERSION;
