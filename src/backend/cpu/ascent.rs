@@ -136,7 +136,6 @@ impl Ascent for CpuAscent {
         }
         let images = x.par_chunks_exact_mut(len).zip(gradients.par_chunks_exact_mut(len));
         let images = images.zip(probabilities.par_chunks_exact(n_classes)).zip(classes.par_iter()).enumerate();
-        let scratch: &Mutex<Vec<Scratch>> = scratch;
         let seen = images.map(|(image, (((x, gradient), probabilities), &class))| {
             if has_stopped(image) {
                 return before[image];
