@@ -1,6 +1,6 @@
 //! Compiles kernels/**/*.cu to one fatbin for `crate::kernels`, where there is a compiler for it.
 
-use crate::nvcc::Nvcc;
+use crate::nvcc::{self, Nvcc};
 use crate::resources;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -70,6 +70,13 @@ fn make(out: &Path) -> Result<Result<Made, String>, String> {
     // One unit, so that headers are read and templates made once; the names in all files must differ.
     let unit: String = sources.iter().map(|path| format!("#include {path:?}\n")).collect();
     let (unit_path, fatbin, report) = (out.join("kernels.cu"), out.join("kernels.fatbin"), out.join("kernels.json"));
+    let made_of = out.join("kernels.made_of");
+    let inputs = inputs(&nvcc, &architectures)?;
+    // Cargo asks again after every change of a source and every commit.
+    if fs::read(&made_of).is_ok_and(|before| before == inputs) && fatbin.is_file() && report.is_file() {
+        return Ok(Ok(made(fatbin, report, &nvcc, &architectures)));
+    }
+    let _ = fs::remove_file(&made_of);
     let folder = out.join("nvcc");
     let _ = fs::remove_dir_all(&folder); // of an earlier build, perhaps for other architectures
     fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
@@ -80,6 +87,33 @@ fn make(out: &Path) -> Result<Result<Made, String>, String> {
     let allowed = fs::read_to_string(ALLOWED).map_err(|error| format!("cannot read {ALLOWED}: {error}"))?;
     resources::check(&resources, &allowed)
         .map_err(|why| format!("kernels must not spill or have a stack frame unless {ALLOWED} says why:\n{why}"))?;
+    fs::write(&made_of, inputs).map_err(|error| format!("cannot write {}: {error}", made_of.display()))?;
+    Ok(Ok(made(fatbin, report, &nvcc, &architectures)))
+}
+
+/// All that the fatbin and its report depend on: compiler, flags, architectures, and each file in kernels/ with its name.
+fn inputs(nvcc: &Nvcc, architectures: &[String]) -> Result<Vec<u8>, String> {
+    let mut inputs =
+        format!("{nvcc:?} {:?} {:?} {architectures:?}\n", nvcc::FLAGS, env::var_os("NVCC_CCBIN")).into_bytes();
+    let mut folders = vec![PathBuf::from("kernels")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+        for entry in entries {
+            let path = entry.map_err(|error| error.to_string())?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    for path in files {
+        let text = fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        inputs.extend(format!("{path:?} {}\n", text.len()).into_bytes());
+        inputs.extend(text);
+    }
+    Ok(inputs)
+}
+
+fn made(fatbin: PathBuf, report: PathBuf, nvcc: &Nvcc, architectures: &[String]) -> Made {
     let driver = if nvcc.version.starts_with("12.") { DRIVER_12 } else { DRIVER_13 };
     let summary = format!(
         "compiled by nvcc {} for {}; they need driver {} or later",
@@ -87,7 +121,7 @@ fn make(out: &Path) -> Result<Result<Made, String>, String> {
         architectures.join(", "),
         driver.1
     );
-    Ok(Ok(Made { fatbin, report, summary, driver }))
+    Made { fatbin, report, summary, driver }
 }
 
 fn requires_cuda() -> bool {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What fixes the arithmetic, the same for every kernel; then what makes trouble visible. An nvcc of CUDA 12 knows all of it.
-const FLAGS: [&str; 15] = [
+pub const FLAGS: [&str; 15] = [
     "-fmad=false",
     "-prec-div=true",
     "-prec-sqrt=true",
@@ -27,6 +27,7 @@ const FLAGS: [&str; 15] = [
 const OLDEST: (u32, u32) = (12, 0);
 
 /// The compiler that was found.
+#[derive(Debug)]
 pub struct Nvcc {
     pub path: PathBuf,
     /// As it says it: `13.0.88`.
