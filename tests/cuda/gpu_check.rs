@@ -45,7 +45,8 @@ fn check(before: &str, sanitizer: &str, seconds: &str) -> Option<(i32, Vec<Row>)
     // Tools that run what they are to watch.
     let watch = "while [ $# -gt 0 ] && [[ $1 != */program ]]; do shift; done; \"$@\"";
     let sanitizer = script(scratch.path(), "sanitizer", &format!("#!/bin/bash\n{watch}\n{sanitizer}\n"));
-    let kernels = "echo '  lenet_features_f32 (1, 1, 1)'; echo '  lenet_probabilities_f32 (1, 1, 1)'";
+    let kernels = ["render_cppn_u8", "lenet_features_f32", "lenet_probabilities_f32", "conv2d_64_f32"];
+    let kernels = kernels.map(|kernel| format!("echo '  {kernel} (1, 1, 1)'")).join("; ");
     let ncu = script(scratch.path(), "ncu", &format!("#!/bin/bash\n{kernels}\n"));
     let mut command = Command::new("bash");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/gpu-check")).arg(&out);
@@ -84,10 +85,10 @@ fn every_failing_part_is_named_and_keeps_none_from_being_tried() {
     // Another hash of one preset, another end of the selftest, and a tool that finds something.
     let before = "[[ $1 = selftest ]] && exit 1\n[[ $2 = mnist-direct ]] && set -- \"$@\" --seed 2";
     let Some((code, rows)) = check(before, "exit 99", "480") else { return };
-    let tools = ["memcheck", "racecheck", "initcheck", "synccheck"];
+    let tools = ["memcheck", "initcheck", "synccheck", "racecheck"];
     let want: Vec<(&str, &str)> = ["selftest", "direct"].iter().chain(&tools).map(|part| (*part, "FAILED")).collect();
     assert_eq!((code, not_ok(&rows)), (1, want), "{rows:?}");
-    assert!(rows[3].2.contains("on a CPU 304e244acc58b44a") && rows[7].2.contains("findings"), "{rows:?}");
+    assert!(rows[3].2.contains("on a CPU 304e244acc58b44a") && rows[8].2.contains("findings"), "{rows:?}");
 }
 
 #[test]
