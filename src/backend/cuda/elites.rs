@@ -92,20 +92,21 @@ impl Elites {
         Ok(current.iter().enumerate().map(holder).collect())
     }
 
-    /// The elite of `job` that `holder` is.
+    /// The elites of `job` that `holders`, of ascending niches, are: all slots from the first to the last come over, in one copy a buffer.
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn get(&self, reader: Reader, job: &Job, holder: Holder) -> Result<Elite> {
-        let (n_classes, image_len) = (job.network.classes.len(), job.canvas.len());
-        let Holder { slot, born, content_hash } = holder;
-        Ok(Elite {
-            probabilities: reader.part(&self.probabilities, slot * n_classes, n_classes)?,
-            image: reader.part(&self.images, slot * image_len, image_len)?,
-            genome: self.genomes.get(reader, slot)?,
-            born,
-            content_hash,
-        })
+    pub fn get(&self, reader: Reader, job: &Job, holders: &[Holder]) -> Result<Vec<Elite>> {
+        let slots: Vec<usize> = holders.iter().map(|holder| holder.slot).collect();
+        let probabilities = reader.slots(&self.probabilities, job.network.classes.len(), &slots)?;
+        let images = reader.slots(&self.images, job.canvas.len(), &slots)?;
+        let genomes = self.genomes.get(reader, &slots)?;
+        let parts = holders.iter().zip(probabilities).zip(images).zip(genomes);
+        let elite = |(((holder, probabilities), image), genome): (((&Holder, _), _), _)| {
+            let Holder { born, content_hash, .. } = *holder;
+            Elite { probabilities, image, genome, born, content_hash }
+        };
+        Ok(parts.map(elite).collect())
     }
 
     /// Makes `archive` that of run `run`: its elites go to the first slots.

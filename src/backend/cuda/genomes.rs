@@ -4,7 +4,7 @@ use super::launcher::{Launcher, Reader, check_len};
 use super::params::{CppnEdge, CppnRules, CppnSize, node_stride};
 use crate::backend::Job;
 use crate::error::Result;
-use crate::genome::cppn::{Activation, Edge, Graph};
+use crate::genome::cppn::{Activation, Graph};
 use crate::genome::{Encoding, Genome};
 use cudarc::driver::CudaSlice;
 
@@ -62,15 +62,15 @@ impl Genomes {
         }
     }
 
-    /// The genome in slot `at`.
+    /// The genomes in the slots `at`, which ascend: all from the first to the last come over, in one copy a buffer.
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn get(&self, reader: Reader, at: usize) -> Result<Genome> {
-        match self {
-            Genomes::Direct(slots) => slots.get(reader, at).map(Genome::Direct),
-            Genomes::Cppn(slots) => slots.get(reader, at).map(Genome::Cppn),
-        }
+    pub fn get(&self, reader: Reader, at: &[usize]) -> Result<Vec<Genome>> {
+        Ok(match self {
+            Genomes::Direct(slots) => slots.get(reader, at)?.into_iter().map(Genome::Direct).collect(),
+            Genomes::Cppn(slots) => slots.get(reader, at)?.into_iter().map(Genome::Cppn).collect(),
+        })
     }
 
     /// Puts `genome` into slot `at`.
@@ -98,12 +98,12 @@ impl DirectSlots {
         Ok(DirectSlots { n_genes, genes: launcher.zeros(slots * n_genes)? })
     }
 
-    /// The genes in slot `at`.
+    /// The genes in the slots `at`, as [`Genomes::get`].
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn get(&self, reader: Reader, at: usize) -> Result<Vec<f32>> {
-        reader.part(&self.genes, at * self.n_genes, self.n_genes)
+    pub fn get(&self, reader: Reader, at: &[usize]) -> Result<Vec<Vec<f32>>> {
+        reader.slots(&self.genes, self.n_genes, at)
     }
 
     /// Puts `genes` into slot `at`.
@@ -154,20 +154,23 @@ impl CppnSlots {
         check_len(what, &self.edges, slots * max_edges as usize)
     }
 
-    /// The genome in slot `at`.
+    /// The genomes in the slots `at`, as [`Genomes::get`].
     ///
     /// # Errors
     /// [`Error::Driver`](crate::error::Error::Driver).
-    pub fn get(&self, reader: Reader, at: usize) -> Result<Graph> {
-        let CppnSize { n_nodes, n_edges } = reader.part(&self.sizes, at, 1)?[0];
-        let first = at * node_stride(self.max_nodes);
-        let activations = reader.part(&self.activations, first, n_nodes as usize)?;
-        let edges = reader.part(&self.edges, at * self.max_edges as usize, n_edges as usize)?;
-        Ok(Graph {
-            n_outputs: self.n_outputs,
-            activations: activations.into_iter().map(|index| Activation::ALL[usize::from(index)]).collect(),
-            edges: edges.into_iter().map(Edge::from).collect(),
-        })
+    pub fn get(&self, reader: Reader, at: &[usize]) -> Result<Vec<Graph>> {
+        let sizes = reader.slots(&self.sizes, 1, at)?;
+        let activations = reader.slots(&self.activations, node_stride(self.max_nodes), at)?;
+        let edges = reader.slots(&self.edges, self.max_edges as usize, at)?;
+        let graph = |((size, activations), edges): ((Vec<CppnSize>, Vec<u8>), Vec<CppnEdge>)| {
+            let activations = activations[..size[0].n_nodes as usize].iter();
+            Graph {
+                n_outputs: self.n_outputs,
+                activations: activations.map(|&index| Activation::ALL[usize::from(index)]).collect(),
+                edges: edges[..size[0].n_edges as usize].iter().map(|&edge| edge.into()).collect(),
+            }
+        };
+        Ok(sizes.into_iter().zip(activations).zip(edges).map(graph).collect())
     }
 
     /// Puts `graph` into slot `at`.

@@ -1,8 +1,8 @@
 //! The archives as the host has them, so that an elite comes over once and not with every checkpoint.
 //!
 //! A thousand direct genomes for ImageNet are 1 GB. The device says who holds each niche, 24 bytes a niche; only those come over whom the
-//! host does not have. Of archives that are large, some come over beside each generation, while the device makes it: where no more
-//! niches change than that, a checkpoint waits for hardly any.
+//! host does not have. Of archives of large elites, some come over beside each generation, while the device makes it: where no more
+//! niches change than that, a checkpoint waits for hardly any. Of small elites it is copies that cost, not bytes: all of a run come at once.
 
 use super::elites::{Elites, Holder};
 use super::launcher::{Launcher, Reader};
@@ -11,8 +11,10 @@ use crate::backend::Job;
 use crate::error::Result;
 use std::sync::Arc;
 
-/// What archives of all runs take at least for elites to come over beside generations: less is brought in a few milliseconds.
-const LARGE_BYTES: usize = 64 << 20;
+/// What an elite takes at least to come over by itself: a copy of so much takes as long as a copy takes at all, some 10 us.
+const LARGE_BYTES: usize = 64 << 10;
+/// What archives of all runs of such elites take at least for some to come over beside generations: less is brought in a few milliseconds.
+const LARGE_ARCHIVES_BYTES: usize = 64 << 20;
 /// What comes over beside a generation: a millisecond or two, of some 50 that the device takes for so large images.
 const BESIDE_BYTES: usize = 16 << 20;
 
@@ -23,6 +25,8 @@ pub struct Kept {
     runs: Vec<Vec<Option<Arc<Elite>>>>,
     /// Elites that come over beside a generation.
     beside: usize,
+    /// Whether elites come over one by one.
+    is_large: bool,
     /// The niche with which that goes on, counted through the active runs.
     next: usize,
 }
@@ -31,9 +35,13 @@ impl Kept {
     /// Of nobody yet.
     pub fn new(job: &Job) -> Kept {
         let elite = Elites::elite_bytes(job);
-        let is_large = job.seeds.len() * job.classes.len() * elite >= LARGE_BYTES;
-        let beside = if is_large { (BESIDE_BYTES / elite).max(1) } else { 0 };
-        Kept { runs: vec![Vec::new(); job.seeds.len()], beside, next: 0 }
+        let is_large = elite >= LARGE_BYTES;
+        let beside = if is_large && job.seeds.len() * job.classes.len() * elite >= LARGE_ARCHIVES_BYTES {
+            BESIDE_BYTES / elite
+        } else {
+            0
+        };
+        Kept { runs: vec![Vec::new(); job.seeds.len()], beside, is_large, next: 0 }
     }
 
     /// Lets `elites` come over beside each generation, whatever the size of the archives.
@@ -77,7 +85,8 @@ impl Kept {
                 break;
             }
             let (position, niche) = (at / n_niches, at % n_niches);
-            left -= usize::from(self.bring(elites, reader, job, active[position], niche, holders[position][niche])?);
+            let (run, holder) = (active[position], holders[position][niche]);
+            left -= usize::from(self.bring(job, run, niche, holder, || one(elites.get(reader, job, &[holder])))?);
             self.next = at + 1;
         }
         Ok(())
@@ -95,22 +104,28 @@ impl Kept {
         run: usize,
         generation: u32,
     ) -> Result<Archive> {
-        for (niche, holder) in elites.holders(launcher, job, run)?.into_iter().enumerate() {
-            self.bring(elites, launcher.reader(), job, run, niche, holder)?;
+        let holders = elites.holders(launcher, job, run)?;
+        let reader = launcher.reader();
+        let has = |(kept, holder): (&Option<Arc<Elite>>, &Holder)| kept.as_ref().is_some_and(|elite| holder.is(elite));
+        let has_all = self.runs[run].len() == holders.len() && self.runs[run].iter().zip(&holders).all(has);
+        let mut at_once =
+            if self.is_large || has_all { Vec::new() } else { elites.get(reader, job, &holders)? }.into_iter();
+        for (niche, holder) in holders.into_iter().enumerate() {
+            let next = at_once.next();
+            self.bring(job, run, niche, holder, || next.map_or_else(|| one(elites.get(reader, job, &[holder])), Ok))?;
         }
         let elites = self.runs[run].iter().flatten().cloned().collect();
         Ok(Archive { generation, classes: job.classes.clone(), elites })
     }
 
-    /// Makes `holder` the one that the host has in a niche; whether he had to come over.
+    /// Makes `holder` the one that the host has in a niche; whether he had to `come` over.
     fn bring(
         &mut self,
-        elites: &Elites,
-        reader: Reader,
         job: &Job,
         run: usize,
         niche: usize,
         holder: Holder,
+        come: impl FnOnce() -> Result<Elite>,
     ) -> Result<bool> {
         let niches = &mut self.runs[run];
         niches.resize(job.classes.len(), None);
@@ -123,8 +138,13 @@ impl Kept {
         let came = elsewhere.is_none();
         niches[niche] = Some(match elsewhere {
             Some(elite) => elite,
-            None => Arc::new(elites.get(reader, job, holder)?),
+            None => Arc::new(come()?),
         });
         Ok(came)
     }
+}
+
+/// The one elite that was asked for.
+fn one(elites: Result<Vec<Elite>>) -> Result<Elite> {
+    elites.map(|mut elites| elites.swap_remove(0))
 }

@@ -163,6 +163,19 @@ impl Reader<'_> {
         self.stream.synchronize().map_err(Error::driver("finish the work"))?;
         Ok(values)
     }
+
+    /// The slots `at`, which ascend, of a `buffer` of slots of `len` elements: all from the first to the last come over, in one copy.
+    ///
+    /// # Errors
+    /// Those of [`Reader::part`].
+    pub fn slots<T: DeviceRepr + Clone>(self, buffer: &CudaSlice<T>, len: usize, at: &[usize]) -> Result<Vec<Vec<T>>> {
+        let (Some(&first), Some(&last)) = (at.first(), at.last()) else { return Ok(Vec::new()) };
+        let values = self.part(buffer, first * len, (last + 1 - first) * len)?;
+        if at.len() == 1 {
+            return Ok(vec![values]);
+        }
+        Ok(at.iter().map(|&slot| values[(slot - first) * len..][..len].to_vec()).collect())
+    }
 }
 
 /// Checks that `what` has at least `want` elements.

@@ -168,7 +168,7 @@ impl CudaBackend {
     /// # Errors
     /// [`Error::Driver`].
     pub fn genome(&self, at: usize) -> Result<Genome> {
-        self.steps.genomes.get(self.launcher.reader(), at)
+        Ok(self.steps.genomes.get(self.launcher.reader(), &[at])?.swap_remove(0))
     }
 
     /// The images drawn last, `(chunk, height, width, channels)`.

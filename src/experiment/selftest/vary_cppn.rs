@@ -293,7 +293,7 @@ pub fn descend(gpu: &Gpu, tally: &mut Tally, rules: &Rules, n_outputs: usize, ge
         if tally.differing > before {
             return Ok(skipped); // the genomes that came out may be none
         }
-        there = (0..N as usize).map(|at| children.get(gpu.launcher.reader(), at)).collect::<Result<_>>()?;
+        there = children.get(gpu.launcher.reader(), &(0..N as usize).collect::<Vec<_>>())?;
     }
     tally.same("operators skipped", &[skipped], &[skipped_there]);
     Ok(skipped)
