@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 const MAGIC_IMAGES: u32 = 2051;
 const MAGIC_LABELS: u32 = 2049;
 
+/// Where MNIST's four files can be had, `NAME.gz` each.
+pub const MNIST_URL: &str = "https://ossci-datasets.s3.amazonaws.com/mnist/";
+
 /// The most bytes a file may hold when uncompressed: twenty times MNIST's largest.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -120,7 +123,7 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
     }
     let reason = format!(
         "neither it nor its folder mnist holds {name} or {name}.gz (MNIST in IDX format; --data or PAREIDOLIA_DATA names \
-         the folder)"
+         the folder; the four files can be had from {MNIST_URL})"
     );
     Err(Error::file(dir, reason))
 }

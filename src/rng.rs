@@ -54,6 +54,8 @@ pub enum Purpose {
     AscentStart = 17,
     /// Which way a training image is cropped and mirrored; the candidate is the image of the batch, the generation the iteration.
     TrainCrop = 18,
+    /// Which fooling images a network is retrained with; the generation is the round, draw k chooses the k-th image.
+    RetrainSample = 19,
 }
 
 /// The generator of one run.

@@ -9,6 +9,7 @@ pub mod info;
 mod layers;
 pub mod plan;
 pub mod render;
+pub mod retrain;
 pub mod selftest;
 pub mod train;
 pub mod weights;
@@ -52,6 +53,7 @@ enum Command {
     Classify(classify::Args),
     Render(render::Args),
     Train(train::Args),
+    Retrain(Box<retrain::Args>),
     Import(import::Args),
     Weights(weights::Args),
     Bench(bench::Args),
@@ -75,6 +77,7 @@ impl Cli {
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
+            Command::Retrain(args) => args.run(self.quiet),
             Command::Import(args) => args.run(),
             Command::Weights(args) => args.run(),
             Command::Bench(args) => args.run(self.quiet),

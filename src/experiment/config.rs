@@ -317,6 +317,8 @@ pub enum Kind {
     OneOf(&'static [i64]),
     /// Numbers of classes: a list, or text such as `"3,5-7"`.
     Classes,
+    /// A name that a file can have: 1 to 100 bytes, no control character, no slash, no dot in front.
+    Name,
 }
 
 impl Kind {
@@ -340,6 +342,16 @@ impl Kind {
             .map(Value::Float),
             Kind::Switch => value.as_bool().map(Value::Boolean),
             Kind::Word(words) => value.as_str().filter(|word| words.contains(word)).map(Value::from),
+            Kind::Name => {
+                // A number is a name, too.
+                let name = value.as_str().map_or_else(|| value.as_integer().map(|i| i.to_string()), |s| Some(s.into()));
+                let is_name = |name: &String| {
+                    (1..=100).contains(&name.len())
+                        && !name.starts_with('.')
+                        && !name.contains(|c: char| c.is_control() || c == '/' || c == '\\')
+                };
+                name.filter(is_name).map(Value::String)
+            }
             Kind::Classes => {
                 let mut classes = match value {
                     Value::String(text) => parse_classes(text, &[]).ok()?,
@@ -368,6 +380,7 @@ impl std::fmt::Display for Kind {
             Kind::Seconds => f.write_str("seconds, or a time such as \"10m\""),
             Kind::Switch => f.write_str("true or false"),
             Kind::Word(words) => f.write_str(&words.join(" or ")),
+            Kind::Name => f.write_str("a name of 1 to 100 bytes, without slashes and without a dot in front"),
             Kind::Classes => f.write_str("class numbers such as \"3,5-7\" or [3, 5, 6, 7]"),
         }
     }
@@ -571,7 +584,7 @@ impl Setting {
     }
 
     /// The one of `keys` that it is for.
-    pub(super) fn known_key<'a>(&self, keys: &'a [Key]) -> Result<&'a Key> {
+    pub(crate) fn known_key<'a>(&self, keys: &'a [Key]) -> Result<&'a Key> {
         keys.iter().find(|key| key.name == self.key).ok_or_else(|| {
             let group = format!("{}.", self.key);
             let members: Vec<&str> = keys.iter().filter_map(|key| key.name.strip_prefix(&group)).collect();
@@ -590,7 +603,7 @@ impl Setting {
     }
 
     /// Its value, in the type of `key`.
-    pub(super) fn accepted(&self, key: &Key) -> Result<Value> {
+    pub(crate) fn accepted(&self, key: &Key) -> Result<Value> {
         key.kind
             .accept(&self.value)
             .ok_or_else(|| refusal(&self.origin, key.name, &one_line(&self.value.to_string()), &key.kind.to_string()))
@@ -659,7 +672,7 @@ pub fn name_of(choice: impl ValueEnum) -> String {
 }
 
 /// `table` with dotted keys for those of its tables. One level: [`KEYS`] has no more.
-fn flatten(table: Table) -> impl Iterator<Item = (String, Value)> {
+pub(super) fn flatten(table: Table) -> impl Iterator<Item = (String, Value)> {
     table.into_iter().flat_map(|(group, value)| {
         let (tables, values) = match value {
             Value::Table(inner) if !inner.is_empty() => (Some(inner), None),

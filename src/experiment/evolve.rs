@@ -44,11 +44,17 @@ pub fn run(request: EvolveRequest) -> Result<Outcome> {
         .num_threads(request.threads)
         .build()
         .map_err(|source| Error::Refused(format!("cannot start {} threads: {source}", request.threads)))?;
-    pool.install(|| {
-        let mut evolution = Evolution::open(request)?;
-        evolution.evolve(&signals).map_err(|error| evolution.lost(error))?;
-        evolution.finish()
-    })
+    pool.install(|| run_on_pool(request, &signals))
+}
+
+/// As [`run`], on rayon's current pool, until one of `signals` comes.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_on_pool(request: EvolveRequest, signals: &Signals) -> Result<Outcome> {
+    let mut evolution = Evolution::open(request)?;
+    evolution.evolve(signals).map_err(|error| evolution.lost(error))?;
+    evolution.finish()
 }
 
 /// SIGINT and SIGTERM, turned into a number that the loop looks at; a second one ends the process at once.

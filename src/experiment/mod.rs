@@ -11,6 +11,7 @@ pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod request;
+pub mod retrain;
 mod run;
 pub mod selftest;
 pub mod train;

@@ -18,9 +18,9 @@ const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 pub(super) const MEDIAN: RGBColor = RGBColor(0x1b, 0x4f, 0x8c);
 pub(super) const MEAN: RGBColor = RGBColor(0xd0, 0x5a, 0x1e);
 /// What [`BAND_STRENGTH`] of [`MEDIAN`] looks like on white.
-const BAND: RGBColor = RGBColor(0xdf, 0xe6, 0xef);
+pub(super) const BAND: RGBColor = RGBColor(0xdf, 0xe6, 0xef);
 const BAND_STRENGTH: f64 = 0.14;
-const OVER_99: RGBColor = RGBColor(0xa9, 0xc0, 0xdc);
+pub(super) const OVER_99: RGBColor = RGBColor(0xa9, 0xc0, 0xdc);
 const OVER_999: RGBColor = RGBColor(0x5f, 0x8a, 0xbd);
 const OVER_9999: RGBColor = MEDIAN;
 
@@ -96,11 +96,11 @@ pub(super) type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
 const ONE: f64 = 8.0;
 
 /// Height of a confidence: the number of its nines, -log10(1 - confidence).
-fn nines(confidence: f64) -> f64 {
+pub(super) fn nines(confidence: f64) -> f64 {
     if confidence >= 1.0 { ONE } else { -(1.0 - confidence).log10() }
 }
 
-fn nines_label(nines: u32) -> String {
+pub(super) fn nines_label(nines: u32) -> String {
     match nines {
         0 => "0".to_owned(),
         n if f64::from(n) >= ONE => "1".to_owned(),

@@ -38,6 +38,21 @@ pub struct Config {
     pub validate_every: u32,
     pub checkpoint_every: u32,
     pub recipe: Recipe,
+    /// Outputs of the network, where that is not what the layer list says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<usize>,
+    /// Images of the last of `classes`, beside those of `data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<AddedImages>,
+}
+
+/// Images that a retraining adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedImages {
+    /// How many.
+    pub images: usize,
+    /// Of each of the files that hold them.
+    pub sha256: Vec<String>,
 }
 
 /// What a call says of a training; what it does not say is as the recipe has it, or the training that goes on.
@@ -69,7 +84,7 @@ pub struct Settings {
 
 impl Settings {
     /// `recipe` with what the call says.
-    fn apply(&self, recipe: Recipe) -> Recipe {
+    pub(in crate::experiment) fn apply(&self, recipe: Recipe) -> Recipe {
         Recipe {
             seed: self.seed.unwrap_or(recipe.seed),
             iterations: self.iterations.unwrap_or(recipe.iterations),
@@ -105,6 +120,8 @@ impl Config {
             validate_every: 1000,
             checkpoint_every: 1000,
             recipe,
+            outputs: None,
+            added: None,
         }
     }
 
@@ -152,6 +169,8 @@ impl Config {
             validate_every: settings.validate_every.or(old.map(|old| old.validate_every)).unwrap_or(1000),
             checkpoint_every: settings.checkpoint_every.or(old.map(|old| old.checkpoint_every)).unwrap_or(1000),
             recipe,
+            outputs: None,
+            added: None,
         };
         if let Some(state) = before {
             config.check_settings(state)?;
@@ -181,7 +200,10 @@ impl Config {
     /// If it cannot be trained on `data`.
     pub fn network(&self, data: &Data) -> Result<(Network, View)> {
         let list = self.list()?;
-        let n_outputs = data.n_outputs(&list)?;
+        let n_outputs = match self.outputs {
+            Some(n) => data.check_size(&list).map(|()| n)?,
+            None => data.n_outputs(&list)?,
+        };
         let (input, layers) = (list.input(), list.layers(n_outputs));
         crate::network::shapes(input, &layers).map_err(Error::Usage)?;
         let parameters = self.recipe.initial_parameters(input, &layers);
@@ -193,6 +215,15 @@ impl Config {
         let network = Network::new(&list.name, input, preprocess, layers, parameters, classes.collect())?;
         let image = Shape { height: list.image, width: list.image, ..input };
         Ok((Network { image, ..network }, View::of(&list)))
+    }
+
+    /// Fails where this training of `data` is not that of `state`, but for what may change.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the difference.
+    pub(super) fn check(&self, state: &State, data: &Data) -> Result<()> {
+        self.check_settings(state)?;
+        self.check_data(state, data)
     }
 
     /// Fails where this is not the training of `state`, but for what may change: how long it is and what it tells.
@@ -264,7 +295,7 @@ fn sha256(text: &str) -> String {
 }
 
 /// Name and text of the list that `what` names: a name alone of one that the program has.
-fn source(what: &Path) -> Result<(String, Option<String>)> {
+pub(in crate::experiment) fn source(what: &Path) -> Result<(String, Option<String>)> {
     let list = List::find(what)?;
     if list.sha256.is_none() {
         return Ok((list.name, None));
@@ -274,7 +305,7 @@ fn source(what: &Path) -> Result<(String, Option<String>)> {
 }
 
 /// The list that [`source`] named.
-fn list(name: &str, text: Option<&str>) -> Result<List> {
+pub(in crate::experiment) fn list(name: &str, text: Option<&str>) -> Result<List> {
     let broken = |reason: String| Error::Refused(format!("the layer list {name}: {reason}"));
     match text {
         None => List::built_in(name).ok_or_else(|| broken("this program has none of that name".to_string())),
@@ -283,7 +314,7 @@ fn list(name: &str, text: Option<&str>) -> Result<List> {
 }
 
 /// The names of the classes in the file `path`, one a line.
-fn class_names(path: &Path) -> Result<Vec<String>> {
+pub(in crate::experiment) fn class_names(path: &Path) -> Result<Vec<String>> {
     let text = String::from_utf8(read_bounded(path, MAX_TEXT)?)
         .map_err(|_| Error::file(path, "not a text: wanted a class name a line"))?;
     let names: Vec<String> = text.lines().map(|name| name.trim().to_string()).collect();

@@ -11,6 +11,7 @@ use crate::experiment::device::Chosen;
 use crate::genome::Canvas;
 use crate::network::Network;
 use crate::network::list::List;
+use crate::output::retrain::FoolingImages;
 use crate::rng::{Philox, Purpose, below};
 use crate::simd::Simd;
 use rayon::prelude::*;
@@ -47,7 +48,7 @@ pub struct Picture {
 }
 
 /// Images with their classes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Set {
     Digits(Mnist),
     Folder(Folder),
@@ -113,7 +114,7 @@ fn digit(digits: &Mnist, index: usize) -> Picture {
 }
 
 /// What a network is trained on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Data {
     pub training: Set,
     /// What it is tried on, if anything.
@@ -176,11 +177,42 @@ impl Data {
         Ok(Data { training: Set::Folder(training), validation: validation.map(Set::Folder), classes })
     }
 
-    /// The number of outputs of a network of `list` for these images.
+    /// These, and the sampled images of `files` as a class `name` behind theirs.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it cannot be trained on them.
-    pub fn n_outputs(&self, list: &List) -> Result<usize> {
+    /// If the files cannot be read, or have images of another size than `view` shows.
+    pub fn with(mut self, name: &str, files: &[Arc<FoolingImages>], view: View) -> Result<Data> {
+        let class = self.classes.len() as u32;
+        self.classes.push(name.to_string());
+        for file in files {
+            file.check(view.shown)?;
+        }
+        let digests: Vec<&str> = files.iter().map(|file| file.sha256()).collect();
+        let sha256 = |of: &str| format!("{of} {name} {}", digests.join(" "));
+        match &mut self.training {
+            Set::Digits(Mnist { images, labels }) => {
+                for file in files {
+                    for row in file.sampled() {
+                        images.pixels.extend(file.image(row)?);
+                        labels.labels.push(class as u8);
+                        images.count += 1;
+                    }
+                }
+                labels.sha256 = sha256(&labels.sha256);
+            }
+            Set::Folder(folder) => {
+                folder.sha256 = sha256(&folder.sha256);
+                folder.add(class, files);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Fails where a network of `list` is not shown images of their size.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn check_size(&self, list: &List) -> Result<()> {
         let View { shown, .. } = View::of(list);
         if let Set::Digits(_) = self.training
             && shown != Canvas::MNIST
@@ -191,6 +223,15 @@ impl Data {
                 list.name, shown.width, shown.height
             )));
         }
+        Ok(())
+    }
+
+    /// The number of outputs of a network of `list` for these images.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it cannot be trained on them.
+    pub fn n_outputs(&self, list: &List) -> Result<usize> {
+        self.check_size(list)?;
         let n = self.classes.len();
         // A list of the program's own has as many outputs as are wanted, where it says "classes".
         let outputs = if list.sha256.is_none() { n } else { list.classes };

@@ -9,13 +9,14 @@ use crate::experiment::classify::{Fit, Resize, fit_image};
 use crate::genome::Canvas;
 use crate::network::weights::read_bounded;
 use crate::output::pictures::{self, MAX_PIXELS};
+use crate::output::retrain::FoolingImages;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -41,6 +42,14 @@ pub enum Broken {
     Skip,
 }
 
+/// Images of one class that no folder holds.
+#[derive(Clone, Debug)]
+struct Added {
+    class: u32,
+    /// File and row of each.
+    images: Vec<(Arc<FoolingImages>, usize)>,
+}
+
 /// The images of a folder.
 #[derive(Debug)]
 pub struct Folder {
@@ -49,13 +58,31 @@ pub struct Folder {
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Class and path below the root, class after class, in the order of their names.
-    files: Vec<(u32, PathBuf)>,
+    files: Arc<Vec<(u32, PathBuf)>>,
+    /// Images beside those of the files, of a class behind theirs.
+    added: Option<Added>,
     /// Of the names of classes and files and of the files' sizes: see [`Folder::scan`].
     pub sha256: String,
     /// Files that were left out before the training began.
     left_out: usize,
     /// Files that could not be decoded, by their number, ascending.
     undecodable: Mutex<Vec<usize>>,
+}
+
+impl Clone for Folder {
+    fn clone(&self) -> Folder {
+        let undecodable = self.undecodable.lock().expect("no thread fails with it").clone();
+        Folder {
+            root: self.root.clone(),
+            broken: self.broken,
+            classes: self.classes.clone(),
+            files: Arc::clone(&self.files),
+            added: self.added.clone(),
+            sha256: self.sha256.clone(),
+            left_out: self.left_out,
+            undecodable: Mutex::new(undecodable),
+        }
+    }
 }
 
 /// A file of a folder as it is looked at.
@@ -118,7 +145,8 @@ impl Folder {
             root: root.to_path_buf(),
             broken,
             classes,
-            files: usable.into_iter().map(|file| (file.class, file.path)).collect(),
+            files: Arc::new(usable.into_iter().map(|file| (file.class, file.path)).collect()),
+            added: None,
             sha256: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
             left_out: unusable.len(),
             undecodable: Mutex::default(),
@@ -127,7 +155,13 @@ impl Folder {
 
     /// Number of images.
     pub fn n_images(&self) -> usize {
-        self.files.len()
+        self.files.len() + self.added.as_ref().map_or(0, |added| added.images.len())
+    }
+
+    /// Adds the sampled images of `files`, of the class `class`, of the size that images are shown in.
+    pub(super) fn add(&mut self, class: u32, files: &[Arc<FoolingImages>]) {
+        let images = files.iter().flat_map(|file| file.sampled().map(|row| (Arc::clone(file), row))).collect();
+        self.added = Some(Added { class, images });
     }
 
     /// Files that could not be used, so far.
@@ -154,7 +188,11 @@ impl Folder {
     /// # Errors
     /// [`Error::File`] that names the image.
     pub fn try_picture(&self, index: usize, view: View) -> Result<Option<Picture>> {
-        let (class, path) = &self.files[index];
+        let Some((class, path)) = self.files.get(index) else {
+            let added = self.added.as_ref().expect("an image there is");
+            let (file, row) = &added.images[index - self.files.len()];
+            return Ok(Some(Picture { pixels: file.image(*row)?, class: added.class }));
+        };
         let path = self.root.join(path);
         match decode(&path, view.shown) {
             Ok(pixels) => Ok(Some(Picture { pixels, class: *class })),

@@ -14,7 +14,7 @@ mod notes;
 pub mod order;
 pub mod recipe;
 
-pub use config::{Config, Settings};
+pub use config::{AddedImages, Config, Settings};
 pub use data::{Data, Identity};
 pub use folder::Broken;
 pub use order::Order;
@@ -111,6 +111,30 @@ pub fn run(request: &TrainRequest) -> Result<Trained> {
         trained.network.save(out, &job.notes(&trained))?;
     }
     Ok(trained)
+}
+
+/// The training of `config` on `data` in the folder `path`: begun, or gone on with where it was. On rayon's current pool.
+///
+/// # Errors
+/// As [`run`]; [`Error::Refused`] with the difference if another training was begun there.
+pub(super) fn run_in(
+    path: &Path,
+    config: Config,
+    data: Data,
+    (device, simd, progress): (Asked, Simd, ProgressMode),
+    signals: &Signals,
+) -> Result<Trained> {
+    let begun = training::has_checkpoint(path).then(|| TrainingFolder::open(path)).transpose()?;
+    let checkpoint = begun.as_ref().map(TrainingFolder::read_checkpoint).transpose()?;
+    if let Some(checkpoint) = &checkpoint {
+        config.check(&checkpoint.state, &data)?;
+    }
+    let mut job = Job::new(config, data, device, simd)?;
+    if let Some(checkpoint) = checkpoint {
+        job.restore(checkpoint)?;
+    }
+    job.keep_in(begun.map_or_else(|| TrainingFolder::create(path), Ok)?)?;
+    job.train(progress, Some(signals))
 }
 
 /// Trains LeNet by `recipe` on `training`, counts what it gets right of `test`, and keeps nothing on the disk.

@@ -1,6 +1,6 @@
 //! What a weights file says of its origin; the same for the same layers, recipe and data, wherever it was trained.
 
-use super::config::Config;
+use super::config::{AddedImages, Config};
 use super::data::{Data, Set};
 use super::recipe::{Recipe, Schedule};
 use crate::archive::ARITHMETIC_VERSION;
@@ -12,12 +12,15 @@ use serde_json::Value;
 pub fn notes(config: &Config, data: &Data, [correct, of]: [usize; 2]) -> Vec<(&'static str, String)> {
     let mut notes = Vec::new();
     if config.network == lenet::NAME {
-        let text = "Caffe's LeNet: conv 5x5 20, max pool 2, conv 5x5 50, max pool 2, dense 500, ReLU, dense 10";
-        notes.push(("architecture", text.to_string()));
+        let text = "Caffe's LeNet: conv 5x5 20, max pool 2, conv 5x5 50, max pool 2, dense 500, ReLU, dense";
+        notes.push(("architecture", format!("{text} {}", config.outputs.unwrap_or(10))));
+    }
+    if let (Some(AddedImages { images, sha256 }), Some(class)) = (&config.added, config.classes.last()) {
+        notes.push(("retrained_with", format!("{images} images of the class {class}, SHA-256 {}", sha256.join(" "))));
     }
     notes.extend([
         ("seed", config.recipe.seed.to_string()),
-        ("command", command(config)),
+        (if config.added.is_some() { "recipe" } else { "command" }, command(config)),
         ("version", VERSION.to_string()),
         ("arithmetic_version", ARITHMETIC_VERSION.to_string()),
     ]);
