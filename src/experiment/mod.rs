@@ -14,4 +14,5 @@ pub mod request;
 mod run;
 pub mod selftest;
 pub mod train;
+pub mod transfer;
 mod writer;

@@ -176,3 +176,27 @@ fn info_lists_the_gpu() {
     let text = run(pareidolia(&folder, &["info"]).unwrap(), 0).0;
     assert!(text.contains(&format!("cuda:0, {name}, compute capability ")), "{text}");
 }
+
+#[test]
+fn transfer_on_the_gpu_writes_the_bytes_of_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = |name: &str| format!("{}/weights/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (preset, run) in [("mnist-cppn", "cppn"), ("mnist-direct", "direct")] {
+        let args = [&["evolve", preset, "--device", "cpu", "--out", run, "--no-pictures"], &SHORT[..]].concat();
+        let Some(command) = pareidolia(&folder, &args) else { return };
+        self::run(command, 0);
+    }
+    let [two, three, list] = ["lenet-mnist-2.safetensors", "mnist-3x3.safetensors", "mnist-3x3.toml"].map(weights);
+    for (device, out) in [("cpu", "a"), ("cuda:0", "b")] {
+        let networks = ["--weights", "built-in", "--weights", &two, "--weights", &three];
+        let lists = ["--network", "-", "--network", "-", "--network", &list];
+        let args = [&["transfer", "cppn", "direct", "--device", device, "--out", out], &networks[..], &lists].concat();
+        self::run(pareidolia(&folder, &args).unwrap(), 0);
+        let name = manifest(&folder.path().join(out))["device"].as_str().unwrap().to_string();
+        assert_eq!(name.starts_with("cuda:0, "), device != "cpu", "{name}");
+    }
+    for file in ["matrix.json", "images.jsonl"] {
+        let [a, b] = ["a", "b"].map(|out| fs::read_to_string(folder.path().join(out).join(file)).unwrap());
+        assert!(a == b, "{file}:\n{a}\n{b}");
+    }
+}
