@@ -83,7 +83,7 @@ pub struct NamedFiles {
 
 impl From<&Files> for NamedFiles {
     fn from(files: &Files) -> NamedFiles {
-        let Files { weights, mean, network, class_names } = files.clone();
+        let Files { weights, mean, network, class_names, .. } = files.clone();
         NamedFiles { weights, mean, layers: network, class_names }
     }
 }
