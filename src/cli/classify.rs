@@ -162,7 +162,7 @@ impl Args {
 }
 
 /// Reads `1` or `10`.
-fn crops(text: &str) -> Result<u32, String> {
+pub(super) fn crops(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|&count| Crops::of(count).is_some()).ok_or_else(|| "wanted 1 or 10".into())
 }
 

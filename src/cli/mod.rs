@@ -12,6 +12,7 @@ pub mod render;
 pub mod retrain;
 pub mod selftest;
 pub mod train;
+pub mod transfer;
 pub mod weights;
 
 use crate::error::{Error, Result};
@@ -54,6 +55,7 @@ enum Command {
     Render(render::Args),
     Train(train::Args),
     Retrain(Box<retrain::Args>),
+    Transfer(transfer::Args),
     Import(import::Args),
     Weights(weights::Args),
     Bench(bench::Args),
@@ -78,6 +80,7 @@ impl Cli {
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
             Command::Retrain(args) => args.run(self.quiet),
+            Command::Transfer(args) => args.run(self.quiet),
             Command::Import(args) => args.run(),
             Command::Weights(args) => args.run(),
             Command::Bench(args) => args.run(self.quiet),
@@ -140,7 +143,7 @@ impl Source {
     /// The files that the call names.
     pub fn files(&self) -> Files {
         let Source { weights, mean, network, class_names } = self.clone();
-        Files { weights, mean, network, class_names }
+        Files { weights, mean, network, class_names, ..Files::default() }
     }
 
     /// Reads it.
@@ -149,6 +152,64 @@ impl Source {
     /// Whatever is wrong with the files.
     pub fn network(&self) -> Result<Network> {
         self.files().load()
+    }
+}
+
+/// The networks that images are shown to: as [`Source`], but any number.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Networks")]
+pub struct Sources {
+    /// Weights, a safetensors file, or `built-in` for our own LeNet; one --weights for each network [default: built-in]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Vec<PathBuf>,
+
+    /// Mean image to subtract, a safetensors file; given once for all networks, or once for each in their order, `-` for none of its own
+    /// [default: as the weights file says]
+    #[arg(long, value_name = "FILE")]
+    pub mean: Vec<PathBuf>,
+
+    /// The layers of the weights: a layer list (TOML), or the name of one that `info` lists; once for all networks, or once for each in
+    /// their order, `-` for what the weights file says [default: as the weights file says]
+    #[arg(long, value_name = "NAME|FILE", requires = "weights")]
+    pub network: Vec<PathBuf>,
+
+    /// Class names, a text file with a name a line; once for all networks, or once for each in their order, `-` for those of the weights
+    /// file [default: as the weights file says]
+    #[arg(long, value_name = "FILE")]
+    pub class_names: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// The files of each network.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where an option is given neither once nor once for each network.
+    pub fn files(&self) -> Result<Vec<Files>> {
+        let n = self.weights.len().max(1);
+        // Of each network, in their order.
+        let spread = |option: &str, given: &[PathBuf]| match given.len() {
+            0 => Ok(vec![None; n]),
+            _ if given.len() == n || given.len() == 1 => {
+                let of = |i: usize| Some(&given[i % given.len()]).filter(|path| path.as_os_str() != "-").cloned();
+                Ok((0..n).map(of).collect::<Vec<_>>())
+            }
+            got => Err(Error::Usage(format!(
+                "{option} is there {got} times for {n} networks: wanted once for all of them, or once for each in the order of --weights, \
+                 `-` where the weights file says it"
+            ))),
+        };
+        let (means, networks) = (spread("--mean", &self.mean)?, spread("--network", &self.network)?);
+        let names = spread("--class-names", &self.class_names)?;
+        let weights = |i: usize| self.weights.get(i).cloned();
+        let rest = means.into_iter().zip(networks).zip(names).enumerate();
+        let files = rest.map(|(i, ((mean, network), class_names))| Files {
+            weights: weights(i),
+            mean,
+            network,
+            class_names,
+            ..Files::default()
+        });
+        Ok(files.collect())
     }
 }
 

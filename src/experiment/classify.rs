@@ -68,50 +68,60 @@ pub struct Recorded {
 /// [`Error::File`] if it is none of these, or of another size than the network's input without `fit.resize`;
 /// [`Error::Io`] if it cannot be read.
 pub fn read(path: &Path, network: &Network, fit: Fit, crops: Option<Crops>) -> Result<Vec<Item>> {
+    let fitted = |name: String, image: Image, crops: Crops| {
+        fitted(name, image, network, fit, crops).map_err(|reason| Error::file(path, format!("{reason}; see --resize")))
+    };
+    if let FileKind::Archive(file) = FileKind::of(path)? {
+        let (Archive { classes, elites, .. }, about) = archive_file::read(&file)?;
+        let items = classes.into_iter().zip(elites).map(|(class, elite)| {
+            let elite = Arc::unwrap_or_clone(elite);
+            let image = Image { canvas: about.canvas, pixels: elite.image };
+            let recorded = Some(Recorded { class, probabilities: elite.probabilities });
+            let item = fitted(format!("{}#{class}", path.display()), image, crops.unwrap_or(about.crops))?;
+            Ok(Item { recorded, ..item })
+        });
+        return items.collect();
+    }
+    let pictures = read_pictures(path)?.into_iter();
+    pictures.map(|(name, image)| fitted(name, image, crops.unwrap_or(Crops::One))).collect()
+}
+
+/// The pictures of a PNG or an IDX file, each with its name: the file's, and for one of many its place in it.
+///
+/// # Errors
+/// [`Error::File`] if it is neither; [`Error::Io`] if it cannot be read.
+pub(super) fn read_pictures(path: &Path) -> Result<Vec<(String, Image)>> {
     let name = path.display().to_string();
+    match FileKind::of(path)? {
+        FileKind::Png => Ok(vec![(name, pictures::read_png(path)?)]),
+        FileKind::Idx => {
+            let images = dataset::read_idx_images(path)?;
+            let canvas = Canvas { height: images.height, width: images.width, channels: 1 };
+            let each = images.pixels.chunks(canvas.len().max(1)).enumerate();
+            Ok(each.map(|(i, pixels)| (format!("{name}#{i}"), Image { canvas, pixels: pixels.to_vec() })).collect())
+        }
+        FileKind::Archive(_) => Err(Error::file(path, "neither a PNG nor an IDX file of images")),
+    }
+}
+
+/// `image` as `network` is given it, which judges `crops` of it where it sees a part of an image; or why that cannot be, and what it takes.
+pub(super) fn fitted(name: String, image: Image, network: &Network, fit: Fit, crops: Crops) -> Result<Item, String> {
     let [shown, seen] = [network.image, network.input].map(|shape| Canvas {
         height: shape.height,
         width: shape.width,
         channels: shape.channels,
     });
-    let fitted = |name: String, image: Image, crops: Crops| {
-        let crops = if shown == seen { Crops::One } else { crops };
-        let seen = if crops == Crops::Ten { shown } else { seen };
-        let pixels = fit_image(image, shown, seen, fit).map_err(|reason| {
-            let part = if shown == seen {
-                String::new()
-            } else {
-                format!(", or the {} x {} in the middle of that", seen.width, seen.height)
-            };
-            Error::file(
-                path,
-                format!("{reason}, {} wants {} x {}{part}; see --resize", network.name, shown.width, shown.height),
-            )
-        })?;
-        Ok(Item { name, pixels, crops, recorded: None })
-    };
-    let by_itself = crops.unwrap_or(Crops::One);
-    match FileKind::of(path)? {
-        FileKind::Png => Ok(vec![fitted(name, pictures::read_png(path)?, by_itself)?]),
-        FileKind::Idx => {
-            let images = dataset::read_idx_images(path)?;
-            let canvas = Canvas { height: images.height, width: images.width, channels: 1 };
-            let each = images.pixels.chunks(canvas.len().max(1)).enumerate();
-            each.map(|(i, pixels)| fitted(format!("{name}#{i}"), Image { canvas, pixels: pixels.to_vec() }, by_itself))
-                .collect()
-        }
-        FileKind::Archive(file) => {
-            let (Archive { classes, elites, .. }, about) = archive_file::read(&file)?;
-            let items = classes.into_iter().zip(elites).map(|(class, elite)| {
-                let elite = Arc::unwrap_or_clone(elite);
-                let image = Image { canvas: about.canvas, pixels: elite.image };
-                let recorded = Some(Recorded { class, probabilities: elite.probabilities });
-                let item = fitted(format!("{name}#{class}"), image, crops.unwrap_or(about.crops))?;
-                Ok(Item { recorded, ..item })
-            });
-            items.collect()
-        }
-    }
+    let crops = if shown == seen { Crops::One } else { crops };
+    let seen = if crops == Crops::Ten { shown } else { seen };
+    let pixels = fit_image(image, shown, seen, fit).map_err(|reason| {
+        let part = if shown == seen {
+            String::new()
+        } else {
+            format!(", or the {} x {} in the middle of that", seen.width, seen.height)
+        };
+        format!("{reason}, {} wants {} x {}{part}", network.name, shown.width, shown.height)
+    })?;
+    Ok(Item { name, pixels, crops, recorded: None })
 }
 
 /// Probabilities of each item, `(n_classes)` each. Runs on rayon's current pool.

@@ -15,4 +15,5 @@ pub mod retrain;
 mod run;
 pub mod selftest;
 pub mod train;
+pub mod transfer;
 mod writer;

@@ -15,7 +15,7 @@ use crate::genome::Canvas;
 use crate::network::{ChannelOrder, Network, Shape};
 use crate::output::contact_sheet::{self, Cell, Sheet, round_down, thousands};
 use crate::output::locked_folder::LockedFolder;
-use crate::output::tensors::{self, Tensor};
+use crate::output::tensors::{self, Tensor, Tensors};
 use crate::output::{Image, Metrics, atomic, confidence_text, convergence, hex64, pictures, rfc3339};
 use crate::telemetry;
 use rayon::prelude::*;
@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const CONVERGENCE: &str = "convergence.png";
-const IMAGES: &str = "images.safetensors";
-const MANIFEST: &str = "run.json";
+pub(crate) const IMAGES: &str = "images.safetensors";
+pub(crate) const MANIFEST: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
 /// Folders of pictures, and the sheets beside them.
 const AS_8_BITS: [&str; 2] = ["images", "contact_sheet"];
@@ -179,6 +179,38 @@ pub fn as_8_bits(network: &Network, x: &[f32]) -> Vec<u8> {
         let v = if v < 255.0 { v } else { 255.0 };
         (v + 0.5) as u8
     })
+}
+
+/// The images of the ascent in the folder `path` as 8 bits, `(height, width, channels)` each, in the order of its `manifest`: made of its
+/// values, which must have the hashes that stand there. `network` is the one it was against.
+///
+/// # Errors
+/// [`Error::Io`] if they cannot be read, [`Error::File`] if they are not those of the manifest.
+pub fn read_images(path: &Path, manifest: &AscentManifest, network: &Network) -> Result<Vec<Vec<u8>>> {
+    let file = path.join(IMAGES);
+    let source = File::open(&file).map_err(Error::io("read", &file))?;
+    let broken = |reason: String| Error::file(&file, format!("not the images of an ascent: {reason}"));
+    let Shape { channels, height, width } = network.input;
+    let shape = [manifest.images.len(), channels, height, width];
+    let mut tensors = Tensors::open(BufReader::new(source), 0).map_err(broken)?;
+    let x: Vec<f32> = tensors.all("images", &shape).map_err(broken)?;
+    manifest
+        .images
+        .par_iter()
+        .zip(x.par_chunks_exact(network.input.len().max(1)))
+        .map(|(image, x)| {
+            let ImageResult { class, seed, confidence, best, hash, .. } = *image;
+            if class as usize >= network.classes.len() {
+                return Err(broken(format!("class {class} of a network that has {}", network.classes.len())));
+            }
+            if image_hash(class, seed, x, confidence, best) != hash {
+                return Err(broken(format!(
+                    "the image of class {class}, seed {seed}, is not the one that run.json lists"
+                )));
+            }
+            Ok(as_8_bits(network, x))
+        })
+        .collect()
 }
 
 /// The image `x` of `network` with the mean removed: see the top of this file.

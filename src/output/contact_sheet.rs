@@ -224,7 +224,7 @@ pub(super) fn subtitle(manifest: &Manifest) -> String {
 }
 
 /// The greatest f32 that is not above `x`: a median just below 1 shall not read 1.
-pub(super) fn round_down(x: f64) -> f32 {
+pub(crate) fn round_down(x: f64) -> f32 {
     let nearest = x as f32;
     if f64::from(nearest) > x { nearest.next_down() } else { nearest }
 }

@@ -53,9 +53,7 @@ impl LockedFolder {
         remedy: impl Fn() -> Option<&'static str>,
         option: &str,
     ) -> Result<LockedFolder> {
-        if path.exists() && !path.is_dir() {
-            return Err(Error::Refused(format!("{}: is no folder; choose another with {option}", path.display())));
-        }
+        refuse_file(path, option)?;
         let refuse_occupied = || {
             let ours = |name: &str| name == LOCK || name.starts_with(atomic::PARTIAL) || barely_begun(name);
             if entries(path)?.iter().all(|name| ours(name)) {
@@ -63,9 +61,7 @@ impl LockedFolder {
             }
             let shown = path.display();
             let remedy = remedy().map_or(String::new(), |remedy| format!(", or {remedy} with --resume {shown}"));
-            let text =
-                format!("{shown}: is not empty, and nothing is ever overwritten; choose another {option}{remedy}");
-            Err(Error::Refused(text))
+            Err(occupied(path, option, &remedy))
         };
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         refuse_occupied()?;
@@ -115,6 +111,28 @@ impl LockedFolder {
             self.path.display()
         )))
     }
+}
+
+/// Refuses `path` where [`LockedFolder::create`] would find anything there, before the work whose result is to go to it. It makes nothing.
+///
+/// # Errors
+/// As theirs.
+pub(super) fn refuse_occupied(path: &Path, option: &str) -> Result<()> {
+    refuse_file(path, option)?;
+    let ours = |name: &String| name == LOCK || name.starts_with(atomic::PARTIAL);
+    if path.exists() && !entries(path)?.iter().all(ours) { Err(occupied(path, option, "")) } else { Ok(()) }
+}
+
+fn refuse_file(path: &Path, option: &str) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        return Err(Error::Refused(format!("{}: is no folder; choose another with {option}", path.display())));
+    }
+    Ok(())
+}
+
+fn occupied(path: &Path, option: &str, remedy: &str) -> Error {
+    let shown = path.display();
+    Error::Refused(format!("{shown}: is not empty, and nothing is ever overwritten; choose another {option}{remedy}"))
 }
 
 /// Names in the folder `path`.

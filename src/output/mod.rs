@@ -17,6 +17,7 @@ mod sealed;
 pub mod series;
 mod tensors;
 pub mod training;
+pub mod transfer;
 
 pub use archive_file::About;
 pub use checkpoint::Checkpoint;

@@ -14,11 +14,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-const ARCHIVE: &str = "archive.safetensors";
+pub(crate) const ARCHIVE: &str = "archive.safetensors";
 const CHECKPOINT: &str = "checkpoint";
 const CONVERGENCE: &str = "convergence.png";
 const ELITES: &str = "elites";
-const MANIFEST: &str = "run.json";
+pub(crate) const MANIFEST: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
 
 /// A run folder, locked for this process as long as this value lives.

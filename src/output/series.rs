@@ -47,6 +47,21 @@ pub fn is_series(path: &Path) -> bool {
     path.join(RECORD).is_file()
 }
 
+/// The folders of the runs of the series in the folder `path`, in the order of their seeds; for those who only read.
+///
+/// # Errors
+/// [`Error::Io`] if its record cannot be read, [`Error::File`] if it is none.
+pub fn runs(path: &Path) -> Result<Vec<PathBuf>> {
+    let record = read_record(&path.join(RECORD))?;
+    Ok(record.seeds.iter().map(|&seed| path.join(run_name(seed))).collect())
+}
+
+fn read_record(file: &Path) -> Result<Record> {
+    let text = fs::read_to_string(file).map_err(Error::io("read", file))?;
+    serde_json::from_str(&text)
+        .map_err(|source| Error::file(file, format!("not the record of a series of runs: {source}")))
+}
+
 impl Series {
     /// Makes the folder `path`, and those above it; an empty folder will do.
     ///
@@ -73,9 +88,7 @@ impl Series {
     pub fn open(path: &Path) -> Result<Series> {
         let folder = LockedFolder::lock(path)?;
         let file = path.join(RECORD);
-        let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
-        let record: Record = serde_json::from_str(&text)
-            .map_err(|source| Error::file(&file, format!("not the record of a series of runs: {source}")))?;
+        let record = read_record(&file)?;
         if record.arithmetic_version != ARITHMETIC_VERSION {
             let text = format!(
                 "the runs are of arithmetic version {}, this program has {ARITHMETIC_VERSION}; continue them with the program \
