@@ -76,6 +76,59 @@ fn train_and_ascend_on_the_gpu_give_the_bits_of_the_cpu() {
     assert!(hash("c").is_string() && hash("c") == hash("d"), "{} {}", hash("c"), hash("d"));
 }
 
+/// MNIST's four files, of `count` images of noise each.
+fn digits(dir: &Path, count: u32) {
+    fs::create_dir_all(dir).unwrap();
+    for (seed, name) in ["train", "t10k"].into_iter().enumerate() {
+        let byte = |at: u32| (at.wrapping_mul(2_654_435_761 + 2 * seed as u32) >> 24) as u8;
+        let head = |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
+        let images = [head(&[2051, count, 28, 28]), (0..count * 784).map(byte).collect()].concat();
+        let labels = [head(&[2049, count]), (0..count).map(|at| (at % 10) as u8).collect()].concat();
+        fs::write(dir.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
+        fs::write(dir.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
+
+#[test]
+fn retrain_on_the_gpu_gives_the_files_of_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    digits(&folder.path().join("digits"), 30);
+    fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+    for class in 0..4_u8 {
+        let name = folder.path().join("set").join(class.to_string());
+        fs::create_dir_all(&name).unwrap();
+        for i in 0..3_u8 {
+            let pixels: Vec<u8> = (0..12 * 12 * 3).map(|at| (at as u8).wrapping_mul(37 * class + 3 * i + 1)).collect();
+            write_png(&name.join(format!("{i}.png")), Canvas { height: 12, width: 12, channels: 3 }, &pixels).unwrap();
+        }
+    }
+    // LeNet, whose eleventh output is no niche; a network that judges ten crops.
+    let lenet = ["mnist", "--data", "digits"];
+    let tiny = ["imagenet", "--network", "tiny.toml", "--data", "set", "--set", "train.rate=0.001"];
+    let numbers = ["--rounds", "2", "--runs", "2", "--generations", "2", "--images-first", "9", "--images", "6"];
+    let small = ["--iterations", "3", "--set", "batch=10", "--set", "train.batch=6"];
+    for (what, name) in [(&lenet[..], "lenet"), (&tiny, "tiny")] {
+        let mut rounds = Vec::new();
+        for device in ["cpu", "cuda:0"] {
+            let out = format!("{name}-{}", device.replace(':', ""));
+            let args = [&["retrain"], what, &numbers, &small, &["--device", device, "--json", "--out", &out]].concat();
+            let Some(command) = pareidolia(&folder, &args) else { return };
+            let job = json(&run(command, 0).0);
+            assert_eq!(job["device"].as_str().unwrap() == "cpu", device == "cpu", "{}", job["device"]);
+            // Of each round what it came to, without times, and the SHA-256 of its files.
+            let parts = |round: &Value| {
+                let mut evolution = round["evolution"].clone();
+                evolution.as_object_mut().unwrap().remove("seconds");
+                let network = ["correct", "accuracy", "images", "outputs"].map(|key| round["network"][key].clone());
+                (evolution, network, round["taken"].clone(), round["images"].clone(), round["files"].clone())
+            };
+            rounds.push(job["rounds"].as_array().unwrap().iter().map(parts).collect::<Vec<_>>());
+        }
+        assert_eq!(rounds[0].len(), 2);
+        assert_eq!(rounds[0], rounds[1], "{name}");
+    }
+}
+
 const SHORT: [&str; 6] = ["--batch", "30", "--generations", "6", "--threads", "2"];
 
 #[test]

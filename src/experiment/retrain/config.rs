@@ -19,7 +19,7 @@ use toml::{Table, Value};
 pub enum Preset {
     /// The paper's, on MNIST: 15 networks, 300 runs of 200 generations against each, 6000 images of the first, then 1000 of each
     Mnist,
-    /// The same in minutes: 3 networks of 3000 iterations, 50 runs of 100 generations, 1000 images of the first, then 500
+    /// The same in minutes: 3 networks of 3000 iterations, runs of 50 generations, as many images
     MnistSmall,
     /// The paper's, on a folder of images: 2 networks, 5 runs of 5000 generations, 9000 images
     Imagenet,
@@ -161,7 +161,7 @@ impl Config {
         let evolve = evolution::Config::preset(of, flavour);
         let (rounds, runs, images_first, images, generations, iterations) = match preset {
             Preset::Mnist => (15, 300, 6000, 1000, 200, recipe.iterations),
-            Preset::MnistSmall => (3, 50, 1000, 500, 100, 3000),
+            Preset::MnistSmall => (3, 300, 6000, 1000, 50, 3000),
             Preset::Imagenet => (2, 5, 9000, 9000, 5000, recipe.iterations),
         };
         Config {

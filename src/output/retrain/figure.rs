@@ -13,6 +13,9 @@ use plotters::prelude::*;
 
 const GREY: RGBColor = RGBColor(0x8a, 0x8a, 0x8a);
 
+/// A share of the images of a round, if it has one.
+type Share<'a> = &'a dyn Fn(&Round) -> Option<f64>;
+
 /// Boxes of the confidences over the rounds, and shares below.
 pub fn confidences(title: &str, rounds: &[Round]) -> Image {
     let n = rounds.len().max(1) as f64;
@@ -34,7 +37,7 @@ pub fn confidences(title: &str, rounds: &[Round]) -> Image {
         let mut chart = upper.chart(&root, &[], &places(&y_ticks))?;
         boxes(&mut chart, rounds)?;
         let mut chart = lower.chart(&root, &[], &places(&share_ticks))?;
-        let shares: [(&dyn Fn(&Round) -> Option<f64>, RGBColor); 3] = [
+        let shares: [(Share, RGBColor); 3] = [
             (&|round| Some(round.evolution.share_over_99), OVER_99),
             (&|round| Some(round.evolution.share_over_9999), MEDIAN),
             (&|round| round.taken.map(|taken| Part::share(taken.last_generation)), MEAN),

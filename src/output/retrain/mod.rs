@@ -48,7 +48,6 @@ const MANIFEST: &str = "run.json";
 
 /// What a retraining is: `retrain.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Record {
     pub arithmetic_version: u32,
     pub configuration: Config,
