@@ -9,6 +9,7 @@ pub mod info;
 mod layers;
 pub mod plan;
 pub mod render;
+pub mod reproduce;
 pub mod retrain;
 pub mod selftest;
 pub mod train;
@@ -55,6 +56,7 @@ enum Command {
     Render(render::Args),
     Train(train::Args),
     Retrain(Box<retrain::Args>),
+    Reproduce(reproduce::Args),
     Transfer(transfer::Args),
     Import(import::Args),
     Weights(weights::Args),
@@ -80,6 +82,7 @@ impl Cli {
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
             Command::Retrain(args) => args.run(self.quiet),
+            Command::Reproduce(args) => args.run(self.quiet),
             Command::Transfer(args) => args.run(self.quiet),
             Command::Import(args) => args.run(),
             Command::Weights(args) => args.run(),

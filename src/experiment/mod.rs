@@ -10,6 +10,7 @@ mod meter;
 pub mod plan;
 pub mod progress;
 pub mod render;
+pub mod reproduce;
 pub mod request;
 pub mod retrain;
 mod run;

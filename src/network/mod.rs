@@ -7,6 +7,7 @@ pub mod layer;
 pub mod lenet;
 pub mod list;
 pub mod random;
+pub mod shipped;
 pub mod weights;
 
 pub use committee::{Combine, Committee};

@@ -11,6 +11,7 @@ mod locked_folder;
 pub mod manifest;
 pub mod metrics;
 pub mod pictures;
+pub mod reproduce;
 pub mod retrain;
 pub mod run_folder;
 mod sealed;

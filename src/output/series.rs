@@ -47,6 +47,11 @@ pub fn is_series(path: &Path) -> bool {
     path.join(RECORD).is_file()
 }
 
+/// Whether `path` is the folder of a series that has come to its end.
+pub fn is_finished(path: &Path) -> bool {
+    is_series(path) && path.join(SUMMARY).is_file()
+}
+
 /// The folders of the runs of the series in the folder `path`, in the order of their seeds; for those who only read.
 ///
 /// # Errors

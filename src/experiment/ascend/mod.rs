@@ -91,7 +91,7 @@ pub fn run(request: AscendRequest) -> Result<(AscentManifest, PathBuf)> {
         .num_threads(request.threads)
         .build()
         .map_err(|source| Error::Refused(format!("cannot start {} threads: {source}", request.threads)))?;
-    pool.install(|| ascend(&request, &signals))
+    pool.install(|| run_on_pool(&request, &signals))
 }
 
 /// The images of `config` against `network`: by class, then by seed.
@@ -181,7 +181,11 @@ fn check_memory(network: &Arc<Network>, n: usize, request: &AscendRequest, on_gp
     )))
 }
 
-fn ascend(request: &AscendRequest, signals: &Signals) -> Result<(AscentManifest, PathBuf)> {
+/// As [`run`], on rayon's current pool, until one of `signals` comes.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_on_pool(request: &AscendRequest, signals: &Signals) -> Result<(AscentManifest, PathBuf)> {
     let began = SystemTime::now();
     let clock = Instant::now();
     let (config, simd) = (&request.config, request.simd);

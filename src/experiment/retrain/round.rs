@@ -228,7 +228,7 @@ impl Job<'_> {
             EvolveRequest {
                 config: config.clone(),
                 runs,
-                files: Files { weights: Some(weights), mean: None, network: layers, class_names: None },
+                files: Files { weights: Some(weights), network: layers, ..Files::default() },
                 out: OutChoice::ResumeOrStart(path.clone()),
                 device: self.request.device,
                 stop: StopOverrides::default(),

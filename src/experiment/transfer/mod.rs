@@ -69,10 +69,14 @@ pub fn run(request: &TransferRequest) -> Result<(Matrix, PathBuf)> {
         .num_threads(request.threads)
         .build()
         .map_err(|source| Error::Refused(format!("cannot start {} threads: {source}", request.threads)))?;
-    pool.install(|| transfer(request))
+    pool.install(|| run_on_pool(request))
 }
 
-fn transfer(request: &TransferRequest) -> Result<(Matrix, PathBuf)> {
+/// As [`run`], on rayon's current pool.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_on_pool(request: &TransferRequest) -> Result<(Matrix, PathBuf)> {
     let (start, clock) = (SystemTime::now(), Instant::now());
     if let Some(out) = &request.out {
         TransferFolder::refuse_occupied(out)?;

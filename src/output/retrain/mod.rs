@@ -147,8 +147,8 @@ impl Spread {
     ///
     /// # Panics
     /// If there is none.
-    pub fn of(values: impl IntoIterator<Item = f32>) -> Spread {
-        let mut values: Vec<f64> = values.into_iter().map(f64::from).collect();
+    pub fn of(values: impl IntoIterator<Item = impl Into<f64>>) -> Spread {
+        let mut values: Vec<f64> = values.into_iter().map(Into::into).collect();
         values.sort_unstable_by(f64::total_cmp);
         let quantile = |share: f64| {
             let place = share * (values.len() - 1) as f64;
