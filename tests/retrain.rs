@@ -1,9 +1,12 @@
 //! Retraining: what a job leaves, that it is the same however it came about, and what it refuses.
 
+#[path = "common/digits.rs"]
+mod digits;
 #[path = "train/sets.rs"]
 #[allow(dead_code)] // some are for tests/train.rs
 mod sets;
 
+use digits::digits;
 use pareidolia::experiment::classify::{Fit, read};
 use pareidolia::experiment::train::data::{Set, View};
 use pareidolia::experiment::train::{Broken, Data};
@@ -11,7 +14,6 @@ use pareidolia::network::Network;
 use pareidolia::network::list::List;
 use pareidolia::output::archive_file;
 use pareidolia::output::retrain::FoolingImages;
-use pareidolia::rng::{Philox, Purpose};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -21,27 +23,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-fn word(seed: u64, stream: u32, index: u32) -> u32 {
-    Philox::new(seed).draws(Purpose::DirectInit, stream, 0).word(index)
-}
-
-/// MNIST's four files, of digits that are bright bars, each at its own height, in noise.
-fn digits(dir: &Path) {
-    fs::create_dir_all(dir).unwrap();
-    for (name, count, seed) in [("train", 600_u32, 1), ("t10k", 100, 2)] {
-        let labels: Vec<u8> = (0..count).map(|image| (word(seed, 2, image) % 10) as u8).collect();
-        let pixel = |at: u32| {
-            let (image, row) = ((at / 784) as usize, at % 784 / 28);
-            let noise = (word(seed, 3, at) >> 26) as u8;
-            if (row / 2).checked_sub(2) == Some(labels[image].into()) { 190 + noise } else { noise }
-        };
-        let head = |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
-        let images = [head(&[2051, count, 28, 28]), (0..count * 784).map(pixel).collect()].concat();
-        fs::write(dir.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
-        fs::write(dir.join(format!("{name}-labels-idx1-ubyte")), [head(&[2049, count]), labels].concat()).unwrap();
-    }
-}
 
 fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pareidolia"));
