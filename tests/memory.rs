@@ -11,8 +11,9 @@ use pareidolia::backend::{Backend, Job};
 use pareidolia::experiment::config::{Config, Flavour, Preset};
 use pareidolia::genome::cppn::{self, Activation, Compiler, Edge, Graph, InputPlanes, N_INPUTS, Renderer, Rules};
 use pareidolia::genome::{Canvas, Encoding, Genome, direct};
+use pareidolia::network::list::List;
 use pareidolia::network::weights::Files;
-use pareidolia::network::{Crops, Network};
+use pareidolia::network::{Combine, Crops, Network};
 use pareidolia::output::{About, Checkpoint, archive_file};
 use pareidolia::simd::Simd;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -101,6 +102,17 @@ fn direct_run_takes_what_was_planned_to_the_byte_a_candidate() {
     let (want, got) = (8000 * kept.map(|part| part.per_candidate).sum::<u64>(), many - few);
     assert!(got.abs_diff(want) < SMALL, "planned {want} bytes for 8000 candidates, taken {got}");
     assert!(few <= planned.total(1000) && many <= planned.total(9000));
+
+    // Networks that judge together: as many candidates' bytes, and each network's own.
+    let three = Network::random(&List::built_in("lenet").unwrap(), 3).unwrap();
+    let two = Network::random(&List::built_in("lenet").unwrap(), 2).unwrap();
+    let networks = vec![Network::embedded_lenet(None).unwrap(), two, three];
+    let network = Arc::new(Network::together(networks, Combine::Mean).unwrap());
+    let jobs = [1000, 9000].map(|batch| Job { network: Arc::clone(&network), ..job(&config, batch) });
+    let [(few_together, together), (many_together, _)] = [0, 1].map(|i| kept_and_planned(&jobs[i], 2));
+    assert!((many_together - few_together).abs_diff(want) < SMALL, "{}", many_together - few_together);
+    assert!(few_together <= together.total(1000) && few_together > few, "{few_together} {}", together.total(1000));
+    assert!(together.total(1000) - planned.total(1000) < 2 * planned.total(0), "{together:?}");
 }
 
 #[test]

@@ -253,7 +253,11 @@ fn the_matrix_is_what_classify_says_of_the_rendered_images() {
     let again =
         [&inputs[..], &["--out", "again", "--threads", "1", "--simd", "plain"], &strings(&options)[..]].concat();
     let table = done(folder, &again);
-    assert!(table.contains("lenet-mnist-2") && table.contains("taken for it by both"), "{table}");
+    assert!(
+        table.contains("lenet-mnist-2")
+            && table.contains("on other networks than their own; most often at .9999 on both: "),
+        "{table}"
+    );
     for file in ["matrix.json", "images.jsonl", "heat_map.png"] {
         assert!(fs::read(folder.join("out").join(file)).unwrap() == fs::read(folder.join("again").join(file)).unwrap());
     }
@@ -415,7 +419,11 @@ fn what_cannot_be_compared_is_said_in_one_line() {
         (vec!["text.png"], 1, "text.png: neither a PNG, nor an IDX file"),
         (vec!["swapped"], 1, "swapped/archive.safetensors: is not the archive of the run: its hash is "),
         (vec!["unfinished"], 1, "it has no run.json; finish it: pareidolia evolve --resume unfinished"),
-        (vec!["run", "gap"], 1, "gap/seed2: is not the folder of a finished run"),
+        (
+            vec!["run", "gap"],
+            1,
+            "gap/seed2: is not the folder of a finished run: it has no run.json; finish it: pareidolia evolve --resume gap",
+        ),
         (vec!["foreign"], 1, "foreign/run.json: not a manifest of a run: "),
         (vec!["alone"], 1, "alone: is not the folder of a finished run"),
         (vec!["alone/archive.safetensors"], 1, "no run.json is beside it"),
@@ -489,4 +497,178 @@ fn forged_archives_are_found_out() {
     forged(temporary.path(), |archive| Arc::make_mut(&mut archive.elites[4]).image[300] ^= 1);
     let line = refused(temporary.path(), 1, &["transfer", "run", "--out", "out", "--weights", &two]);
     assert!(line.contains("archive.safetensors: the genome of class 4 draws another image"), "{line}");
+}
+
+/// A short run of `preset` against all three networks, which judge together by `rule`.
+fn evolve_together(folder: &Path, out: &str, rule: &str, more: &[&str]) -> Manifest {
+    let options = all_networks();
+    let call = [&["evolve", "--no-pictures", "-q", "--device", "cpu", "--out", out, "--combine", rule], more].concat();
+    done(folder, &[&call[..], &strings(&options)].concat());
+    Manifest::read(&folder.join(out).join("run.json")).unwrap()
+}
+
+#[test]
+fn networks_judge_together_as_they_judge_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    for (rule, preset) in [("mean", "mnist-cppn"), ("min", "mnist-cppn"), ("min", "mnist-direct")] {
+        let run = format!("{rule}-{preset}");
+        let manifest = evolve_together(folder, &run, rule, &[&[preset], &SHORT[..4]].concat());
+        assert_eq!(manifest.network, format!("lenet + lenet + mnist-3x3, {rule}"));
+        assert!(manifest.weights_sha256.ends_with(&format!(", {rule}")), "{}", manifest.weights_sha256);
+        // What each says of the rendered images, joined as is written down.
+        let each = networks().map(|(_, network)| classified(folder, &run, &network));
+        let (archive, _) = archive_file::read(&folder.join(&run).join("archive.safetensors")).unwrap();
+        for (class, elite) in archive.elites.iter().enumerate() {
+            for (label, recorded) in elite.probabilities.iter().enumerate() {
+                let [a, b, c] = [0, 1, 2].map(|network: usize| each[network][&class][label]);
+                let want = if rule == "mean" { ((a + b) + c) / 3.0 } else { a.min(b).min(c) };
+                assert_eq!(recorded.to_bits(), want.to_bits(), "{run}, elite {class}, class {label}");
+            }
+        }
+        // Its own network is none of those it is shown to: what it said is what the archive has.
+        let options = all_networks();
+        let out = format!("{run}-shown");
+        let args = [&["transfer", &run, "--json", "--out", &out, "--device", "cpu"], &strings(&options)[..]].concat();
+        let matrix = json(&done(folder, &args));
+        let row = &matrix["rows"][0];
+        assert_eq!(
+            row["source"],
+            format!("built-in + lenet-mnist-2 + mnist-3x3, {rule}").replace("built-in", "built in")
+        );
+        let cells = row["cells"].as_array().unwrap();
+        assert!(cells.iter().all(|cell| cell["own"] == false));
+        let mean = |place: usize| cells[place]["mean_class_probability"].as_f64().unwrap();
+        let own = manifest.statistics.mean;
+        if rule == "min" {
+            assert!((0..3).all(|place| mean(place) >= own), "{own}");
+        } else {
+            assert!(((mean(0) + mean(1) + mean(2)) / 3.0 - own).abs() < 1e-6, "{own}");
+        }
+    }
+}
+
+#[test]
+fn a_run_against_several_networks_keeps_the_promise() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let short = ["--batch", "46", "--generations", "12"];
+    let whole = evolve_together(folder, "whole", "min", &short);
+    // Recorded; as with one network, whatever the machine.
+    assert_eq!(hash_text(whole.archive_hash), "RECORDED");
+    for (out, more) in
+        [("plain", &["--threads", "1", "--simd", "plain"][..]), ("chunks", &["--chunk", "6", "--threads", "3"])]
+    {
+        let run = evolve_together(folder, out, "min", &[&short[..], more].concat());
+        assert_eq!(run.archive_hash, whole.archive_hash, "{out}");
+    }
+    let mean = evolve_together(folder, "mean", "mean", &short);
+    assert_ne!(mean.archive_hash, whole.archive_hash);
+
+    // Stopped and gone on with, by what the checkpoint says, and by what a call says that names all.
+    for (out, more) in [("parts", vec![]), ("named", [all_networks(), vec!["--combine".into(), "min".into()]].concat())]
+    {
+        evolve_together(folder, out, "min", &["--batch", "46", "--generations", "5"]);
+        let call = ["evolve", "--resume", out, "--generations", "12", "--no-pictures", "-q", "--device", "cpu"];
+        done(folder, &[&call[..], &strings(&more)].concat());
+        let run = Manifest::read(&folder.join(out).join("run.json")).unwrap();
+        assert_eq!(run.archive_hash, whole.archive_hash, "{out}");
+        assert_eq!((run.network, run.weights_sha256), (whole.network.clone(), whole.weights_sha256.clone()));
+    }
+    // Other networks, another order, another rule, one alone: another run.
+    let [two, three, list] = ["lenet-mnist-2.safetensors", "mnist-3x3.safetensors", "mnist-3x3.toml"].map(committed);
+    let resume = ["evolve", "--resume", "parts", "--generations", "20", "--device", "cpu"];
+    let lists = ["--network", "-", "--network", &list];
+    for more in [
+        [&["--weights", "built-in", "--weights", &two, "--combine", "min"][..]].concat(),
+        [&["--weights", &two, "--weights", &three, "--combine", "min"], &lists[..]].concat(),
+        vec!["--weights", &two],
+        vec!["--weights", "built-in"],
+    ] {
+        let line = refused(folder, 1, &[&resume[..], &more].concat());
+        let want = "the checkpoint is of another run: the SHA-256 of the weights is ";
+        assert!(line.contains(want) && line.contains(", min there and "), "{more:?}: {line}");
+    }
+    let options = all_networks();
+    let line = refused(folder, 1, &[&resume[..], &strings(&options), &["--combine", "mean"]].concat());
+    assert!(line.contains(", min there and ") && line.contains(", mean here"), "{line}");
+
+    // One network is a run as it always was, whichever way it is named: hash, manifest, checkpoint.
+    let alone = |out: &str, more: &[&str]| {
+        let call = ["evolve", "--no-pictures", "-q", "--device", "cpu", "--out", out];
+        done(folder, &[&call[..], &short, more].concat());
+        json(&fs::read_to_string(folder.join(out).join("run.json")).unwrap())
+    };
+    let (one, named) = (alone("one", &[]), alone("one-named", &["--weights", "built-in"]));
+    assert_eq!(one["archive_hash"], named["archive_hash"]);
+    assert_eq!((&one["weights"], &named["weights"]), (&Value::from("built in"), &Value::from("built in")));
+    assert_eq!(one["network"], "lenet");
+    assert_eq!(
+        one.as_object().unwrap().keys().collect::<Vec<_>>(),
+        named.as_object().unwrap().keys().collect::<Vec<_>>()
+    );
+    let series = ["evolve", "--runs", "2", "--no-pictures", "-q", "--out", "series", "--device", "cpu"];
+    done(folder, &[&series[..], &short].concat());
+    let record = fs::read_to_string(folder.join("series/series.json")).unwrap();
+    assert!(!record.contains("combine") && !record.contains("others"), "{record}");
+    // A series against several networks has the runs that each seed has.
+    done(
+        folder,
+        &[&series[..5], &["--out", "series-min", "--combine", "min", "--device", "cpu"], &short, &strings(&options)]
+            .concat(),
+    );
+    let run = Manifest::read(&folder.join("series-min/seed1/run.json")).unwrap();
+    assert_eq!(run.archive_hash, whole.archive_hash);
+}
+
+#[test]
+fn networks_that_cannot_judge_together_are_refused_in_one_line() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    fs::write(folder.join("three.toml"), THREE).unwrap();
+    fs::write(
+        folder.join("wide.toml"),
+        THREE.replace("image = 28", "image = 32").replace("classes = 3", "classes = 10"),
+    )
+    .unwrap();
+    for name in ["three", "wide"] {
+        let (list, file) = (format!("{name}.toml"), format!("{name}.safetensors"));
+        done(folder, &["weights", "random", &list, "--out", &file]);
+    }
+    let two = committed("lenet-mnist-2.safetensors");
+    let with = |name: &'static str| -> Vec<&str> {
+        let (weights, list) =
+            if name == "three" { ("three.safetensors", "three.toml") } else { ("wide.safetensors", "wide.toml") };
+        vec!["--weights", "built-in", "--weights", weights, "--network", "-", "--network", list, "--combine", "min"]
+    };
+    for (args, code, want) in [
+        (with("three"), 1, "the networks cannot judge together: lenet has 10 classes, three has 3"),
+        (
+            with("wide"),
+            1,
+            "the networks cannot judge together: lenet is for images of 28 x 28 grey, three for 32 x 32 grey",
+        ),
+        (vec!["--weights", &two, "--combine", "mean"], 2, "--combine mean: wanted several networks"),
+        (vec!["--weights", &two, "--weights", "built-in"], 2, "2 networks judge together: say how with --combine mean"),
+        (
+            vec!["--weights", &two, "--weights", &two, "--combine", "min"],
+            2,
+            "network 2 (lenet) is the same as network 1",
+        ),
+        (vec!["--weights", &two, "--weights", "none.safetensors", "--combine", "min"], 1, "none.safetensors: cannot "),
+    ] {
+        for command in ["evolve", "plan"] {
+            let line = refused(folder, code, &[&[command, "--out", "out"], &args[..]].concat());
+            assert!(line.contains(want), "{args:?}: want {want:?} in {line:?}");
+        }
+    }
+    let output = pareidolia(folder, &["evolve", "--weights", &two, "--weights", "built-in", "--combine", "max"]);
+    assert_eq!(output.status.code(), Some(2));
+    // A plan counts each of the networks.
+    let total = |more: &[&str]| {
+        let plan = json(&done(folder, &[&["plan", "--json", "--device", "cpu", "--threads", "1"], more].concat()));
+        plan["memory"]["total_bytes"].as_u64().unwrap()
+    };
+    let (one, both) = (total(&[]), total(&["--weights", "built-in", "--weights", &two, "--combine", "min"]));
+    assert!(both > one + 2 * 431_080 * 4, "{one} {both}");
 }

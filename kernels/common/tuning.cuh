@@ -87,6 +87,10 @@ constexpr int LRN_FUSED_SIZE = 5;
 constexpr int SOFTMAX_THREADS = 256;
 // average_crops: threads of a block, a class of an image each.
 constexpr int AVERAGE_CROPS_THREADS = 256;
+// combine: threads of a block, likewise; and its rules.
+constexpr int COMBINE_THREADS = 256;
+constexpr int COMBINE_MEAN = 0;
+constexpr int COMBINE_MIN = 1;
 // add, copy, depth_to_space, preprocess, relu_backward: threads of a block, a value each.
 constexpr int COPY_THREADS = 256;
 

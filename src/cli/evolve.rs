@@ -1,6 +1,6 @@
 //! `pareidolia evolve`: the main job.
 
-use super::{Source, Speed};
+use super::{Sources, Speed};
 use crate::archive::Statistics;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Flavour, KEYS, Preset, Setting, name_of, parse_classes};
@@ -9,6 +9,8 @@ use crate::experiment::evolve::{self, Outcome};
 use crate::experiment::plan::PlanRequest;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
+use crate::network::Combine;
+use crate::network::weights::Files;
 use crate::output::series::RunSummary;
 use crate::output::{ClassResult, Manifest, Summary, confidence_text, hash_text};
 use clap::builder::StyledStr;
@@ -45,7 +47,11 @@ pub struct RunOptions {
     classes: Option<String>,
 
     #[command(flatten)]
-    source: Source,
+    source: Sources,
+
+    /// How several networks judge together: an image's probability of a class is that of all
+    #[arg(long, value_enum, value_name = "HOW", help_heading = "Networks")]
+    combine: Option<Combine>,
 
     /// A configuration to start from, such as --dry-run prints
     #[arg(long, value_name = "FILE", help_heading = "What to evolve")]
@@ -102,6 +108,9 @@ pub struct RunOptions {
 /// run goes to a new folder, which holds the pictures, the archive and all that is needed to repeat or continue it.
 ///
 /// A run is a function of configuration, seed and weights. Threads, instruction set and chunk change its speed alone.
+///
+/// Several networks (--weights A --weights B) judge together with --combine mean or min: an image's probability of a class is the mean of
+/// theirs (their sum in the order given, in single precision, divided by their number), or the least. Images then fool all of them.
 ///
 /// The configuration grows in layers: the preset in its flavour, then --config, then --set, then the options below.
 #[derive(Debug, clap::Args)]
@@ -174,7 +183,7 @@ impl Args {
         Ok(EvolveRequest {
             config,
             runs: run.runs,
-            files: run.source.files(),
+            files: run.files()?,
             out,
             device: run.device,
             stop: overrides,
@@ -195,7 +204,7 @@ impl RunOptions {
     pub fn plan_request(&self, memory: Option<u64>) -> Result<PlanRequest> {
         let config = self.resolve()?;
         Ok(PlanRequest {
-            network: Arc::new(config.judge(self.source.network()?)?),
+            network: Arc::new(config.judge(self.files()?.load()?)?),
             config,
             runs: self.runs,
             device: self.device,
@@ -205,6 +214,11 @@ impl RunOptions {
             out: self.out.clone(),
             memory,
         })
+    }
+
+    /// The files of the networks.
+    fn files(&self) -> Result<Files> {
+        Files::together(self.source.files()?, self.combine)
     }
 
     /// The configuration, from its layers.
@@ -259,7 +273,7 @@ impl RunOptions {
     /// The classes of `list`; only names of classes need the network.
     fn classes(&self, list: &str) -> Result<Vec<i64>> {
         let classes = parse_classes(list, &[]).or_else(|_| {
-            parse_classes(list, &self.source.network()?.classes)
+            parse_classes(list, &self.files()?.load()?.classes)
                 .map_err(|reason| Error::Usage(format!("--classes: {reason}")))
         })?;
         Ok(classes.into_iter().map(i64::from).collect())

@@ -140,7 +140,7 @@ impl Source {
     /// The files that the call names.
     pub fn files(&self) -> Files {
         let Source { weights, mean, network, class_names } = self.clone();
-        Files { weights, mean, network, class_names }
+        Files { weights, mean, network, class_names, ..Files::default() }
     }
 
     /// Reads it.
@@ -197,16 +197,18 @@ impl Sources {
         };
         let (means, networks) = (spread("--mean", &self.mean)?, spread("--network", &self.network)?);
         let names = spread("--class-names", &self.class_names)?;
-        let weights = |i: usize| self.weights.get(i).filter(|path| path.as_os_str() != BUILT_IN).cloned();
+        let weights = |i: usize| self.weights.get(i).cloned();
         let rest = means.into_iter().zip(networks).zip(names).enumerate();
-        let files =
-            rest.map(|(i, ((mean, network), class_names))| Files { weights: weights(i), mean, network, class_names });
+        let files = rest.map(|(i, ((mean, network), class_names))| Files {
+            weights: weights(i),
+            mean,
+            network,
+            class_names,
+            ..Files::default()
+        });
         Ok(files.collect())
     }
 }
-
-/// What stands for the network in the program among files of weights.
-const BUILT_IN: &str = "built-in";
 
 /// Warns where nobody trained the network.
 pub fn warn_of_random(network: &Network) {

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result, one_line};
 use crate::genome::{Encoding, cppn, direct};
+use crate::network::committee::size;
 use crate::network::{Crops, Network};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -146,10 +147,20 @@ impl Config {
             }));
         }
         // A network for grey images of another size is refused with its size, where the canvas is.
-        match self.crops {
-            None => Ok(network),
-            Some(count) => network.judging(Crops::of(count).expect("Config::check has seen it")),
+        let network = match self.crops {
+            None => network,
+            Some(count) => network.judging(Crops::of(count).expect("Config::check has seen it"))?,
+        };
+        if let Some(other) = network.judges().find(|other| other.given() != network.given()) {
+            return Err(Error::Refused(format!(
+                "the networks cannot judge together: {} sees images of {}, {} of {}",
+                network.name,
+                size(network.given()),
+                other.name,
+                size(other.given())
+            )));
         }
+        Ok(network)
     }
 
     /// The encoding and its rules.

@@ -266,7 +266,7 @@ impl Run {
             threads: rayon::current_num_threads(),
             simd: shared.simd.to_string(),
             network: shared.network.name.clone(),
-            weights: shared.files.weights.as_ref().map_or("built in".to_string(), |path| path.display().to_string()),
+            weights: shared.files.weights_text(),
             weights_sha256: shared.network.sha256.clone(),
             random_weights: shared.network.random.clone(),
             start: self.began,

@@ -1,5 +1,6 @@
 //! Networks as lists of layers, with weights from safetensors.
 
+pub mod committee;
 pub mod crops;
 pub mod gradient;
 pub mod layer;
@@ -8,12 +9,14 @@ pub mod list;
 pub mod random;
 pub mod weights;
 
+pub use committee::{Combine, Committee};
 pub use crops::{Crop, Crops};
 pub use layer::{Layer, Operation, Rounding, Window};
 
 use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -109,6 +112,8 @@ pub struct Network {
     pub sha256: String,
     /// How the weights were drawn, if nobody trained them.
     pub random: Option<String>,
+    /// Those that judge with it, if it does not judge alone.
+    pub committee: Option<Committee>,
 }
 
 /// Weights and biases of one layer, row-major, of the shapes that [`Layer`] says.
@@ -144,6 +149,7 @@ impl Network {
             path: None,
             sha256: String::new(),
             random: None,
+            committee: None,
         };
         network.check().map_err(|reason| Error::Usage(format!("network {name:?}: {reason}")))?;
         Ok(network)
@@ -197,6 +203,7 @@ impl Network {
     /// # Errors
     /// [`Error::Usage`] if it sees all of an image and is to judge ten parts.
     pub fn judging(self, crops: Crops) -> Result<Network> {
+        let crops_asked = crops;
         let crops = match (crops, self.image == self.input) {
             (Crops::One, true) => Vec::new(),
             (Crops::Ten, true) => {
@@ -208,7 +215,12 @@ impl Network {
             }
             (crops, false) => crops.within(self.image, self.input),
         };
-        Ok(Network { crops, ..self })
+        // Those beside it are shown the same images.
+        let committee = self.committee.map(|Committee { others, rule }| {
+            let others = others.into_iter().map(|other| Arc::unwrap_or_clone(other).judging(crops_asked).map(Arc::new));
+            Ok(Committee { others: others.collect::<Result<_>>()?, rule })
+        });
+        Ok(Network { crops, committee: committee.transpose()?, ..self })
     }
 
     /// The shape of an image that it is given.
@@ -221,10 +233,13 @@ impl Network {
         self.crops.len().max(1)
     }
 
-    /// Bytes of the parameters and the mean.
+    /// Bytes of the parameters and the mean, of all that judge.
     pub fn bytes(&self) -> usize {
-        let parameters = self.parameters.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
-        parameters.chain([&self.preprocess.mean]).map(|values| size_of_val(&values[..])).sum()
+        let bytes = |network: &Network| -> usize {
+            let parameters = network.parameters.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
+            parameters.chain([&network.preprocess.mean]).map(|values| size_of_val(&values[..])).sum()
+        };
+        self.judges().map(bytes).sum()
     }
 
     /// The input's shape, then that of each layer's output: the shape of each value that a layer may take.

@@ -35,7 +35,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::list::{List, scale_of};
-use super::{ChannelOrder, Network, Parameters, Preprocess, Shape, lenet, shapes, weights};
+use super::{ChannelOrder, Combine, Network, Parameters, Preprocess, Shape, lenet, shapes, weights};
 use crate::error::{Error, Result, one_line};
 use crate::output::atomic;
 
@@ -60,22 +60,74 @@ pub struct Files {
     /// Class names, in place of those of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_names: Option<PathBuf>,
+    /// Those of the networks that judge with this one, in their order; and how.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Files>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combine: Option<Combine>,
 }
 
+/// What stands for the network in the program among files of weights.
+pub const BUILT_IN: &str = "built-in";
+
 impl Files {
-    /// Reads the network.
+    /// Those of `networks` that judge together.
     ///
     /// # Errors
-    /// Those of [`Network::load_as`] and of [`List::find`].
+    /// [`Error::Usage`] if they are several and nobody says how, or it is said of one.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn together(networks: Vec<Files>, combine: Option<Combine>) -> Result<Files> {
+        let mut networks = networks.into_iter();
+        let first = networks.next().expect("a network");
+        let others: Vec<Files> = networks.collect();
+        match (combine, others.len()) {
+            (None, 1..) => Err(Error::Usage(format!(
+                "--weights: {} networks judge together: say how with --combine mean or --combine min",
+                others.len() + 1
+            ))),
+            (Some(rule), 0) => Err(Error::Usage(format!(
+                "--combine {rule}: wanted several networks, each with a --weights of its own"
+            ))),
+            _ => Ok(Files { others, combine, ..first }),
+        }
+    }
+
+    /// The files of weights, for people.
+    pub fn weights_text(&self) -> String {
+        let text = |files: &Files| match &files.weights {
+            Some(path) if path.as_os_str() != BUILT_IN => path.display().to_string(),
+            _ => "built in".to_string(),
+        };
+        std::iter::once(self).chain(&self.others).map(text).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// Reads the network; of several the first, with the others for its committee.
+    ///
+    /// # Errors
+    /// Those of [`Network::load_as`] and of [`List::find`]; of several those of [`Network::together`].
     pub fn load(&self) -> Result<Network> {
+        let first = self.load_alone()?;
+        match self.combine {
+            Some(rule) if !self.others.is_empty() => {
+                let others = self.others.iter().map(Files::load_alone);
+                let networks = std::iter::once(Ok(first)).chain(others).collect::<Result<_>>()?;
+                Network::together(networks, rule)
+            }
+            _ => Ok(first),
+        }
+    }
+
+    fn load_alone(&self) -> Result<Network> {
         let given = Given {
             list: self.network.as_deref().map(List::find).transpose()?,
             mean: self.mean.clone(),
             class_names: self.class_names.clone(),
         };
         match &self.weights {
-            Some(path) => Network::load_as(path, &given),
-            None => Network::from_bytes_as(lenet::WEIGHTS, &given),
+            Some(path) if path.as_os_str() != BUILT_IN => Network::load_as(path, &given),
+            _ => Network::from_bytes_as(lenet::WEIGHTS, &given),
         }
     }
 
@@ -84,9 +136,23 @@ impl Files {
     /// # Errors
     /// Those of `absolute`.
     pub fn or(&self, saved: Option<&Files>, absolute: impl Fn(&Path) -> Result<PathBuf>) -> Result<Files> {
+        self.or_by(saved, &absolute)
+    }
+
+    fn or_by(&self, saved: Option<&Files>, absolute: &dyn Fn(&Path) -> Result<PathBuf>) -> Result<Files> {
+        // Whoever names several networks, or one in place of several, names all.
+        let names_all = !self.others.is_empty();
+        let saved_others = saved.map_or(&[][..], |saved| &saved.others);
+        let (others, combine) = match (&self.weights, saved) {
+            (None, Some(saved)) if !names_all => (saved_others, saved.combine),
+            _ => (&self.others[..], self.combine),
+        };
+        let others = others.iter().map(|other| other.or_by(None, absolute)).collect::<Result<_>>()?;
+        let saved = saved.filter(|_| !names_all);
+        let absolute = |path: &Path| if path.as_os_str() == BUILT_IN { Ok(path.to_path_buf()) } else { absolute(path) };
         let file = |of: fn(&Files) -> &Option<PathBuf>| {
             let named = of(self).as_deref().or_else(|| of(saved?).as_deref());
-            named.map(&absolute).transpose()
+            named.map(absolute).transpose()
         };
         let network = self.network.as_deref().or_else(|| saved?.network.as_deref());
         let is_built_in = network.is_some_and(|name| name.to_str().and_then(List::built_in).is_some());
@@ -95,6 +161,8 @@ impl Files {
             mean: file(|files| &files.mean)?,
             network: if is_built_in { network.map(Path::to_path_buf) } else { file(|files| &files.network)? },
             class_names: file(|files| &files.class_names)?,
+            others,
+            combine,
         })
     }
 }

@@ -43,6 +43,7 @@ fn kernels_are_clean_under_the_checks() {
         "pool::",
         "softmax::",
         "average_crops::",
+        "combine::",
         "peak::",
         "network::",
         "train::",

@@ -13,6 +13,7 @@ mod backward;
 mod bench;
 mod checked;
 mod classify;
+mod combine;
 mod conv2d;
 mod dense;
 mod elementary;

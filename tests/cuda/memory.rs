@@ -6,6 +6,10 @@ use pareidolia::backend::cuda::{CudaBackend, memory};
 use pareidolia::backend::{Backend, Job};
 use pareidolia::experiment::config::{Config, Flavour, Preset};
 use pareidolia::genome::cppn::Rules;
+use pareidolia::network::list::List;
+use pareidolia::network::weights::Given;
+use pareidolia::network::{Combine, Network};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Jobs of other sizes in every way that memory depends on.
@@ -14,7 +18,16 @@ fn jobs() -> Vec<(Job, u32)> {
     let cppn = Config { batch: 30, ..Config::preset(Preset::MnistCppn, Flavour::Modern) };
     let small = Config { cppn: Some(Rules { max_nodes: 23, max_edges: 40, ..Rules::modern() }), ..cppn.clone() };
     let few = Config { classes: vec![2, 5], ..direct.clone() };
+    let weights = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/weights"));
+    let list = List::find(&weights.join("mnist-3x3.toml")).unwrap();
+    let given = Given { list: Some(list), ..Given::default() };
+    let three = Network::load_as(&weights.join("mnist-3x3.safetensors"), &given).unwrap();
+    let two = Network::load(&weights.join("lenet-mnist-2.safetensors"), None).unwrap();
+    let lenet = Network::embedded_lenet(None).unwrap();
+    let network = Arc::new(Network::together(vec![lenet, three, two], Combine::Min).unwrap());
+    let together = Job { network, ..job(&cppn, &[1, 2]) };
     vec![
+        (together, 34),
         (job(&direct, &[1]), 50),
         (job(&direct, &[1, 2, 3]), 34),
         (job(&few, &[1, 2]), 2),

@@ -200,3 +200,25 @@ fn transfer_on_the_gpu_writes_the_bytes_of_the_cpu() {
         assert!(a == b, "{file}:\n{a}\n{b}");
     }
 }
+
+#[test]
+fn networks_that_judge_together_give_the_hash_of_the_cpu() {
+    let weights = |name: &str| format!("{}/weights/{name}", env!("CARGO_MANIFEST_DIR"));
+    let [two, three, list] = ["lenet-mnist-2.safetensors", "mnist-3x3.safetensors", "mnist-3x3.toml"].map(weights);
+    let networks = ["--weights", "built-in", "--weights", &three, "--weights", &two];
+    let lists = ["--network", "-", "--network", &list, "--network", "-"];
+    for (preset, rule) in [("mnist-cppn", "min"), ("mnist-direct", "mean")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hashes = Vec::new();
+        for (device, more) in [("cpu", &[][..]), ("cuda:0", &[]), ("cuda:0", &["--chunk", "8"])] {
+            let out = format!("run{}", hashes.len());
+            let call = ["evolve", preset, "--combine", rule, "--device", device, "--json", "--out", &out];
+            let args = [&call, &SHORT[..], more, &networks, &lists].concat();
+            let Some(command) = pareidolia(&folder, &args) else { return };
+            let run = json(&run(command, 0).0);
+            assert_eq!(run["device"].as_str().unwrap().starts_with("cuda:0, "), device != "cpu", "{run}");
+            hashes.push(run["archive_hash"].as_str().unwrap().to_string());
+        }
+        assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{preset}: {hashes:?}");
+    }
+}

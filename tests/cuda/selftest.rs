@@ -108,7 +108,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
 type Fault = (&'static str, &'static str, &'static str, &'static str);
 
 /// One a kernel, each in what this kernel alone goes through: a wrong constant, one too many or too few, another order.
-const FAULTS: [Fault; 60] = [
+const FAULTS: [Fault; 61] = [
     ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
     ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
     ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
@@ -262,6 +262,7 @@ const FAULTS: [Fault; 60] = [
     ),
     ("softmax_f32", "network/softmax.cu", "math::exp(in[c] - best)", "math::exp(in[c])"),
     ("average_crops_f32", "network/average_crops.cu", "double sum = 0.0;", "float sum = 0.0f;"),
+    ("combine_f32", "network/combine.cu", "b < a || b != b ? b : a", "b < a ? b : a"), // NaN is forgotten
     ("preprocess_f32", "network/copy.cu", "* scales[channel];", "* scales[0];"),
     ("copy_f32", "network/copy.cu", "maximum(value, 0.0f) : value", "maximum(value, -0.0f) : value"),
     (

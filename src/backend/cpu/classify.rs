@@ -5,7 +5,7 @@
 //! in   images                   (batch, height, width, channels) u8
 //! ```
 //!
-//! Where the network judges crops of an image, the probabilities are their mean.
+//! Where the network judges crops of an image, the probabilities are their mean; where it has a committee, what all of it say together.
 //!
 //! Mapping   a small chain of layers: whole tiles, an image a lane ([`super::tile`]); what is left over where threads would wait for
 //!           one another goes image by image, a channel a lane ([`super::image`]). Any other network: [`super::graph`].
@@ -24,7 +24,7 @@ use super::tile::{TILES, TileNetwork};
 use super::{conv2d, dense, image};
 use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
-use crate::network::{Network, Operation, Shape};
+use crate::network::{Combine, Network, Operation, Shape};
 use crate::simd::{Aligned, Lanes, Simd, Vectorised};
 use crate::telemetry;
 
@@ -56,6 +56,16 @@ pub struct Classifier {
     /// `None` if the network's layers do not divide into vectors.
     images: OnceLock<Option<ImageNetwork>>,
     scratch: Mutex<Vec<Scratch>>,
+    committee: Option<Companions>,
+}
+
+/// Networks that judge with another one.
+#[derive(Debug)]
+struct Companions {
+    others: Vec<Classifier>,
+    rule: Combine,
+    /// What one of them says of a group, a buffer each thread.
+    rows: Mutex<Vec<Vec<f32>>>,
 }
 
 /// What one thread needs: two activations of the spatial layers, and two of the dense ones, to go back and forth between.
@@ -92,6 +102,11 @@ impl Classifier {
     pub fn with_mapping(network: Arc<Network>, simd: Simd, mapping: Mapping) -> Classifier {
         let takes = network.crops.is_empty() && TileNetwork::takes(&network);
         assert!(mapping == Mapping::Graph || takes, "a network for tiles");
+        let committee = network.committee.as_ref().map(|committee| Companions {
+            others: committee.others.iter().map(|other| Classifier::new(Arc::clone(other), simd)).collect(),
+            rule: committee.rule,
+            rows: Mutex::new(Vec::new()),
+        });
         Classifier {
             simd,
             network,
@@ -100,7 +115,13 @@ impl Classifier {
             tiles: OnceLock::new(),
             images: OnceLock::new(),
             scratch: Mutex::new(Vec::new()),
+            committee,
         }
+    }
+
+    /// Those of its committee.
+    fn others(&self) -> impl Iterator<Item = &Classifier> {
+        self.committee.iter().flat_map(|committee| &committee.others)
     }
 
     /// Whether the network, packed, and the activations of `threads` threads fit into this machine's memory.
@@ -109,7 +130,7 @@ impl Classifier {
     /// [`Error::Refused`] if they do not.
     pub fn check(&self, threads: usize) -> Result<()> {
         let name = &self.network.name;
-        if self.mapping == Mapping::Graph && !self.plan().fits() {
+        if std::iter::once(self).chain(self.others()).any(|one| one.mapping == Mapping::Graph && !one.plan().fits()) {
             return Err(Error::Refused(format!(
                 "network {name:?}: an activation has more values than 32 bits can number"
             )));
@@ -155,9 +176,15 @@ impl Classifier {
     /// If the lengths are not those.
     pub fn classify(&self, images: &[u8], probabilities: &mut [f32]) {
         self.run(images, probabilities, true);
+        let Some(Companions { others, rule, .. }) = &self.committee else { return };
+        let mut next = vec![0.0; probabilities.len()];
+        for (place, other) in others.iter().enumerate() {
+            other.run(images, &mut next, true);
+            join(*rule, probabilities, &next, rule.divisor(place + 1, others.len() + 1));
+        }
     }
 
-    /// As [`Classifier::classify`], but what goes into the softmax.
+    /// As [`Classifier::classify`], but what goes into the softmax, of the network alone.
     pub fn logits(&self, images: &[u8], logits: &mut [f32]) {
         self.run(images, logits, false);
     }
@@ -167,6 +194,7 @@ impl Classifier {
     /// more, or goes image by image where that is shorter: by itself an image costs one and a half lanes of a tile (measured
     /// with LeNet: 1.4 for four images, 2 for one). Groups hold multiples of `multiple`, 1 or 2, images, but for the last.
     pub fn groups(&self, batch: usize, multiple: usize) -> Vec<Group> {
+        self.others().for_each(Classifier::pack);
         let (width, threads) = (self.simd.width(), rayon::current_num_threads());
         if self.mapping == Mapping::Graph {
             self.graph();
@@ -208,6 +236,35 @@ impl Classifier {
     /// Probabilities of the images of one group, `(images, n_classes)`, on this thread.
     pub fn classify_group(&self, in_tiles: bool, images: &[u8], probabilities: &mut [f32]) {
         self.run_group(in_tiles, images, probabilities, true);
+        let Some(Companions { others, rule, rows }) = &self.committee else { return };
+        let spare = rows.lock().expect("no panic while held").pop();
+        let mut next = spare.unwrap_or_else(|| Vec::with_capacity(self.rows_len()));
+        next.clear();
+        next.resize(probabilities.len(), 0.0);
+        let image_len = self.given().len();
+        for (place, other) in others.iter().enumerate() {
+            // A group of this network's may be more than the tiles of another take.
+            let most = if other.mapping == Mapping::Graph { usize::MAX } else { TILES * self.simd.width() };
+            let n = most.min(images.len() / image_len).max(1);
+            let parts = images.chunks(n * image_len).zip(next.chunks_mut(n * self.n_classes()));
+            parts.for_each(|(images, next)| other.run_group(true, images, next, true));
+            join(*rule, probabilities, &next, rule.divisor(place + 1, others.len() + 1));
+        }
+        rows.lock().expect("no panic while held").push(next);
+    }
+
+    /// Packs what groups in tiles need: packing is itself parallel, and must not wait for threads that wait for it.
+    fn pack(&self) {
+        match self.mapping {
+            Mapping::Graph => _ = self.graph(),
+            Mapping::Tiles => _ = self.tiles(),
+        }
+    }
+
+    /// Most probabilities of a group.
+    fn rows_len(&self) -> usize {
+        let images = if self.mapping == Mapping::Graph { GRAPH_GROUP } else { IMAGES.max(TILES * self.simd.width()) };
+        (images + 1) * self.n_classes()
     }
 
     fn tiles(&self) -> &TileNetwork {
@@ -256,8 +313,12 @@ impl Classifier {
         Scratch { spatial: pair(spatial), dense: pair(dense) }
     }
 
-    /// Most bytes of the packed weights: of tiles and of what is left, or of the graph.
+    /// Most bytes of the packed weights, of all that judge: of tiles and of what is left, or of the graph.
     pub fn packed_bytes(&self) -> usize {
+        self.own_packed_bytes() + self.others().map(Classifier::own_packed_bytes).sum::<usize>()
+    }
+
+    fn own_packed_bytes(&self) -> usize {
         if self.mapping == Mapping::Graph {
             return self.plan().packed_bytes(&self.network) + size_of_val(&self.network.preprocess.mean[..]);
         }
@@ -280,8 +341,13 @@ impl Classifier {
         weights.sum::<usize>() + 2 * size_of_val(&self.network.preprocess.mean[..])
     }
 
-    /// Bytes of working memory that a thread takes; kept for the next call.
+    /// Bytes of working memory that a thread takes, of all that judge; kept for the next call.
     pub fn scratch_bytes(&self) -> usize {
+        let rows = if self.committee.is_some() { self.rows_len() * size_of::<f32>() } else { 0 };
+        self.own_scratch_bytes() + self.others().map(Classifier::own_scratch_bytes).sum::<usize>() + rows
+    }
+
+    fn own_scratch_bytes(&self) -> usize {
         if self.mapping == Mapping::Graph {
             // The features of a whole chunk, though threads that take a group each have fewer.
             let plan = self.plan();
@@ -300,6 +366,11 @@ impl Classifier {
         let (image_spatial, image_dense) = ImageNetwork::activation_lens(&self.network, width);
         [(spatial * width).max(image_spatial), (TILES * dense * width).max(IMAGES * image_dense)]
     }
+}
+
+/// Joins what the `next` network says to what those before say `together`.
+fn join(rule: Combine, together: &mut [f32], next: &[f32], divisor: f32) {
+    together.iter_mut().zip(next).for_each(|(together, &next)| *together = rule.join(*together, next, divisor));
 }
 
 /// One group of images through the whole network.

@@ -5,7 +5,7 @@ use super::lenet::Lenet;
 use super::network::DeviceNetwork;
 use crate::backend::memory::Part;
 use crate::error::Result;
-use crate::network::Network;
+use crate::network::{Combine, Committee, Network};
 use cudarc::driver::CudaSlice;
 
 /// Most images that [`classify`] has on the device at once.
@@ -16,6 +16,18 @@ const CHUNK: usize = 4096;
 pub enum Classifier {
     Lenet(Box<Lenet>),
     Layers(Box<DeviceNetwork>),
+    Together(Box<Together>),
+}
+
+/// Networks that judge together.
+#[derive(Debug)]
+pub struct Together {
+    /// In their order, at least two.
+    members: Vec<Classifier>,
+    rule: Combine,
+    n_classes: usize,
+    /// What one of them says, `(n_classes, chunk)`.
+    next: CudaSlice<f32>,
 }
 
 impl Classifier {
@@ -24,7 +36,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::NoDevice`](crate::error::Error::NoDevice) if there are none, with the reason.
     pub fn check(network: &Network) -> Result<()> {
-        Lenet::check(network).or_else(|_| DeviceNetwork::check(network))
+        network.judges().try_for_each(|network| Lenet::check(network).or_else(|_| DeviceNetwork::check(network)))
     }
 
     /// Brings `network` to the device, for chunks of up to `chunk` images of `most` in all.
@@ -32,6 +44,17 @@ impl Classifier {
     /// # Errors
     /// Those of [`Classifier::check`]; [`Error::Driver`](crate::error::Error::Driver) if there is no room.
     pub fn new(launcher: &Launcher, network: &Network, chunk: usize, most: usize) -> Result<Classifier> {
+        let Some(Committee { rule, .. }) = network.committee else {
+            return Classifier::alone(launcher, network, chunk, most);
+        };
+        let members = network.judges().map(|network| Classifier::alone(launcher, network, chunk, most));
+        let n_classes = network.classes.len();
+        let next = launcher.zeros(n_classes * chunk)?;
+        Ok(Classifier::Together(Box::new(Together { members: members.collect::<Result<_>>()?, rule, n_classes, next })))
+    }
+
+    /// [`Classifier::new`] without the network's committee.
+    fn alone(launcher: &Launcher, network: &Network, chunk: usize, most: usize) -> Result<Classifier> {
         if Lenet::check(network).is_ok() {
             return Ok(Classifier::Lenet(Box::new(Lenet::new(launcher, network, chunk)?)));
         }
@@ -41,7 +64,17 @@ impl Classifier {
     }
 
     /// What [`Classifier::new`] takes of the device's memory for chunks of `most` images in all.
-    pub fn memory(network: &Network, most: usize) -> [Part; 2] {
+    pub fn memory(network: &Network, most: usize) -> Vec<Part> {
+        let mut parts: Vec<Part> =
+            network.judges().flat_map(|network| Classifier::memory_alone(network, most)).collect();
+        if network.committee.is_some() {
+            let row = network.classes.len() * size_of::<f32>();
+            parts.push(Part::per_candidate("probabilities of one network", row as u64));
+        }
+        parts
+    }
+
+    fn memory_alone(network: &Network, most: usize) -> [Part; 2] {
         if Lenet::check(network).is_ok() {
             let n_classes = network.classes.len();
             return [
@@ -73,6 +106,23 @@ impl Classifier {
         match self {
             Classifier::Lenet(lenet) => launcher.classify(probabilities, lenet, images, batch, stride),
             Classifier::Layers(network) => launcher.run_network(probabilities, network, images, batch, stride),
+            Classifier::Together(together) => {
+                let Together { members, rule, n_classes, next } = &mut **together;
+                let n = members.len();
+                members[0].run(launcher, probabilities, images, batch, stride)?;
+                for (place, member) in members.iter_mut().enumerate().skip(1) {
+                    member.run(launcher, next, images, batch, stride)?;
+                    launcher.combine(
+                        probabilities,
+                        next,
+                        (*rule, rule.divisor(place, n)),
+                        *n_classes,
+                        batch,
+                        stride,
+                    )?;
+                }
+                Ok(())
+            }
         }
     }
 }

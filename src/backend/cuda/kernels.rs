@@ -66,6 +66,7 @@ kernels! {
     dense_few_f32,
     softmax_f32,
     average_crops_f32,
+    combine_f32,
     preprocess_f32,
     copy_f32,
     softmax_backward_f32,

@@ -34,6 +34,7 @@ pub mod classifier;
 pub mod classify;
 pub mod climb;
 pub mod clip;
+pub mod combine;
 pub mod compile_cppn;
 pub mod conv2d;
 pub mod conv2d_backward;

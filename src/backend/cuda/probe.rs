@@ -87,7 +87,7 @@ impl CudaBackend {
         let either = |direct, cppn| if of_pixels { direct } else { cppn };
         let lenet = || match &self.steps.classifier {
             Classifier::Lenet(lenet) => lenet,
-            Classifier::Layers(_) => panic!("no LeNet"),
+            _ => panic!("no LeNet"),
         };
         match kernel {
             Kernel::Randomise => either("randomise_direct_f32", "randomise_cppn_f32"),

@@ -11,6 +11,7 @@ pub mod blur;
 pub mod cases;
 pub mod climb;
 pub mod clip;
+pub mod combine;
 pub mod compile_cppn;
 pub mod conv2d;
 pub mod conv2d_backward;
@@ -98,7 +99,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 60] = [
+pub const KERNELS: [(&str, &str, TryKernel); 61] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -145,6 +146,7 @@ pub const KERNELS: [(&str, &str, TryKernel); 60] = [
     ("dense_few_f32", "sums", |gpu, extent, tally| dense::dense(gpu, extent, tally, "dense_few_f32")),
     ("softmax_f32", "probabilities", |gpu, extent, tally| softmax::softmax(gpu, extent, tally).map(drop)),
     ("average_crops_f32", "means", |gpu, extent, tally| average_crops::average_crops(gpu, extent, tally).map(drop)),
+    ("combine_f32", "joined probabilities", |gpu, extent, tally| combine::combine(gpu, extent, tally).map(drop)),
     ("preprocess_f32", "pixels as a network sees them", conv2d_images::preprocess),
     ("copy_f32", "values", copy::copy),
     ("softmax_backward_f32", "gradients", softmax_backward::softmax_backward),

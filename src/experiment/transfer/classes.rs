@@ -1,6 +1,7 @@
 //! The classes on which networks are compared.
 
 use crate::error::{Error, Result};
+use crate::network::committee::{are_numbers, names_differ};
 use std::collections::{HashMap, HashSet};
 
 /// What one network says of an image, on the classes that are compared.
@@ -66,7 +67,7 @@ impl Classes {
         let (named_label, names) =
             networks.iter().find(|(_, names)| !are_numbers(names)).copied().unwrap_or((first_label, first));
         for &(label, others) in networks {
-            let why = if others.len() == first.len() { differ(others, named_label, names) } else { None };
+            let why = if others.len() == first.len() { names_differ(others, named_label, names) } else { None };
             let why = match why {
                 None if others.len() == first.len() => continue,
                 None => format!("{first_label} has {}, {label} has {}", first.len(), others.len()),
@@ -98,7 +99,7 @@ impl Classes {
         }
         let n = self.names.len();
         let why = if names.len() == n {
-            differ(names, "the networks", &self.names)
+            names_differ(names, "the networks", &self.names)
         } else {
             Some(format!("it has {}, the networks have {n}", names.len()))
         };
@@ -122,20 +123,6 @@ fn places(names: &[String]) -> HashMap<&str, usize> {
         }
     }
     places
-}
-
-/// Whether the names are nothing but the classes' numbers.
-fn are_numbers(names: &[String]) -> bool {
-    names.iter().enumerate().all(|(class, name)| *name == class.to_string())
-}
-
-/// Where `names` are not those that `label` has; they are as many.
-fn differ(names: &[String], label: &str, wanted: &[String]) -> Option<String> {
-    if are_numbers(names) || are_numbers(wanted) {
-        return None;
-    }
-    let class = (0..names.len()).find(|&class| names[class] != wanted[class])?;
-    Some(format!("class {class} is {:?}, {:?} in {label}", names[class], wanted[class]))
 }
 
 #[cfg(test)]

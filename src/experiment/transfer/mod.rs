@@ -9,13 +9,15 @@ pub mod sources;
 
 use super::classify::{Fit, Item, Resize, classify_on, fitted};
 use super::device::{Asked, Chosen};
+use super::evolve::file_of_run;
 use super::progress::{Progress, ProgressMode};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cuda;
 use crate::error::{Error, Result};
 use crate::genome::Encoding;
+use crate::network::committee::size;
 use crate::network::weights::Files;
-use crate::network::{Crops, Network, Shape};
+use crate::network::{Crops, Network};
 use crate::output::Image;
 use crate::output::transfer::{TransferFolder, TransferManifest, TransferNetwork, default_path};
 use crate::simd::Simd;
@@ -173,12 +175,12 @@ fn transfer(request: &TransferRequest) -> Result<(Matrix, PathBuf)> {
         version: VERSION.to_string(),
         commit: COMMIT.to_string(),
         arithmetic_version: ARITHMETIC_VERSION,
-        networks: targets.iter().map(network_entry).collect(),
+        networks: targets.iter().map(network_entry).collect::<Result<_>>()?,
         inputs,
         shared_classes: request.shared_classes,
         compared_classes: classes.names.len(),
         left_out,
-        resize: request.resize.map(|resize| super::config::name_of(resize)),
+        resize: request.resize.map(super::config::name_of),
         picture_crops: count(request.crops),
         device: chosen.name(),
         device_reason: chosen.reason.clone(),
@@ -291,7 +293,7 @@ fn targets(files: &[Files]) -> Result<Vec<Target>> {
     for files in files {
         let network = files.load()?;
         crate::cli::warn_of_random(&network);
-        let weights = files.weights.as_deref();
+        let weights = network.path.as_deref();
         if let Some(same) = targets.iter().find(|target| target.network.sha256 == network.sha256) {
             let named = weights.map_or("the network built in".to_owned(), |path| path.display().to_string());
             return Err(Error::Usage(format!(
@@ -302,9 +304,6 @@ fn targets(files: &[Files]) -> Result<Vec<Target>> {
         if let Some(first) = targets.first()
             && first.network.image != network.image
         {
-            let size = |Shape { channels, height, width }| {
-                format!("{width} x {height} {}", if channels == 1 { "grey" } else { "colour" })
-            };
             let label = label(&network.name, weights);
             return Err(Error::Refused(format!(
                 "the networks are for other images: {} for {}, {label} for {}; an image can be shown unchanged to networks for its own size",
@@ -325,6 +324,18 @@ fn targets(files: &[Files]) -> Result<Vec<Target>> {
 fn label(name: &str, weights: Option<&Path>) -> String {
     let stem = weights.and_then(Path::file_stem);
     stem.map_or_else(|| format!("{name} (built in)"), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// The same of a network, or of several that judged together, by what run.json says of `weights`.
+fn label_of_run(name: &str, weights: &str) -> String {
+    const BETWEEN: &str = " + ";
+    let one = |weights: &str| label(name, (weights != "built in").then_some(Path::new(weights)));
+    if !weights.contains(BETWEEN) {
+        return one(weights);
+    }
+    let stem = |weights: &str| if weights == "built in" { weights.to_owned() } else { one(weights) };
+    let rule = name.rsplit_once(", ").map_or("", |(_, rule)| rule);
+    format!("{}, {rule}", weights.split(BETWEEN).map(stem).collect::<Vec<_>>().join(BETWEEN))
 }
 
 /// `label`, with the first digits of the weights' SHA-256 where it `is_taken`.
@@ -358,13 +369,10 @@ fn origin(source: &Source, own: Option<usize>, read: &Read, targets: &[Target], 
     };
     let label = match own {
         Some(own) => targets[own].label.clone(),
-        None => {
-            let path = (weights != "built in").then_some(Path::new(weights));
-            unique(label(name, path), sha256, |label| {
-                let is_other = |origin: &Origin| origin.source == label && origin.weights_sha256 != sha256;
-                targets.iter().any(|target| target.label == label) || known.iter().any(is_other)
-            })
-        }
+        None => unique(label_of_run(name, weights), sha256, |label| {
+            let is_other = |origin: &Origin| origin.source == label && origin.weights_sha256 != sha256;
+            targets.iter().any(|target| target.label == label) || known.iter().any(is_other)
+        }),
     };
     Origin { source: label, weights_sha256: sha256.to_owned(), network: own, method, crops }
 }
@@ -391,14 +399,14 @@ fn refuse_twice(sources: &[Source]) -> Result<()> {
     Ok(())
 }
 
-fn network_entry(target: &Target) -> TransferNetwork {
+fn network_entry(target: &Target) -> Result<TransferNetwork> {
     let Target { label, network, files } = target;
-    TransferNetwork {
+    Ok(TransferNetwork {
         label: label.clone(),
         network: network.name.clone(),
-        files: files.into(),
+        files: (&files.or(None, file_of_run)?).into(),
         weights_sha256: network.sha256.clone(),
         random_weights: network.random.clone(),
         classes: network.classes.len(),
-    }
+    })
 }
