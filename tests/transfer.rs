@@ -253,7 +253,11 @@ fn the_matrix_is_what_classify_says_of_the_rendered_images() {
     let again =
         [&inputs[..], &["--out", "again", "--threads", "1", "--simd", "plain"], &strings(&options)[..]].concat();
     let table = done(folder, &again);
-    assert!(table.contains("lenet-mnist-2") && table.contains("taken for it by both"), "{table}");
+    assert!(
+        table.contains("lenet-mnist-2")
+            && table.contains("on other networks than their own; most often at .9999 on both: "),
+        "{table}"
+    );
     for file in ["matrix.json", "images.jsonl", "heat_map.png"] {
         assert!(fs::read(folder.join("out").join(file)).unwrap() == fs::read(folder.join("again").join(file)).unwrap());
     }
@@ -415,7 +419,11 @@ fn what_cannot_be_compared_is_said_in_one_line() {
         (vec!["text.png"], 1, "text.png: neither a PNG, nor an IDX file"),
         (vec!["swapped"], 1, "swapped/archive.safetensors: is not the archive of the run: its hash is "),
         (vec!["unfinished"], 1, "it has no run.json; finish it: pareidolia evolve --resume unfinished"),
-        (vec!["run", "gap"], 1, "gap/seed2: is not the folder of a finished run"),
+        (
+            vec!["run", "gap"],
+            1,
+            "gap/seed2: is not the folder of a finished run: it has no run.json; finish it: pareidolia evolve --resume gap",
+        ),
         (vec!["foreign"], 1, "foreign/run.json: not a manifest of a run: "),
         (vec!["alone"], 1, "alone: is not the folder of a finished run"),
         (vec!["alone/archive.safetensors"], 1, "no run.json is beside it"),

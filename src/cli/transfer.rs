@@ -178,9 +178,13 @@ fn class_text(ByClass { method, classes }: &ByClass) -> String {
     }
     // Stable: of equals the lower class comes first.
     let mut best: Vec<&ClassMeasures> = classes.iter().collect();
-    best.sort_by(|a, b| b.measures.fooled_share.total_cmp(&a.measures.fooled_share));
+    let key = |class: &ClassMeasures| (class.measures.equal_9999_share, class.measures.fooled_share);
+    best.sort_by(|a, b| {
+        let ((a, a_fooled), (b, b_fooled)) = (key(a), key(b));
+        b.total_cmp(&a).then(b_fooled.total_cmp(&a_fooled))
+    });
     let best: Vec<&str> = best.iter().take(3).map(|class| &class.name[..]).collect();
-    format!("{}on other networks than their own; most often taken for it by both: {}\n", table.text(), best.join(", "))
+    format!("{}on other networks than their own; most often at .9999 on both: {}\n", table.text(), best.join(", "))
 }
 
 fn pictures_text(rows: &[PicturesRow]) -> String {

@@ -136,6 +136,10 @@ impl Files {
     /// # Errors
     /// Those of `absolute`.
     pub fn or(&self, saved: Option<&Files>, absolute: impl Fn(&Path) -> Result<PathBuf>) -> Result<Files> {
+        self.or_by(saved, &absolute)
+    }
+
+    fn or_by(&self, saved: Option<&Files>, absolute: &dyn Fn(&Path) -> Result<PathBuf>) -> Result<Files> {
         // Whoever names several networks, or one in place of several, names all.
         let names_all = !self.others.is_empty();
         let saved_others = saved.map_or(&[][..], |saved| &saved.others);
@@ -143,7 +147,7 @@ impl Files {
             (None, Some(saved)) if !names_all => (saved_others, saved.combine),
             _ => (&self.others[..], self.combine),
         };
-        let others = others.iter().map(|other| other.or(None, &absolute)).collect::<Result<_>>()?;
+        let others = others.iter().map(|other| other.or_by(None, absolute)).collect::<Result<_>>()?;
         let saved = saved.filter(|_| !names_all);
         let absolute = |path: &Path| if path.as_os_str() == BUILT_IN { Ok(path.to_path_buf()) } else { absolute(path) };
         let file = |of: fn(&Files) -> &Option<PathBuf>| {

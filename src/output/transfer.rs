@@ -59,7 +59,7 @@ pub struct TransferNetwork {
     /// What it is called in the matrix.
     pub label: String,
     pub network: String,
-    /// As the call names them; without `weights` it is the network built in.
+    /// As the call names them, but absolute; without `weights`, or with `built-in`, it is the network built in.
     #[serde(flatten)]
     pub files: NamedFiles,
     pub weights_sha256: String,
@@ -234,6 +234,8 @@ const INK: Colour = [0x22, 0x22, 0x22];
 const FAINT: Colour = [0x6a, 0x6a, 0x6a];
 const NONE: Colour = [0xee, 0xee, 0xee];
 const FRAME: Colour = [0xc4, 0xc4, 0xc4];
+/// Of the source's own network; seen on every value's colour.
+const OWN: Colour = [0xd0, 0x5a, 0x1e];
 /// The colours of 0 and 1; between them, all channels go evenly.
 const COLD: [f64; 3] = [247.0, 250.0, 255.0];
 const WARM: [f64; 3] = [8.0, 48.0, 107.0];
@@ -288,8 +290,11 @@ struct Group {
     heading: String,
     /// Each with the place of its own network, which gets a frame.
     rows: Vec<(String, Option<usize>)>,
-    panels: Vec<(&'static str, Vec<Vec<Option<(f64, String)>>>)>,
+    panels: Vec<(&'static str, Vec<Vec<Value>>)>,
 }
+
+/// A number with its text, where there is one.
+type Value = Option<(f64, String)>;
 
 impl Group {
     fn of<C>(heading: String, rows: Vec<(String, Option<usize>, &[C])>, measures: &[Measure<C>]) -> Group {
@@ -421,7 +426,7 @@ fn draw_cell(
     image.fill(x, y, width, height, |_, _| FRAME);
     let frame = if own && width > 12 { 3 } else { 0 };
     if frame > 0 {
-        image.fill(x, y, width, height, |_, _| INK);
+        image.fill(x, y, width, height, |_, _| OWN);
     }
     let inner = frame.max(usize::from(width > 12));
     image.fill(x + inner, y + inner, width - 2 * inner, height - 2 * inner, |_, _| ground);
@@ -503,8 +508,8 @@ mod tests {
         let corner = |row: usize, column: usize| at(left + column * width + 6, top + row * height + 6);
         assert_eq!([corner(0, 0), corner(0, 1)], [colour(1.0), colour(0.0)]);
         assert_eq!([corner(1, 0), corner(1, 1)], [colour(0.0), colour(1.0)]);
-        assert_eq!(at(left + 1, top + 1), INK, "the frame of the own network");
-        assert_ne!(at(left + width + 1, top + 1), INK);
+        assert_eq!(at(left + 1, top + 1), OWN, "the frame of the own network");
+        assert_ne!(at(left + width + 1, top + 1), OWN);
     }
 
     #[test]

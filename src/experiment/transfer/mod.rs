@@ -9,6 +9,7 @@ pub mod sources;
 
 use super::classify::{Fit, Item, Resize, classify_on, fitted};
 use super::device::{Asked, Chosen};
+use super::evolve::file_of_run;
 use super::progress::{Progress, ProgressMode};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::cuda;
@@ -178,12 +179,12 @@ pub(super) fn run_on_pool(request: &TransferRequest) -> Result<(Matrix, PathBuf)
         version: VERSION.to_string(),
         commit: COMMIT.to_string(),
         arithmetic_version: ARITHMETIC_VERSION,
-        networks: targets.iter().map(network_entry).collect(),
+        networks: targets.iter().map(network_entry).collect::<Result<_>>()?,
         inputs,
         shared_classes: request.shared_classes,
         compared_classes: classes.names.len(),
         left_out,
-        resize: request.resize.map(|resize| super::config::name_of(resize)),
+        resize: request.resize.map(super::config::name_of),
         picture_crops: count(request.crops),
         device: chosen.name(),
         device_reason: chosen.reason.clone(),
@@ -402,14 +403,14 @@ fn refuse_twice(sources: &[Source]) -> Result<()> {
     Ok(())
 }
 
-fn network_entry(target: &Target) -> TransferNetwork {
+fn network_entry(target: &Target) -> Result<TransferNetwork> {
     let Target { label, network, files } = target;
-    TransferNetwork {
+    Ok(TransferNetwork {
         label: label.clone(),
         network: network.name.clone(),
-        files: files.into(),
+        files: (&files.or(None, file_of_run)?).into(),
         weights_sha256: network.sha256.clone(),
         random_weights: network.random.clone(),
         classes: network.classes.len(),
-    }
+    })
 }

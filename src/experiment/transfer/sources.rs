@@ -76,18 +76,18 @@ impl Source {
                 let text = "no run.json is beside it, which says what network its images were made against";
                 return Err(Error::file(path, text));
             }
-            return Ok(vec![Source::run(folder)?]);
+            return Ok(vec![Source::run(folder, folder)?]);
         }
         if !path.is_dir() {
             fs::metadata(path).map_err(Error::io("open", path))?;
             return Ok(vec![Source::Pictures(path.to_path_buf(), vec![path.to_path_buf()])]);
         }
         if series::is_series(path) {
-            return series::runs(path)?.iter().map(|run| Source::run(run)).collect();
+            return series::runs(path)?.iter().map(|run| Source::run(run, path)).collect();
         }
         let has = |name: &str| path.join(name).is_file();
         if has(run_folder::ARCHIVE) || run_folder::has_checkpoint(path) {
-            return Ok(vec![Source::run(path)?]);
+            return Ok(vec![Source::run(path, path)?]);
         }
         if has(ascent::IMAGES) {
             if !has(ascent::MANIFEST) {
@@ -113,12 +113,12 @@ impl Source {
         Ok(vec![Source::Pictures(path.to_path_buf(), files)])
     }
 
-    /// The run in the folder `path`.
-    fn run(path: &Path) -> Result<Source> {
+    /// The run in the folder `path`, which goes on with `resumed`: its own folder, or that of its series.
+    fn run(path: &Path, resumed: &Path) -> Result<Source> {
         let manifest = path.join(run_folder::MANIFEST);
         if !manifest.is_file() {
-            let remedy = if run_folder::has_checkpoint(path) {
-                format!("finish it: pareidolia evolve --resume {}", path.display())
+            let remedy = if run_folder::has_checkpoint(path) || path != resumed {
+                format!("finish it: pareidolia evolve --resume {}", resumed.display())
             } else {
                 "run.json says which network its images were made against".to_owned()
             };
