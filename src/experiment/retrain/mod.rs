@@ -104,7 +104,6 @@ pub struct RetrainRequest {
 pub struct Manifest {
     pub version: String,
     pub commit: String,
-    pub arithmetic_version: u32,
     /// What it is.
     #[serde(flatten)]
     pub record: Record,
@@ -292,7 +291,6 @@ impl<'a> Job<'a> {
         let manifest = Manifest {
             version: VERSION.to_string(),
             commit: COMMIT.to_string(),
-            arithmetic_version: ARITHMETIC_VERSION,
             device: device.name(),
             threads: rayon::current_num_threads(),
             simd: self.request.simd.to_string(),
