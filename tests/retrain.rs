@@ -185,7 +185,7 @@ fn a_job_is_what_train_and_evolve_make_one_after_the_other() {
             }
         }
     }
-    let part = |of: &str| rounds[1]["taken"][of]["count"].as_u64().unwrap();
+    let part = |of: &str| rounds[1]["taken"][of]["count"].as_u64().unwrap() as usize;
     assert_eq!([part("generation_0"), part("last_generation")], taken);
     medians.sort_by(f32::total_cmp);
     let median = (f64::from(medians[14]) + f64::from(medians[15])) / 2.0;

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::network::list::List;
 use crate::network::weights::Given;
 use crate::network::{Network, shapes};
-use crate::output::retrain::{self as output, FoolingImages, Record, RetrainFolder, Round, SheetRow, hexadecimal};
+use crate::output::retrain::{self as output, Record, RetrainFolder, Round, SheetRow, hexadecimal};
 use crate::output::rfc3339;
 use crate::rng::{Philox, Purpose, below};
 use crate::simd::Simd;
@@ -314,7 +314,7 @@ impl<'a> Job<'a> {
     /// What the first run of a round came to, of ten classes at most.
     fn sheet_row(&self, round: &Round) -> Result<SheetRow> {
         const SHOWN: usize = 10;
-        let images = FoolingImages::open(&self.folder.round(round.round)?.images())?;
+        let images = self.images_of(round)?;
         let seed = round.evolution.first_seed;
         let of_run: Vec<usize> =
             (0..images.rows.len()).filter(|&i| images.rows[i].is_last && images.rows[i].seed == seed).collect();

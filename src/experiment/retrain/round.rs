@@ -95,10 +95,19 @@ impl Job<'_> {
         Ok(row)
     }
 
+    /// The images of a round that is done: looked at when the job was opened, or written since.
+    pub(super) fn images_of(&self, round: &Round) -> Result<FoolingImages> {
+        let folder = self.folder.round(round.round)?;
+        let path = folder.images();
+        match round.files.get(&folder.name_of(&path)) {
+            Some(sha256) => FoolingImages::open_known(&path, sha256.clone()),
+            None => FoolingImages::open(&path),
+        }
+    }
+
     /// The images of the rounds before `round`, in order.
     fn images_before(&self, round: u32) -> Result<Vec<Arc<FoolingImages>>> {
-        let open = |round| FoolingImages::open(&self.folder.round(round)?.images()).map(Arc::new);
-        (1..round).map(open).collect()
+        self.rounds[..round as usize - 1].iter().map(|round| self.images_of(round).map(Arc::new)).collect()
     }
 
     /// Puts the network that was given into the folder of the first round.

@@ -97,7 +97,14 @@ impl FoolingImages {
     /// # Errors
     /// [`Error::Io`] if it cannot be read; [`Error::File`] if it is none that [`write`] wrote.
     pub fn open(path: &Path) -> Result<FoolingImages> {
-        let sha256 = sha256_of(path)?;
+        FoolingImages::open_known(path, sha256_of(path)?)
+    }
+
+    /// As [`FoolingImages::open`], for a file whose SHA-256 is known.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_known(path: &Path, sha256: String) -> Result<FoolingImages> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let broken = |reason: String| Error::file(path, format!("not the images of a round: {reason}"));
         let mut tensors = Tensors::open(file, 0).map_err(broken)?;

@@ -320,8 +320,10 @@ impl RetrainFolder {
             _ => {}
         }
         // What a killed process left unfinished.
-        for name in entries(&path)?.into_iter().filter(|name| name.starts_with(atomic::PARTIAL)) {
-            atomic::remove(&path.join(name))?;
+        for folder in [&path, &path.join(NETWORK)].into_iter().filter(|folder| folder.is_dir()) {
+            for name in entries(folder)?.into_iter().filter(|name| name.starts_with(atomic::PARTIAL)) {
+                atomic::remove(&folder.join(name))?;
+            }
         }
         Ok(RoundFolder { path, round })
     }
