@@ -50,7 +50,11 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { fs::copy(entry.path(), target).map(drop).unwrap() }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            fs::copy(entry.path(), target).map(drop).unwrap()
+        }
     }
 }
 
@@ -63,7 +67,9 @@ fn reproduction_has_all_parts_and_one_that_lost_some_makes_them_again_the_same()
     assert_eq!(folder, whole);
     assert_eq!(Report { seconds: 0.0, ..made.clone() }, report(&whole));
     let names: Vec<&str> = made.claims.iter().map(|claim| claim.name.as_str()).collect();
-    for name in ["direct-50", "cppn-200", "ascent", "transfer-equal", "transfer-digits", "retrain-immunity", "retrain-share"] {
+    for name in
+        ["direct-50", "cppn-200", "ascent", "transfer-equal", "transfer-digits", "retrain-immunity", "retrain-share"]
+    {
         assert!(names.contains(&name), "{names:?}");
     }
     // 20 of 620 images, where a network has been trained with these alone.
