@@ -119,13 +119,13 @@ fn first(runs: &[RunEvidence], holds: impl Fn(f64, usize) -> bool) -> Vec<f64> {
     runs.iter().filter_map(of).collect()
 }
 
-/// `7 (3 .. 20), in 48 of 50 runs`
+/// `generation 7 (3 .. 20), in 48 of 50 runs`
 fn first_text(runs: &[RunEvidence], holds: impl Fn(f64, usize) -> bool) -> String {
     let first = first(runs, holds);
     match first.len() {
         0 => format!("in none of {} runs", runs.len()),
-        n if n == runs.len() => numbers(first),
-        n => format!("{}, in {n} of {} runs", numbers(first), runs.len()),
+        n if n == runs.len() => format!("generation {}", numbers(first)),
+        n => format!("generation {}, in {n} of {} runs", numbers(first), runs.len()),
     }
 }
 
@@ -246,7 +246,7 @@ fn evolution(protocol: &Protocol, evidence: &Evidence) -> Vec<Claim> {
             "in each run",
             Certainty::Paper,
             format!(
-                "in {with_all} of {} runs; digits there {}; all ten at generation {}",
+                "in {with_all} of {} runs; digits there: {}; all ten: {}",
                 direct.len(),
                 numbers(digits.iter().map(|&digits| digits as f64)),
                 first_text(direct, |_, over| over == 10)
@@ -260,10 +260,7 @@ fn evolution(protocol: &Protocol, evidence: &Evidence) -> Vec<Claim> {
             "CPPNs: 99.99 % after only a few generations",
             "a few",
             Certainty::Paper,
-            format!(
-                "a first digit at generation {first_digit}; half of them at generation {}",
-                first_text(cppn, |_, over| over >= 5)
-            ),
+            format!("first digit: {first_digit}; half of them: {}", first_text(cppn, |_, over| over >= 5)),
             "a first digit by generation 10 in half of the runs",
             !few.is_empty() && few.iter().filter(|&&first| first <= A_FEW).count() * 2 >= cppn.len(),
         ),
@@ -544,7 +541,7 @@ mod tests {
         let run = |over: &[usize]| RunEvidence { median: vec![0.5; over.len()], over_9999: over.to_vec() };
         let runs = [run(&[0, 0, 1, 3]), run(&[0, 2, 2, 2]), run(&[0, 0, 0, 0])];
         assert_eq!(first(&runs, |_, over| over > 0), [2.0, 1.0]);
-        assert_eq!(first_text(&runs, |_, over| over > 0), "1.5 (1 .. 2), in 2 of 3 runs");
+        assert_eq!(first_text(&runs, |_, over| over > 0), "generation 1.5 (1 .. 2), in 2 of 3 runs");
         assert_eq!(first_text(&runs, |_, over| over > 9), "in none of 3 runs");
     }
 }
