@@ -317,6 +317,8 @@ pub enum Kind {
     OneOf(&'static [i64]),
     /// Numbers of classes: a list, or text such as `"3,5-7"`.
     Classes,
+    /// The name of a file or folder.
+    Path,
 }
 
 impl Kind {
@@ -340,6 +342,7 @@ impl Kind {
             .map(Value::Float),
             Kind::Switch => value.as_bool().map(Value::Boolean),
             Kind::Word(words) => value.as_str().filter(|word| words.contains(word)).map(Value::from),
+            Kind::Path => value.as_str().filter(|path| !path.is_empty()).map(Value::from),
             Kind::Classes => {
                 let mut classes = match value {
                     Value::String(text) => parse_classes(text, &[]).ok()?,
@@ -368,6 +371,7 @@ impl std::fmt::Display for Kind {
             Kind::Seconds => f.write_str("seconds, or a time such as \"10m\""),
             Kind::Switch => f.write_str("true or false"),
             Kind::Word(words) => f.write_str(&words.join(" or ")),
+            Kind::Path => f.write_str("the name of a file or folder"),
             Kind::Classes => f.write_str("class numbers such as \"3,5-7\" or [3, 5, 6, 7]"),
         }
     }

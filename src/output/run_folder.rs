@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-const ARCHIVE: &str = "archive.safetensors";
+pub(super) const ARCHIVE: &str = "archive.safetensors";
 const CHECKPOINT: &str = "checkpoint";
 const CONVERGENCE: &str = "convergence.png";
 const ELITES: &str = "elites";
