@@ -2,6 +2,9 @@
 //! `genome::cppn::Gradients` and `backend::ascent`, which the code must equal in every bit; in f64 from the formulas of the network itself,
 //! T synchronous steps of all nodes, which the tests hold against finite differences.
 
+// Plain loops read as the rules do.
+#![allow(clippy::needless_range_loop)]
+
 use super::cppn::{activate, n_steps};
 use super::gradient::Reference;
 use super::reference::norm;
@@ -100,7 +103,7 @@ fn inputs(canvas: Canvas, normalise: bool) -> Vec<[f32; 4]> {
     (0..canvas.pixels()).map(|pixel| std::array::from_fn(|plane| planes.plane(plane)[pixel])).collect()
 }
 
-fn outputs<'a>(program: &'a Program, values: &'a [f32]) -> Vec<f32> {
+fn outputs(program: &Program, values: &[f32]) -> Vec<f32> {
     program.outputs.iter().map(|&slot| values[slot as usize]).collect()
 }
 

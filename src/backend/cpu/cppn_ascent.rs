@@ -243,7 +243,8 @@ impl Climber {
         brush: &Brush,
     ) {
         let p = probability(self.class);
-        if self.seen.is_some_and(|seen| !(p > seen.probability)) {
+        let is_higher = self.seen.is_none_or(|seen| p > seen.probability);
+        if !is_higher {
             self.radius = self.length / 2.0;
             return;
         }
@@ -264,8 +265,8 @@ impl Climber {
         if self.seen.is_some() {
             self.radius = least(rule.max_step, 2.0 * self.radius);
         }
-        let stopped = !(norm > 0.0 && norm < f64::INFINITY) || p.is_nan();
-        self.seen = Some(Seen { probability: p, best: best.0 as u32, norm, stopped });
+        let climbs = norm > 0.0 && norm < f64::INFINITY && !p.is_nan();
+        self.seen = Some(Seen { probability: p, best: best.0 as u32, norm, stopped: !climbs });
     }
 
     /// Point 6 of the rules; what stands.
