@@ -247,7 +247,10 @@ fn terms_go_to_their_edges() {
     assert!(genes.iter().enumerate().all(|(i, g)| i == 1 || *g != 0.0), "{genes:?}");
 }
 
-/// An ascent of `graphs` on so many threads.
+/// The graphs that stand at the end, what they draw, and what each step saw.
+type Climbed = (Vec<Graph>, Vec<f32>, Vec<Vec<Seen>>);
+
+/// An ascent of `images` on so many threads, with so many crops in the network at once.
 fn climb(
     network: &Network,
     rules: &Rules,
@@ -256,7 +259,7 @@ fn climb(
     threads: usize,
     simd: Simd,
     at_once: Option<usize>,
-) -> (Vec<Graph>, Vec<f32>, Vec<Vec<Seen>>) {
+) -> Climbed {
     climb_by(RULE, network, rules, images, iterations, threads, (simd, at_once))
 }
 
@@ -268,7 +271,7 @@ fn climb_by(
     iterations: u32,
     threads: usize,
     (simd, at_once): (Simd, Option<usize>),
-) -> (Vec<Graph>, Vec<f32>, Vec<Vec<Seen>>) {
+) -> Climbed {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         let classes: Vec<u32> = images.iter().map(|image| image.0).collect();
@@ -284,8 +287,11 @@ fn bits(seen: &Seen) -> (u32, u32, u64, bool) {
     (seen.probability.to_bits(), seen.best, seen.norm.to_bits(), seen.stopped)
 }
 
-/// Networks of every kind, with images of theirs.
-fn scenes() -> Vec<(String, Network, Vec<(u32, Graph)>)> {
+/// A name, a network, and what climbs against it: class and graph of each image.
+type Scene = (String, Network, Vec<(u32, Graph)>);
+
+/// Networks of every kind.
+fn scenes() -> Vec<Scene> {
     let rules = Rules::modern();
     let grown = |channels, seed| random(channels, &rules, seed, 10, 0.4);
     let mut scenes = vec![("lenet".to_string(), lenet(), vec![(3, grown(1, 0)), (8, grown(1, 4)), (1, unsettled(1))])];
