@@ -518,7 +518,7 @@ fn run_folder_holds_what_the_readme_says() {
         assert!(image.best != image.class || image.majority_at.is_some(), "{image:?}");
         let picture = pictures::read_png(&folder.join(&image.file)).unwrap();
         assert_eq!(picture.pixels, as_8_bits(&network, x));
-        let picture = pictures::read_png(&folder.join(&image.file_without_mean)).unwrap();
+        let picture = pictures::read_png(&folder.join(image.file_without_mean.as_ref().unwrap())).unwrap();
         assert_eq!(picture.pixels, without_mean(&network, x));
         let now = classified(&folder.join(&image.file), image.class, &[]);
         assert_eq!(now.to_bits(), image.confidence_8bit.to_bits(), "class {}", image.class);

@@ -22,8 +22,32 @@
 //!
 //!    A percentile q above 0 sets to +0 all channels of the pixels whose number is below the one of rank `ceil(q / 100 * (pixels - 1))` (f64,
 //!    counted from 0) among the image's numbers, ascending: exactly those below NumPy's linearly interpolated percentile.
+//!
+//! # Ascent in the weights of a CPPN
+//!
+//! The variables are the genes of a graph's edges, in [0, 1]; its nodes, edges and activations stay. An image is what the graph draws, in
+//! real numbers ([`crate::genome::cppn::Gradients`]), on the canvas that an evolution against the network has. A graph draws rugged
+//! functions of its weights, so that a step to first order may well fall: a graph *stands* where it has been highest, and from there
+//! goes as far as it may trust the gradient. A step of each image that has not stopped:
+//!
+//! 1. The graph draws with the genes that are tried, at first those of the start. Of the crops that the network judges, or of all the image
+//!    where it sees all, each input is `(v - mean) * scale` (`v * scale` without a mean): f32, in the network's channel order.
+//! 2. Forward. p is the probability of the image's class, [the mean](crate::network::crops::mean) over the crops, `best` the most probable
+//!    class by those means, of equals the lowest.
+//! 3. In the first step, or if p is above that of the genes that stand, the tried genes stand from now on. The gradient of a pixel is
+//!    `fma(g, scale, sum)` from +0 over the crops that see it, in their order, divided by their number; [`crate::genome::cppn::Gradients`]
+//!    says what that tells the genes. G is it, but +0 for a gene of 0 that is to fall and for one of 1 that is to rise. The squared norm is
+//!    that of rule 3 above, edge i being value i. `radius`, at first `max_step`, becomes `min(max_step, 2 * radius)`.
+//! 4. Otherwise `radius = length / 2`.
+//! 5. If the norm is 0, infinite or no number, or p is no number, the image stops.
+//! 6. Not in the last step: `root = sqrt(norm)`, `length = min(want / root, radius)` with `want` as in rule 4 above; what is tried next is
+//!    `v = fma(length / root, G, gene)` of the genes that stand, then `v = v > 0 ? v : 0; v = v < 1 ? v : 1`, rounded to f32 once. If that
+//!    moves no gene, the image stops.
+//!
+//! All of 3 to 6 is f64 from the norm on. What a step has seen of an image is what was seen of the genes that stand after it.
 
 use crate::error::Result;
+use crate::genome::cppn::Graph;
 use crate::math;
 use crate::simd::{Lanes, Plain};
 use serde::{Deserialize, Serialize};
@@ -55,6 +79,16 @@ pub struct AscentRule {
     pub abs_benefit: f64,
 }
 
+/// How the genes of a CPPN climb.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CppnRule {
+    /// As in [`AscentRule`].
+    pub early: f64,
+    pub late: f64,
+    /// The longest step, in genes.
+    pub max_step: f64,
+}
+
 /// What a step saw of an image, before it moved it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
@@ -79,11 +113,19 @@ pub trait Ascent {
     /// A device may fail.
     fn step(&mut self, last: bool) -> Result<Vec<Seen>>;
 
-    /// The variables, `(images, channels, height, width)`.
+    /// The variables, `(images, channels, height, width)`; where CPPNs climb, what they draw: pixels, red first.
     ///
     /// # Errors
     /// A device may fail.
     fn images(&mut self) -> Result<Vec<f32>>;
+
+    /// The CPPNs that draw the images; none where pixels climb.
+    ///
+    /// # Errors
+    /// A device may fail.
+    fn graphs(&mut self) -> Result<Vec<Graph>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Weights of a Gaussian blur, from tap `-reach` to tap `reach`, `reach = floor(4 radius + 0.5)`: SciPy's `gaussian_filter`. In f32 with the

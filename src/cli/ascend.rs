@@ -22,6 +22,10 @@ use tracing::info;
 /// and .9999, is recorded. An image is a function of settings, class, seed and weights: not of threads, instruction set, or the
 /// images beside it.
 ///
+/// In the preset `cppn` it is not pixels that climb but the weights of a CPPN, a network that draws: the gradient flows on through the
+/// drawing. It starts from random CPPNs, or with --from from the elites of a run, and leaves an archive that `render`, `classify` and
+/// --from read.
+///
 /// The numbers come from the preset, then from --config, then from the options.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,6 +49,22 @@ pub struct Args {
     /// Images of each class, of this seed and those after it [default: 1]
     #[arg(long, value_name = "N", help_heading = "What to make", allow_negative_numbers = true)]
     seeds: Option<String>,
+
+    /// The run whose elites CPPNs start from (its folder or archive.safetensors) [default: random CPPNs]
+    #[arg(long, value_name = "RUN", help_heading = "What CPPNs make (preset cppn)")]
+    from: Option<String>,
+
+    /// Nodes that random CPPNs are given, 0 to 240
+    #[arg(long, value_name = "N", help_heading = "What CPPNs make (preset cppn)", allow_negative_numbers = true)]
+    growth: Option<String>,
+
+    /// Share of the range of weights that those of random CPPNs are of, at most 1
+    #[arg(long, value_name = "SHARE", help_heading = "What CPPNs make (preset cppn)", allow_negative_numbers = true)]
+    spread: Option<String>,
+
+    /// Parts of an image that are judged, where the network sees a part: 1, the middle, or 10 [default: as the run did, else 1]
+    #[arg(long, value_name = "N", help_heading = "What CPPNs make (preset cppn)", allow_negative_numbers = true)]
+    crops: Option<String>,
 
     #[command(flatten)]
     source: Source,
@@ -72,6 +92,10 @@ pub struct Args {
     /// The largest learning rate
     #[arg(long, value_name = "RATE", help_heading = "How images climb", allow_negative_numbers = true)]
     max_rate: Option<String>,
+
+    /// The longest step of a CPPN, in genes: weights by 20
+    #[arg(long, value_name = "GENES", help_heading = "How images climb", allow_negative_numbers = true)]
+    max_step: Option<String>,
 
     /// Standard deviation of a Gaussian blur in pixels, at least 0.3; 0 for none
     #[arg(long, value_name = "PIXELS", help_heading = "How images climb", allow_negative_numbers = true)]
@@ -164,7 +188,15 @@ impl Args {
             }
             seed => seed.map(String::from),
         };
+        settings.extend(self.from.as_ref().map(|run| Setting {
+            key: "from".into(),
+            value: run.as_str().into(),
+            origin: "--from".into(),
+        }));
         let options = [
+            ("growth", "--growth", &self.growth),
+            ("spread", "--spread", &self.spread),
+            ("crops", "--crops", &self.crops),
             ("seed", "--seed", &seed),
             ("seeds", "--seeds", &self.seeds),
             ("iterations", "--iterations", &self.iterations),
@@ -172,6 +204,7 @@ impl Args {
             ("early", "--early", &self.early),
             ("late", "--late", &self.late),
             ("max_rate", "--max-rate", &self.max_rate),
+            ("max_step", "--max-step", &self.max_step),
             ("blur_radius", "--blur-radius", &self.blur_radius),
             ("blur_every", "--blur-every", &self.blur_every),
             ("small_norm", "--small-norm", &self.small_norm),

@@ -330,6 +330,8 @@ pub enum Kind {
     Classes,
     /// A name that a file can have: 1 to 100 bytes, no control character, no slash, no dot in front.
     Name,
+    /// The name of a file or folder.
+    Path,
 }
 
 impl Kind {
@@ -363,6 +365,7 @@ impl Kind {
                 };
                 name.filter(is_name).map(Value::String)
             }
+            Kind::Path => value.as_str().filter(|path| !path.is_empty()).map(Value::from),
             Kind::Classes => {
                 let mut classes = match value {
                     Value::String(text) => parse_classes(text, &[]).ok()?,
@@ -392,6 +395,7 @@ impl std::fmt::Display for Kind {
             Kind::Switch => f.write_str("true or false"),
             Kind::Word(words) => f.write_str(&words.join(" or ")),
             Kind::Name => f.write_str("a name of 1 to 100 bytes, without slashes and without a dot in front"),
+            Kind::Path => f.write_str("the name of a file or folder"),
             Kind::Classes => f.write_str("class numbers such as \"3,5-7\" or [3, 5, 6, 7]"),
         }
     }

@@ -12,7 +12,7 @@ const OF_30: Reciprocal = Reciprocal(1.0 / 30.0, -1.738_468_8e-9);
 
 /// The bytes of red, green and blue by the sector of the circle, each as the number of a byte of `high | middle << 8 | low << 16`; the
 /// fourth byte becomes 0.
-const SECTORS: [u32; 8] = [
+pub(super) const SECTORS: [u32; 8] = [
     0x80_02_01_00,
     0x80_02_00_01,
     0x80_01_00_02,

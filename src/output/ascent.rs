@@ -1,13 +1,16 @@
 //! What a gradient ascent leaves behind: its folder, manifest, metrics, images and pictures.
 //!
-//! An image is a variable `x`, `(channels, height, width)` in the network's order, in units of pixels less the mean. It is shown twice:
+//! Where pixels climb, an image is a variable `x`, `(channels, height, width)` in the network's order, in units of pixels less the mean. It is shown twice:
 //!
 //! - *As 8 bits*, what a person sees and a PNG holds: `v = x + mean`, clipped to 0..255 as a step does it, then the whole part of
 //!   `v + 0.5`, in f32.
 //! - *Without the mean*, as the paper's figures show it: with `m` the largest `|x|`, the whole part of `fma(127.5, x / m, 128)` in f32:
 //!   grey is 0, and the contrast is stretched over what there is. All grey (128) where m is 0.
+//!
+//! Where CPPNs climb, an image is what one draws, `(channels, height, width)`, red first, in pixels; as 8 bits it is the ordinary drawing.
+//! The CPPNs stand in an archive, of each class the one whose 8-bit image has the highest confidence (of equals the first seed's).
 
-use crate::archive::{ARITHMETIC_VERSION, ContentHasher, Statistics, mix};
+use crate::archive::{ARITHMETIC_VERSION, Archive, ContentHasher, Statistics, mix};
 use crate::error::{Error, Result};
 use crate::experiment::ascend::config::Config;
 use crate::experiment::config::name_of;
@@ -16,7 +19,9 @@ use crate::network::{ChannelOrder, Network, Shape};
 use crate::output::contact_sheet::{self, Cell, Sheet, round_down, thousands};
 use crate::output::locked_folder::LockedFolder;
 use crate::output::tensors::{self, Tensor, Tensors};
-use crate::output::{Image, Metrics, atomic, confidence_text, convergence, hex64, pictures, rfc3339};
+use crate::output::{
+    About, Image, Metrics, archive_file, atomic, confidence_text, convergence, hex64, pictures, rfc3339, run_folder,
+};
 use crate::telemetry;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -111,9 +116,10 @@ pub struct ImageResult {
     /// See [`image_hash`].
     #[serde(with = "hex64")]
     pub hash: u64,
-    /// Its pictures, relative to the run folder: as 8 bits, and without the mean.
+    /// Its pictures, relative to the run folder: as 8 bits, and where pixels climb without the mean.
     pub file: String,
-    pub file_without_mean: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_without_mean: Option<String>,
 }
 
 /// One line of `metrics.jsonl`: what an iteration saw of all images, before it moved them.
@@ -154,7 +160,7 @@ impl AscentManifest {
 }
 
 /// The hash of an image: the content hash (see [`crate::archive`]) of the words of its class, its seed, low word first, the number of its
-/// values, their f32 bits, those of its confidence, and the most probable class.
+/// values `x` (where a CPPN climbs, its pixels and then its genes), their f32 bits, those of its confidence, and the most probable class.
 pub fn image_hash(class: u32, seed: u64, x: &[f32], confidence: f32, best: u32) -> u64 {
     let mut hasher = ContentHasher::default();
     [class, seed as u32, (seed >> 32) as u32, x.len() as u32].into_iter().for_each(|word| hasher.word(word));
@@ -247,6 +253,10 @@ pub struct Images<'a> {
     pub x: &'a [f32],
     /// `(images, height, width, channels)`
     pub as_8_bits: &'a [u8],
+    /// Of an image.
+    pub canvas: Canvas,
+    /// The CPPNs, where they climb.
+    pub archive: Option<(&'a Archive, &'a About)>,
     /// What each iteration saw, `(iterations, images)`.
     pub confidences: &'a [f32],
 }
@@ -258,9 +268,10 @@ pub struct AscentFolder {
     metrics: File,
 }
 
-/// Where ascents of `config` go unless told otherwise: `runs/ascend-<preset>-seed<seed>`.
+/// Where ascents of `config` go unless told otherwise: `runs/ascend-<preset>-seed<seed>`, or `runs/ascend-<preset>-elites`.
 pub fn default_path(config: &Config) -> PathBuf {
-    Path::new("runs").join(format!("ascend-{}-seed{}", name_of(config.preset), config.seed))
+    let start = if config.from.is_some() { "elites".to_string() } else { format!("seed{}", config.seed) };
+    Path::new("runs").join(format!("ascend-{}-{start}", name_of(config.preset)))
 }
 
 impl AscentFolder {
@@ -302,8 +313,8 @@ impl AscentFolder {
         self.metrics.write_all(&text).map_err(Error::io("write", &self.path().join(METRICS)))
     }
 
-    /// Writes what an ascent leaves: `images.safetensors`, if `pictures` are wanted the images as 8 bits and without the mean, a
-    /// sheet of each and `convergence.png`, and last of all `run.json`, whose peak of the memory is taken last, since pictures take
+    /// Writes what an ascent leaves: `images.safetensors`, where CPPNs climb their archive, if `pictures` are wanted the images as 8 bits
+    /// and where pixels climb without the mean, a sheet of each and `convergence.png`, and last of all `run.json`, whose peak of the memory is taken last, since pictures take
     /// some.
     ///
     /// # Errors
@@ -317,8 +328,13 @@ impl AscentFolder {
     ) -> Result<()> {
         let own = |name: &str| self.folder.own(name);
         self.metrics.sync_data().map_err(Error::io("write", &own(METRICS)?))?;
-        let Shape { channels, height, width } = network.input;
+        let Canvas { height, width, channels } = images.canvas;
         let n = manifest.images.len();
+        let (format, order) = match images.archive {
+            None => ("pareidolia ascend: pixels less the network's mean", network.preprocess.channel_order),
+            Some(_) if channels == 1 => ("pareidolia ascend: pixels that CPPNs draw", ChannelOrder::Grey),
+            Some(_) => ("pareidolia ascend: pixels that CPPNs draw", ChannelOrder::Rgb),
+        };
         let tensors = vec![
             Tensor::of_pieces("images", vec![n, channels, height, width], || std::iter::once(images.x)),
             Tensor::of_pieces("confidence", vec![images.confidences.len() / n, n], || {
@@ -328,24 +344,29 @@ impl AscentFolder {
             Tensor::new("seeds", vec![n], manifest.images.iter().map(|image| image.seed).collect()),
         ];
         let metadata = vec![
-            ("format", "pareidolia ascend: pixels less the network's mean".to_string()),
+            ("format", format.to_string()),
             ("network", network.name.clone()),
             ("weights_sha256", network.sha256.clone()),
-            ("channel_order", network.preprocess.channel_order.to_string()),
+            ("channel_order", order.to_string()),
             ("arithmetic_version", ARITHMETIC_VERSION.to_string()),
         ];
         atomic::write(&own(IMAGES)?, |file| tensors::write(file, tensors, metadata))?;
+        if let Some((archive, about)) = images.archive {
+            archive_file::write(&own(run_folder::ARCHIVE)?, archive, about)?;
+        }
         if pictures {
-            let len = network.input.len();
-            let without: Vec<Vec<u8>> = images.x.par_chunks_exact(len).map(|x| without_mean(network, x)).collect();
-            let without: Vec<&[u8]> = without.iter().map(Vec::as_slice).collect();
+            let len = images.canvas.len();
             let as_8_bits: Vec<&[u8]> = images.as_8_bits.chunks_exact(len).collect();
-            self.write_pictures(manifest, network, &as_8_bits, AS_8_BITS, |image| {
+            self.write_pictures(manifest, images.canvas, &as_8_bits, AS_8_BITS, |image| {
                 (&image.file, image.confidence_8bit)
             })?;
-            self.write_pictures(manifest, network, &without, WITHOUT_MEAN, |image| {
-                (&image.file_without_mean, image.confidence)
-            })?;
+            if images.archive.is_none() {
+                let without: Vec<Vec<u8>> = images.x.par_chunks_exact(len).map(|x| without_mean(network, x)).collect();
+                let without: Vec<&[u8]> = without.iter().map(Vec::as_slice).collect();
+                self.write_pictures(manifest, images.canvas, &without, WITHOUT_MEAN, |image| {
+                    (image.file_without_mean.as_deref().expect("pixels climb"), image.confidence)
+                })?;
+            }
             let Image { canvas, pixels } = self.plot(manifest)?;
             pictures::write_png(&own(CONVERGENCE)?, canvas, &pixels)?;
         }
@@ -357,12 +378,11 @@ impl AscentFolder {
     fn write_pictures(
         &self,
         manifest: &AscentManifest,
-        network: &Network,
+        canvas: Canvas,
         images: &[&[u8]],
         [folder, sheet]: [&str; 2],
         of: impl Fn(&ImageResult) -> (&str, f32) + Sync,
     ) -> Result<()> {
-        let canvas = canvas(network);
         let compression = pictures::compression(images.len() * canvas.len());
         atomic::create_folder(&self.folder.own(folder)?, |folder| {
             manifest.images.par_iter().zip(images).try_for_each(|(image, pixels)| {
@@ -415,16 +435,11 @@ impl AscentFolder {
     }
 }
 
-/// What `network` sees as a canvas.
-fn canvas(network: &Network) -> Canvas {
-    let Shape { channels, height, width } = network.input;
-    Canvas { height, width, channels }
-}
-
 /// What the figures of an ascent are called.
 fn title(manifest: &AscentManifest) -> String {
-    let Config { preset, seed, seeds, .. } = manifest.configuration;
+    let Config { preset, seed, seeds, ref from, .. } = manifest.configuration;
     let seeds = match u64::from(seeds) {
+        1 if from.is_some() => "from elites".to_string(),
         1 => format!("seed {seed}"),
         n => format!("seeds {seed} to {}", seed + n - 1),
     };
@@ -441,11 +456,10 @@ fn subtitle(manifest: &AscentManifest) -> String {
     )
 }
 
-/// Most bytes of memory for writing `n` images of `network`, as [`AscentFolder::finish`] does it.
-pub fn pictures_memory(network: &Network, n: usize, threads: usize) -> u64 {
+/// Most bytes of memory for writing `n` images of `canvas`, as [`AscentFolder::finish`] does it.
+pub fn pictures_memory(canvas: Canvas, n: usize, threads: usize) -> u64 {
     /// What deflate keeps: window, hash chains, output.
     const ENCODER: usize = 512 << 10;
-    let canvas = canvas(network);
     let sheet = contact_sheet::most_bytes(canvas, n, threads).max(convergence::MOST_BYTES);
     (n * canvas.len() + threads * (ENCODER + 2 * canvas.len()) + sheet) as u64
 }

@@ -89,14 +89,14 @@ impl CpuAscent {
     }
 
     /// How many of so many images are in the network at once: all, or equal parts. It changes no bit.
-    fn at_once(network: &Network, images: usize, simd: Simd) -> usize {
+    pub(super) fn at_once(network: &Network, images: usize, simd: Simd) -> usize {
         let most = (AT_ONCE_BYTES / CpuAscent::passing_bytes(network)).max(1);
         let most = if most < simd.width() { simd.width() } else { most - most % simd.width() };
         images.div_ceil(images.div_ceil(most))
     }
 
     /// The most bytes of values and gradients that an image has in the network: each value twice, and room for a sum.
-    fn passing_bytes(network: &Network) -> usize {
+    pub(super) fn passing_bytes(network: &Network) -> usize {
         let lens = network.shapes().into_iter().map(|shape| shape.len());
         (2 * lens.clone().sum::<usize>() + lens.max().unwrap_or(0)) * size_of::<f32>()
     }

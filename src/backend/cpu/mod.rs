@@ -9,6 +9,7 @@ pub mod ascent;
 pub mod backward;
 pub mod classify;
 pub mod conv2d;
+pub mod cppn_ascent;
 pub mod dense;
 pub mod graph;
 pub mod image;

@@ -1,9 +1,11 @@
-//! Gradient ascent (spec 10): images that climb the probability of a class, from near the mean image to the finished run folder.
+//! Gradient ascent (spec 10): images that climb the probability of a class, from near the mean image, or from what CPPNs draw, to the
+//! finished run folder.
 
 pub mod config;
+pub mod cppn;
 pub mod start;
 
-use super::classify::{Item, classify_on};
+use super::classify::{Item, classify_on, middle};
 use super::device::{Asked, Chosen};
 use super::evolve::{Signals, file_of_run};
 use super::plan::{DRIVER, program_bytes};
@@ -12,11 +14,14 @@ use crate::archive::{ARITHMETIC_VERSION, Statistics};
 use crate::backend::ascent::{Ascent, Seen};
 use crate::backend::cpu::ascent::CpuAscent;
 use crate::backend::cpu::classify::Classifier;
+use crate::backend::cpu::cppn_ascent::CpuCppnAscent;
 use crate::backend::cuda::ascent::CudaAscent;
 use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
+use crate::genome::Canvas;
+use crate::genome::cppn::{Graph, Rules};
 use crate::network::weights::Files;
-use crate::network::{Crops, Network};
+use crate::network::{Crops, Network, Shape};
 use crate::output::ascent::{
     AscentFolder, AscentManifest, AscentMetrics, End, ImageResult, Images, as_8_bits, default_path, files, image_hash,
     pictures_memory, result_hash,
@@ -108,58 +113,147 @@ pub fn climbers(config: &Config, network: &Network) -> Result<Vec<Climber>> {
 pub fn starts(config: &Config, network: &Network, n_classes: usize) -> Vec<f32> {
     let (image_len, seeds) = (network.input.len(), config.seeds as usize);
     let class_len = seeds * image_len;
+    let from = config.start.expect("pixels climb");
     let mut x = vec![0.0; n_classes * class_len];
     x[..class_len].par_chunks_exact_mut(image_len).enumerate().for_each(|(i, x)| {
-        x.copy_from_slice(&start::start(config.start, config.seed + i as u64, network));
+        x.copy_from_slice(&start::start(from, config.seed + i as u64, network));
     });
     // A class starts where every other does.
     (1..n_classes).for_each(|class| x.copy_within(..class_len, class * class_len));
     x
 }
 
-/// The ascent of images that start at `x`: the one place that knows what devices there are.
-fn on_device(
-    chosen: &Chosen,
-    network: &Arc<Network>,
-    config: &Config,
-    classes: Vec<u32>,
-    x: Vec<f32>,
-    simd: Simd,
-) -> Result<Box<dyn Ascent>> {
-    let rule = config.rule();
-    Ok(match chosen.on_gpu() {
-        None => Box::new(CpuAscent::new(network, rule, classes, x, simd)?),
-        Some((device, launcher)) => {
-            Box::new(CudaAscent::new(Arc::clone(launcher), device.to_string(), network, rule, &classes, &x)?)
+/// What climbs.
+enum Route {
+    Pixels(Vec<Climber>),
+    Cppns(cppn::Starts),
+}
+
+impl Route {
+    fn climbers(&self) -> &[Climber] {
+        match self {
+            Route::Pixels(climbers) => climbers,
+            Route::Cppns(starts) => &starts.climbers,
         }
-    })
+    }
+
+    /// Of an image.
+    fn canvas(&self, network: &Network) -> Canvas {
+        match self {
+            Route::Pixels(_) => {
+                let Shape { channels, height, width } = network.input;
+                Canvas { height, width, channels }
+            }
+            Route::Cppns(_) => Canvas::of(network),
+        }
+    }
+
+    /// The ascent from its start: the one place that knows what devices there are.
+    fn ascent(&self, chosen: &Chosen, network: &Arc<Network>, config: &Config, simd: Simd) -> Result<Box<dyn Ascent>> {
+        let classes: Vec<u32> = self.climbers().iter().map(|climber| climber.class).collect();
+        Ok(match (self, chosen.on_gpu()) {
+            (Route::Cppns(starts), _) => {
+                let graphs = starts.graphs.clone();
+                Box::new(CpuCppnAscent::new(network, config.cppn_rule(), &starts.rules, &classes, graphs, simd)?)
+            }
+            (Route::Pixels(_), place) => {
+                let x = starts(config, network, classes.len() / config.seeds as usize);
+                match place {
+                    None => Box::new(CpuAscent::new(network, config.rule(), classes, x, simd)?),
+                    Some((device, launcher)) => Box::new(CudaAscent::new(
+                        Arc::clone(launcher),
+                        device.to_string(),
+                        network,
+                        config.rule(),
+                        &classes,
+                        &x,
+                    )?),
+                }
+            }
+        })
+    }
+}
+
+/// Where an ascent runs: CPPNs on the processor.
+fn place(asked: Asked, config: &Config, network: &Network) -> Result<Chosen> {
+    match asked {
+        Asked::Cuda(_) if config.draws() => Err(Error::Usage(format!(
+            "{asked}: the weights of CPPNs climb on the processor only; take --device cpu, or auto, which does so"
+        ))),
+        Asked::Auto if config.draws() => {
+            let reason = format!("{asked}: the weights of CPPNs climb on the processor only");
+            let mut chosen = Chosen::choose(Asked::Cpu, network)?;
+            chosen.reason = reason;
+            Ok(chosen)
+        }
+        _ => Chosen::choose(asked, network),
+    }
 }
 
 /// The most bytes of this machine's memory that an ascent of `n` images takes, on its processor or `on_gpu`.
 pub fn memory(network: &Arc<Network>, n: usize, iterations: u32, simd: Simd, pictures: bool, on_gpu: bool) -> u64 {
     let threads = rayon::current_num_threads();
-    // A weights file is read whole, into a vector that grows by doubling.
-    let read = if network.path.is_some() { 2 * network.bytes() } else { 0 };
     let driver = if on_gpu { DRIVER } else { 0 };
-    let fixed = (read + network.bytes()) as u64 + program_bytes(threads) + driver;
     // A GPU is given where images start.
     let start = (n * network.input.len() * size_of::<f32>()) as u64;
     let climbing = if on_gpu { start } else { CpuAscent::bytes(network, n, simd, threads) };
+    driver + memory_beside(network, climbing, n, Route::Pixels(Vec::new()).canvas(network), iterations, simd, pictures)
+}
+
+/// The same where `graphs`, of `rules`, climb.
+pub fn cppn_memory(
+    network: &Arc<Network>,
+    graphs: &[Graph],
+    rules: &Rules,
+    iterations: u32,
+    simd: Simd,
+    pictures: bool,
+) -> u64 {
+    let (canvas, n) = (Canvas::of(network), graphs.len());
+    let climbing = CpuCppnAscent::bytes(network, graphs, rules, simd, rayon::current_num_threads());
+    // Where they start and where they end; the archive's elites, and the file.
+    let genome = rules.capacity_bytes() + canvas.len() + network.classes.len() * size_of::<f32>() + 256;
+    // Where the network judges crops, two copies of it classify what is done.
+    let copies = if network.crops.is_empty() { 0 } else { 2 * network.bytes() };
+    let kept = (n * (3 * genome) + copies) as u64;
+    kept + memory_beside(network, climbing, n, canvas, iterations, simd, pictures)
+}
+
+/// What `n` images of `canvas` take in all, if they take `climbing` on their way.
+fn memory_beside(
+    network: &Arc<Network>,
+    climbing: u64,
+    n: usize,
+    canvas: Canvas,
+    iterations: u32,
+    simd: Simd,
+    pictures: bool,
+) -> u64 {
+    let threads = rayon::current_num_threads();
+    // A weights file is read whole, into a vector that grows by doubling.
+    let read = if network.path.is_some() { 2 * network.bytes() } else { 0 };
+    let fixed = (read + network.bytes()) as u64 + program_bytes(threads);
     let classifier = Classifier::new(Arc::clone(network), simd);
     let classifying = (classifier.packed_bytes() + threads * classifier.scratch_bytes()) as u64;
-    let drawing = if pictures { pictures_memory(network, n, threads) } else { 0 };
+    let drawing = if pictures { pictures_memory(canvas, n, threads) } else { 0 };
     // The variables once more, when they are done; as 8 bits, as items, and as what is classified, in a vector that grew by doubling;
     // probabilities of those.
-    let values = n * network.input.len();
+    let values = n * canvas.len();
     let done = (values * (size_of::<f32>() + 4) + n * network.classes.len() * 2 * size_of::<f32>()) as u64;
     let confidences = n as u64 * u64::from(iterations) * size_of::<f32>() as u64;
     let records = (n * (size_of::<Record>() + size_of::<ImageResult>() + 512)) as u64;
     fixed + climbing.max(classifying + drawing) + done + confidences + records
 }
 
-/// Whether `n` images fit into memory; returns what they take at most.
-fn check_memory(network: &Arc<Network>, n: usize, request: &AscendRequest, on_gpu: bool) -> Result<u64> {
-    let bytes = |n| memory(network, n, request.config.iterations, request.simd, request.pictures, on_gpu);
+/// Whether the images fit into memory; returns what they take at most.
+fn check_memory(network: &Arc<Network>, route: &Route, request: &AscendRequest, on_gpu: bool) -> Result<u64> {
+    let (n, iterations) = (route.climbers().len(), request.config.iterations);
+    let bytes = |n: usize| match route {
+        Route::Pixels(_) => memory(network, n, iterations, request.simd, request.pictures, on_gpu),
+        Route::Cppns(starts) => {
+            cppn_memory(network, &starts.graphs[..n], &starts.rules, iterations, request.simd, request.pictures)
+        }
+    };
     let planned = bytes(n);
     let Some(usable) = telemetry::memory_limit().map(telemetry::usable).filter(|&usable| planned > usable) else {
         return Ok(planned);
@@ -190,16 +284,21 @@ pub(super) fn run_on_pool(request: &AscendRequest, signals: &Signals) -> Result<
     let clock = Instant::now();
     let (config, simd) = (&request.config, request.simd);
     let files_used = request.files.or(None, file_of_run)?;
-    let network = Arc::new(request.files.load()?);
+    let network = request.files.load()?;
     if let Some(how) = &network.random {
         tracing::warn!("network {:?} has {how}: nobody trained it, and what it says means nothing", network.name);
     }
-    let climbers = climbers(config, &network)?;
-    let chosen = Chosen::choose(request.device, &network)?;
-    let planned_memory_bytes = check_memory(&network, climbers.len(), request, chosen.on_gpu().is_some())?;
-    let classes: Vec<u32> = climbers.iter().map(|climber| climber.class).collect();
-    let x = starts(config, &network, climbers.len() / config.seeds as usize);
-    let mut ascent = on_device(&chosen, &network, config, classes, x, simd)?;
+    let (route, network) = if config.draws() {
+        let (starts, network) = cppn::Starts::new(config, network)?;
+        (Route::Cppns(starts), network)
+    } else {
+        (Route::Pixels(climbers(config, &network)?), network)
+    };
+    let network = Arc::new(network);
+    let climbers = route.climbers();
+    let chosen = place(request.device, config, &network)?;
+    let planned_memory_bytes = check_memory(&network, &route, request, chosen.on_gpu().is_some())?;
+    let mut ascent = route.ascent(&chosen, &network, config, simd)?;
 
     // Only now, when nothing is wrong with the call any more, is the disk touched.
     let mut folder = match &request.out {
@@ -216,22 +315,37 @@ pub(super) fn run_on_pool(request: &AscendRequest, signals: &Signals) -> Result<
     tracing::info!("run folder {}", folder.path().display());
 
     let Climb { records, seen, confidences, iterations, signal } =
-        climb(&mut *ascent, config, &climbers, &mut folder, request.progress, signals)?;
+        climb(&mut *ascent, config, climbers, &mut folder, request.progress, signals)?;
     let device = chosen.name();
-    let x = ascent.images()?;
+    let (x, graphs) = (ascent.images()?, ascent.graphs()?);
     drop(ascent);
 
-    let image_len = network.input.len();
-    let mut eight_bits = vec![0; x.len()];
-    eight_bits.par_chunks_exact_mut(image_len).zip(x.par_chunks_exact(image_len)).for_each(|(pixels, x)| {
-        pixels.copy_from_slice(&as_8_bits(&network, x));
-    });
-    let items: Vec<Item> = eight_bits
-        .chunks_exact(image_len)
-        .map(|pixels| Item { name: String::new(), pixels: pixels.to_vec(), crops: Crops::One, recorded: None })
-        .collect();
-    let answers = classify_on(&chosen, &network, simd, &items)?;
+    let canvas = route.canvas(&network);
+    let image_len = canvas.len();
+    let (eight_bits, crops) = match &route {
+        Route::Pixels(_) => {
+            let mut eight_bits = vec![0; x.len()];
+            eight_bits.par_chunks_exact_mut(image_len).zip(x.par_chunks_exact(image_len)).for_each(|(pixels, x)| {
+                pixels.copy_from_slice(&as_8_bits(&network, x));
+            });
+            (eight_bits, Crops::One)
+        }
+        Route::Cppns(starts) => (starts.draw(simd, canvas, &graphs), starts.crops),
+    };
+    let sees = Canvas { height: network.input.height, width: network.input.width, ..canvas };
+    let item = |pixels: &[u8]| {
+        let pixels = if crops == Crops::Ten { pixels.to_vec() } else { middle(pixels, canvas, sees) };
+        Item { name: String::new(), pixels, crops, recorded: None }
+    };
+    let items: Vec<Item> = eight_bits.chunks_exact(image_len).map(item).collect();
+    // Where one crop is judged, it is cut out already.
+    let cut = match network.crops[..] {
+        [] => Arc::clone(&network),
+        _ => Arc::new(Network { crops: Vec::new(), ..Network::clone(&network) }),
+    };
+    let answers = classify_on(&chosen, &cut, simd, &items)?;
     drop(items);
+    drop(cut);
     let n_classes = network.classes.len();
     let images: Vec<ImageResult> = (0..climbers.len())
         .map(|i| {
@@ -243,6 +357,8 @@ pub(super) fn run_on_pool(request: &AscendRequest, signals: &Signals) -> Result<
                 (0..n_classes).fold(0, |best, class| if answer[class] > answer[best] { class } else { best });
             let shown_seed = (config.seeds > 1).then_some(seed);
             let [file, file_without_mean] = files(class, n_classes, &name, shown_seed, confidence_8bit);
+            let mut values = x[i * image_len..][..image_len].to_vec();
+            values.extend(graphs.get(i).iter().flat_map(|graph| &graph.edges).map(|edge| edge.gene));
             let Record { majority_at, over_99_at, over_999_at, over_9999_at, stopped_at } = record;
             ImageResult {
                 class,
@@ -257,9 +373,9 @@ pub(super) fn run_on_pool(request: &AscendRequest, signals: &Signals) -> Result<
                 over_999_at,
                 over_9999_at,
                 stopped_at,
-                hash: image_hash(class, seed, &x[i * image_len..][..image_len], seen.probability, seen.best),
+                hash: image_hash(class, seed, &values, seen.probability, seen.best),
                 file,
-                file_without_mean,
+                file_without_mean: (!config.draws()).then_some(file_without_mean),
             }
         })
         .collect();
@@ -290,7 +406,12 @@ pub(super) fn run_on_pool(request: &AscendRequest, signals: &Signals) -> Result<
         result_hash: result_hash(iterations, images.iter().map(|image| (image.class, image.hash))),
         images,
     };
-    let written = Images { x: &x, as_8_bits: &eight_bits, confidences: &confidences };
+    let archive = match &route {
+        Route::Pixels(_) => None,
+        Route::Cppns(starts) => Some(starts.archive(&network, &graphs, &eight_bits, &answers)),
+    };
+    let archive = archive.as_ref().map(|(archive, about)| (archive, about));
+    let written = Images { x: &x, as_8_bits: &eight_bits, canvas, archive, confidences: &confidences };
     folder.finish(&mut manifest, &network, &written, request.pictures)?;
     let run = folder.path().to_path_buf();
     match signal {

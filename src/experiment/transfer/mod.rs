@@ -95,7 +95,7 @@ pub(super) fn run_on_pool(request: &TransferRequest) -> Result<(Matrix, PathBuf)
         tracing::info!("compared on {} classes that the networks share by name", classes.names.len());
     }
     // An ascent keeps values, of which only its network's mean makes an image.
-    for source in &sources {
+    for source in sources.iter().filter(|source| source.needs_own()) {
         if let (Source::Ascent(path, _), Some((name, weights, sha256)), None) =
             (source, source.network(), own(source, &targets))
         {

@@ -86,7 +86,8 @@ impl Source {
             return series::runs(path)?.iter().map(|run| Source::run(run, path)).collect();
         }
         let has = |name: &str| path.join(name).is_file();
-        if has(run_folder::ARCHIVE) || run_folder::has_checkpoint(path) {
+        // An ascent in the weights of CPPNs has an archive, too.
+        if !has(ascent::IMAGES) && (has(run_folder::ARCHIVE) || run_folder::has_checkpoint(path)) {
             return Ok(vec![Source::run(path, path)?]);
         }
         if has(ascent::IMAGES) {
@@ -154,7 +155,12 @@ impl Source {
         }
     }
 
-    /// Its images. Those of a run are drawn again from their genomes, which must give what the archive holds; those of an ascent against
+    /// Whether its images can only be made with its network at hand, of which they are values less the mean.
+    pub fn needs_own(&self) -> bool {
+        matches!(self, Source::Ascent(path, _) if !path.join(run_folder::ARCHIVE).is_file())
+    }
+
+    /// Its images. Those of a run, and the best of each class of an ascent of CPPNs, are drawn again from their genomes, which must give what the archive holds; those of an ascent against
     /// `own`, its network, are made of its values, which must have the hashes that its run.json says. Of pictures by themselves `crops`
     /// are judged. Runs on rayon's current pool.
     ///
@@ -162,10 +168,11 @@ impl Source {
     /// [`Error::File`] at the first thing that is not what it should be; [`Error::Io`].
     ///
     /// # Panics
-    /// If it is an ascent, and there is no `own`.
+    /// If it [needs](Source::needs_own) `own`, and there is none.
     pub fn read(&self, own: Option<&Network>, crops: Crops, simd: Simd) -> Result<Read> {
         match self {
-            Source::Run(path, manifest) => read_run(path, manifest, simd),
+            Source::Run(path, manifest) => read_archive(path, Some(manifest), simd),
+            Source::Ascent(path, _) if !self.needs_own() => read_archive(path, None, simd),
             Source::Ascent(path, manifest) => {
                 let own = own.expect("the caller has seen to it");
                 let images = ascent::read_images(path, manifest, own)?;
@@ -200,12 +207,13 @@ impl Source {
     }
 }
 
-fn read_run(path: &Path, manifest: &Manifest, simd: Simd) -> Result<Read> {
+/// The images of the archive in the folder `path`, that of a run which came to what `manifest` says.
+fn read_archive(path: &Path, manifest: Option<&Manifest>, simd: Simd) -> Result<Read> {
     let file = run_folder::archive_of(path);
     let (archive, about) = archive_file::read(&file)?;
     let hash = archive.hash();
-    if hash != manifest.archive_hash {
-        let (got, wanted) = (hash_text(hash), hash_text(manifest.archive_hash));
+    if let Some(wanted) = manifest.map(|manifest| manifest.archive_hash).filter(|&wanted| wanted != hash) {
+        let (got, wanted) = (hash_text(hash), hash_text(wanted));
         return Err(Error::file(
             &file,
             format!("is not the archive of the run: its hash is {got}, run.json says {wanted}"),
@@ -221,7 +229,7 @@ fn read_run(path: &Path, manifest: &Manifest, simd: Simd) -> Result<Read> {
     let About { canvas, crops, class_names, .. } = about;
     let found = archive.classes.iter().zip(archive.elites).map(|(&class, elite)| Found {
         name: class.to_string(),
-        seed: Some(manifest.seed),
+        seed: manifest.map(|manifest| manifest.seed),
         class: Some(class),
         image: Image { canvas, pixels: elite.image.clone() },
         crops,

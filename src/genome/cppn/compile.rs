@@ -116,6 +116,17 @@ impl Compiler {
         &self.program
     }
 
+    /// The edge of each term of the program of `graph`, by the order in which the graph has them.
+    ///
+    /// It is the program of a graph whose genes are the numbers of its edges, and whose weights say them: `fma(1, number, -1/2)`, exact for
+    /// the 2^20 edges that there may be.
+    pub fn edges_of_terms(&mut self, simd: Simd, graph: &Graph) -> Vec<u32> {
+        let edges = graph.edges.iter().enumerate().map(|(at, edge)| Edge { gene: at as f32, ..*edge });
+        let numbered = Graph { edges: edges.collect(), ..graph.clone() };
+        let program = self.compile(simd, &numbered, 0.5);
+        program.terms.iter().map(|term| (term.weight + 0.5) as u32).collect()
+    }
+
     /// Links the edges into each node, and counts those out of it.
     fn link(&mut self, graph: &Graph) {
         let Compiler { nodes, older, .. } = self;

@@ -3,10 +3,12 @@
 //! A [`Graph`] is varied ([`Graph::vary`]), compiled to a [`Program`] ([`Compiler`]) and drawn ([`Renderer`]).
 
 mod compile;
+mod gradient;
 mod render;
 mod vary;
 
 pub use compile::{Compiler, Instruction, Program, Term};
+pub use gradient::{BAND, Canvases, Differentiable, Gradients};
 pub use render::{InputPlanes, Renderer};
 pub use vary::Scratch;
 
