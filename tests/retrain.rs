@@ -218,6 +218,11 @@ fn a_job_is_what_train_and_evolve_make_one_after_the_other() {
     let text = done(root, &["retrain", "--resume", "run"]);
     assert!(text.contains("DNN_3") && text.contains("held out") && text.ends_with("run\n"), "{text}");
     assert!(left(&run) == before);
+    // Killed behind its last round, before the table knew of it.
+    fs::remove_file(run.join("run.json")).unwrap();
+    fs::write(run.join("table.csv"), "old").unwrap();
+    done(root, &["retrain", "--resume", "run"]);
+    assert!(left(&run) == before && run.join("run.json").exists());
     read(&run.join("dnn-02/evolution/seed4"), &network, Fit::default(), None).unwrap();
 }
 

@@ -273,13 +273,16 @@ impl<'a> Job<'a> {
     fn run(mut self) -> Result<Manifest> {
         let wanted = self.record.configuration.rounds;
         info!("retraining in {}: {} of {wanted} rounds are done", self.folder.path().display(), self.rounds.len());
+        // Of a job that was killed between its last round and `run.json`, table and pictures may be older.
+        let mut is_shown = self.folder.is_finished();
         self.folder.unfinish()?;
         while (self.rounds.len() as u32) < wanted {
             let round = self.round(self.rounds.len() as u32 + 1)?;
             self.rounds.push(round);
             self.show()?;
+            is_shown = true;
         }
-        if !self.folder.path().join("table.csv").exists() {
+        if !is_shown {
             self.show()?;
         }
         let seconds = |round: &Round| round.network.seconds + round.evolution.seconds;

@@ -383,6 +383,11 @@ impl RetrainFolder {
         self.write_json(MANIFEST, manifest)
     }
 
+    /// Whether there is `run.json`.
+    pub fn is_finished(&self) -> bool {
+        self.path().join(MANIFEST).is_file()
+    }
+
     /// Takes `run.json` away, since rounds are to be made.
     ///
     /// # Errors
