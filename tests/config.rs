@@ -65,6 +65,8 @@ fn good_values(key: &Key) -> Vec<(String, Value)> {
         // The preset of the other encoding would take its keys away; see presets_and_flavours_can_be_set.
         Kind::Word(_) if key.name == "preset" => vec![("mnist-cppn".into(), "mnist-cppn".into())],
         Kind::Word(words) => words.iter().map(|&word| (word.to_string(), word.into())).collect(),
+        // Keys of a retraining and of an ascent: tests/retrain.rs, tests/ascend_cppn.rs.
+        Kind::Name | Kind::Path => vec![("\"a name\"".into(), "a name".into())],
         Kind::Classes => {
             let list = |classes: &[i64]| Value::Array(classes.iter().map(|&class| Value::Integer(class)).collect());
             vec![
@@ -97,6 +99,7 @@ fn bad_values(key: &Key) -> Vec<String> {
         Kind::Seconds => bad.extend(["-1", "nan", "inf", "10 minuets", "true", "[1]"]),
         Kind::Switch => bad.extend(["1", "yes", "\"true\""]),
         Kind::Word(_) => bad.extend(["1", "true", "nonesuch"]),
+        Kind::Name | Kind::Path => bad.extend(["\"\"", "1.5", "true"]),
         Kind::Classes => bad.extend([
             "70000",
             "3,3",

@@ -514,6 +514,7 @@ fn good_value(kind: Kind) -> BoxedStrategy<Value> {
         .boxed(),
         Kind::Switch => any::<bool>().prop_map(Value::Boolean).boxed(),
         Kind::Word(words) => select(words).prop_map(Value::from).boxed(),
+        Kind::Name | Kind::Path => "[a-z][a-z0-9 _-]{0,40}".prop_map(Value::from).boxed(),
         Kind::Classes => prop::collection::btree_set(0..=u16::MAX, 0..40)
             .prop_map(|classes| Value::Array(classes.into_iter().map(|class| Value::Integer(class.into())).collect()))
             .boxed(),

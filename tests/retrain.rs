@@ -6,7 +6,7 @@ mod digits;
 #[allow(dead_code)] // some are for tests/train.rs
 mod sets;
 
-use digits::digits;
+use digits::{digits, word};
 use pareidolia::experiment::classify::{Fit, read};
 use pareidolia::experiment::train::data::{Set, View};
 use pareidolia::experiment::train::{Broken, Data};

@@ -4,7 +4,7 @@ use pareidolia::rng::{Philox, Purpose};
 use std::fs;
 use std::path::Path;
 
-fn word(seed: u64, stream: u32, index: u32) -> u32 {
+pub fn word(seed: u64, stream: u32, index: u32) -> u32 {
     Philox::new(seed).draws(Purpose::DirectInit, stream, 0).word(index)
 }
 
