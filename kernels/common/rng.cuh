@@ -30,6 +30,7 @@ enum class Purpose : uint32_t {
     Dropout = 16,
     AscentStart = 17,
     TrainCrop = 18,
+    RetrainSample = 19,
 };
 
 // The four words of a counter. Index it with constants alone, so that it stays in registers.

@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn boxes_stand_where_the_quartiles_say() {
         // Quartiles of 1 and 3 nines, a median of 2, on an axis of four.
-        let spread = Spread { min: 0.0, quartile_1: 0.9, median: 0.99, quartile_3: 0.999, max: 0.9999 };
+        let spread = Spread { min: 0.0, quartile_1: 0.9, median: 0.99, quartile_3: 0.999, max: 0.9998 };
         let image = confidences("title", &[round(1, spread), round(2, spread)]);
         let at = |x: usize, y: usize| -> [u8; 3] { image.pixels[(y * WIDTH + x) * 3..][..3].try_into().unwrap() };
         let rgb = |RGBColor(r, g, b): RGBColor| [r, g, b];
