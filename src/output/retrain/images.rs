@@ -95,7 +95,7 @@ impl FoolingImages {
     /// Opens the file `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::File`] if it is none that [`write`] wrote.
+    /// [`Error::Io`] if it cannot be read; [`Error::File`] if it is none that [`write()`] wrote.
     pub fn open(path: &Path) -> Result<FoolingImages> {
         FoolingImages::open_known(path, sha256_of(path)?)
     }
