@@ -79,7 +79,7 @@ fn reproduction_has_all_parts_and_one_that_lost_some_makes_them_again_the_same()
     assert_eq!(markdown, made.to_markdown());
     for network in ["lenet-mnist", "lenet-mnist-2", "mnist-3x3"] {
         for method in ["cppn", "direct"] {
-            assert!(whole.join(format!("evolve-{method}-{network}/seed-4/archive.safetensors")).is_file(), "{network}");
+            assert!(whole.join(format!("evolve-{method}-{network}/seed4/archive.safetensors")).is_file(), "{network}");
         }
     }
     let matrix = fs::read_to_string(whole.join("transfer/matrix.json")).unwrap();
