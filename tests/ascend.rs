@@ -6,6 +6,8 @@ mod common;
 mod gradient;
 #[path = "common/list.rs"]
 mod list;
+#[path = "common/program.rs"]
+mod program;
 #[path = "reference/ascent.rs"]
 mod reference;
 
@@ -20,11 +22,11 @@ use pareidolia::output::ascent::{AscentManifest, End, as_8_bits, image_hash, res
 use pareidolia::output::pictures;
 use pareidolia::rng::{Philox, Purpose, unit};
 use pareidolia::simd::Simd;
+use program::{fails, names, pareidolia, run};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -406,12 +408,6 @@ fn starts_are_their_formulas() {
     assert_ne!(start(Start::Randu, 4, &network), uniform);
 }
 
-fn pareidolia(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pareidolia"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
 /// Ten digits, few steps on two threads, unless `more` says otherwise.
 fn short(folder: &Path, more: &[&str]) -> Command {
     let mut command = pareidolia(&["ascend", "--out"]);
@@ -424,32 +420,8 @@ fn short(folder: &Path, more: &[&str]) -> Command {
     command
 }
 
-#[track_caller]
-fn run(mut command: Command, code: i32) -> (String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(stdout), text(stderr));
-    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
-    (stdout, stderr)
-}
-
-/// As [`run`], for a failure: one line that says `what`, and nothing on stdout.
-#[track_caller]
-fn fails(command: Command, code: i32, what: &str) {
-    let shown = format!("{command:?}");
-    let (stdout, stderr) = run(command, code);
-    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error:")).collect();
-    assert!(errors.len() == 1 && errors[0].contains(what), "{shown}: wanted one line with {what:?}, got:\n{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    assert_eq!(stdout, "");
-}
-
 fn manifest(folder: &Path) -> AscentManifest {
     AscentManifest::read(&folder.join("run.json")).unwrap()
-}
-
-fn names(folder: &Path) -> BTreeSet<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// What `classify` says of class `class` of a picture.

@@ -11,6 +11,8 @@ mod gradient;
 mod list;
 #[path = "reference/cppn_gradient.rs"]
 mod literal;
+#[path = "common/program.rs"]
+mod program;
 #[path = "reference/ascent.rs"]
 #[allow(dead_code)]
 mod reference;
@@ -31,11 +33,11 @@ use pareidolia::output::ascent::{AscentManifest, End, image_hash, result_hash};
 use pareidolia::output::pictures;
 use pareidolia::rng::{Philox, Purpose, unit};
 use pareidolia::simd::Simd;
+use program::{fails, names, pareidolia, run};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -410,12 +412,6 @@ fn random_graphs_are_those_of_an_evolution_that_only_grows() {
     }
 }
 
-fn pareidolia(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pareidolia"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
 /// Ten digits, few steps on two threads, unless `more` says otherwise.
 fn short(folder: &Path, more: &[&str]) -> Command {
     let mut command = pareidolia(&["ascend", "cppn", "--out"]);
@@ -428,32 +424,8 @@ fn short(folder: &Path, more: &[&str]) -> Command {
     command
 }
 
-#[track_caller]
-fn run(mut command: Command, code: i32) -> (String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(stdout), text(stderr));
-    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
-    (stdout, stderr)
-}
-
-/// As [`run`], for a failure: one line that says `what`, and nothing on stdout.
-#[track_caller]
-fn fails(command: Command, code: i32, what: &str) {
-    let shown = format!("{command:?}");
-    let (stdout, stderr) = run(command, code);
-    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error:")).collect();
-    assert!(errors.len() == 1 && errors[0].contains(what), "{shown}: wanted one line with {what:?}, got:\n{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    assert_eq!(stdout, "");
-}
-
 fn manifest(folder: &Path) -> AscentManifest {
     AscentManifest::read(&folder.join("run.json")).unwrap()
-}
-
-fn names(folder: &Path) -> BTreeSet<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// The drawings that images.safetensors holds.

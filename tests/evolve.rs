@@ -1,22 +1,20 @@
 //! The main job as a user runs it: the program, its exit codes, its folder; finished, continued, refused. What happens to a
 //! run by force is in `faults`.
 
+#[path = "common/program.rs"]
+mod program;
+
 use pareidolia::output::Manifest;
+use program::{fails, names, pareidolia, run};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A short run of the main job: `mnist-cppn`, 40 candidates a generation.
 const SHORT: [&str; 5] = ["evolve", "--batch", "40", "--threads", "2"];
-
-fn pareidolia(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pareidolia"));
-    command.args(arguments);
-    command
-}
 
 fn short(folder: &Path, more: &[&str]) -> Command {
     let mut command = pareidolia(&SHORT);
@@ -30,33 +28,8 @@ fn resume(folder: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// Runs `command`, which must end with `code`; returns its output as text, stdout and stderr.
-#[track_caller]
-fn run(mut command: Command, code: i32) -> (String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(stdout), text(stderr));
-    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
-    (stdout, stderr)
-}
-
-/// As [`run`], for a failure: one line that says `what`, and nothing on stdout.
-#[track_caller]
-fn fails(command: Command, code: i32, what: &str) {
-    let shown = format!("{command:?}");
-    let (stdout, stderr) = run(command, code);
-    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error:")).collect();
-    assert!(errors.len() == 1 && errors[0].contains(what), "{shown}: wanted one line with {what:?}, got:\n{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    assert_eq!(stdout, "");
-}
-
 fn manifest(folder: &Path) -> Manifest {
     Manifest::read(&folder.join("run.json")).unwrap()
-}
-
-fn names(folder: &Path) -> BTreeSet<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// The lines of metrics.jsonl.

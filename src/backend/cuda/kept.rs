@@ -11,7 +11,8 @@ use crate::backend::Job;
 use crate::error::Result;
 use std::sync::Arc;
 
-/// What an elite takes at least to come over by itself: a copy of so much takes as long as a copy takes at all, some 10 us.
+/// What an elite takes at least to come over by itself: below that a copy is mostly its start (an estimate: some 10 us, where
+/// 64 KiB take 3).
 const LARGE_BYTES: usize = 64 << 10;
 /// What archives of all runs of such elites take at least for some to come over beside generations: less is brought in a few milliseconds.
 const LARGE_ARCHIVES_BYTES: usize = 64 << 20;

@@ -528,7 +528,7 @@ fn findings(evidence: &Evidence) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    /// scipy.stats.mannwhitneyu(a, b, method="asymptotic"), SciPy 1.16.
+    /// scipy.stats.mannwhitneyu(a, b, method="asymptotic"), SciPy 1.17.1.
     #[test]
     fn u_test_is_scipys() {
         let (u, p) = u_test(&[19.0, 22.0, 16.0, 29.0, 24.0], &[20.0, 11.0, 17.0, 12.0]).unwrap();
