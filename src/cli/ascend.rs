@@ -229,7 +229,7 @@ fn text(manifest: &AscentManifest, folder: &Path) -> String {
     let at = |iteration: Option<u32>| iteration.map_or("-".to_string(), |iteration| iteration.to_string());
     let row = |cells: [&str; 8], seed: &str| {
         let [class, name, confidence, eight, majority, p99, p999, p9999] = cells;
-        let name = super::evolve::cut(name, 24);
+        let name = crate::output::cut(name, 24);
         format!(
             "{class:>5}  {name:<24}{} {confidence:>10} {eight:>9} {majority:>9} {p99:>5} {p999:>5} {p9999:>5}\n",
             seed_of(seed)

@@ -12,7 +12,7 @@ use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
 use crate::network::Combine;
 use crate::network::weights::Files;
 use crate::output::series::RunSummary;
-use crate::output::{ClassResult, Manifest, Summary, confidence_text, hash_text};
+use crate::output::{ClassResult, Manifest, Summary, confidence_text, cut, hash_text};
 use clap::builder::StyledStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,6 +143,10 @@ pub struct Args {
     #[arg(long, help_heading = "Where the run goes")]
     json: bool,
 
+    /// Also write event files for TensorBoard into this folder (a folder for each run of a series): curves, confidences, elites
+    #[arg(long, value_name = "DIR", help_heading = "Where the run goes")]
+    tensorboard: Option<PathBuf>,
+
     /// How progress is shown: a bar on a terminal, lines, or nothing
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = "How it runs")]
     progress: ProgressMode,
@@ -192,6 +196,7 @@ impl Args {
             chunk: run.chunk,
             progress: if quiet { ProgressMode::None } else { self.progress },
             pictures: !run.no_pictures,
+            tensorboard: self.tensorboard.clone(),
         })
     }
 }
@@ -318,16 +323,6 @@ fn run_text(manifest: &Manifest, folder: &Path) -> String {
     ));
     text.push_str(&format!("archive hash {}\n{}\n", hash_text(manifest.archive_hash), folder.display()));
     text
-}
-
-/// `name`, on one line and of at most `width` characters.
-pub(super) fn cut(name: &str, width: usize) -> String {
-    let name = name.replace(char::is_control, " ");
-    if name.chars().count() <= width {
-        return name;
-    }
-    let kept: String = name.chars().take(width - 1).collect();
-    kept.trim_end().to_owned() + "…"
 }
 
 /// What a person wants to know of a finished series.

@@ -14,6 +14,7 @@ pub mod retrain;
 pub mod selftest;
 pub mod train;
 pub mod transfer;
+pub mod watch;
 pub mod weights;
 
 use crate::error::{Error, Result};
@@ -58,6 +59,7 @@ enum Command {
     Retrain(Box<retrain::Args>),
     Reproduce(reproduce::Args),
     Transfer(transfer::Args),
+    Watch(watch::Args),
     Import(import::Args),
     Weights(weights::Args),
     Bench(bench::Args),
@@ -84,6 +86,7 @@ impl Cli {
             Command::Retrain(args) => args.run(self.quiet),
             Command::Reproduce(args) => args.run(self.quiet),
             Command::Transfer(args) => args.run(self.quiet),
+            Command::Watch(args) => args.run(),
             Command::Import(args) => args.run(),
             Command::Weights(args) => args.run(),
             Command::Bench(args) => args.run(self.quiet),

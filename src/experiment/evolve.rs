@@ -15,12 +15,14 @@ use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
+use crate::output::tensorboard::EventFile;
 use crate::output::{
     Checkpoint, Manifest, Metrics, RunFolder, Series, Stop, Summary, confidence_text, run_folder, series,
 };
 use crate::telemetry;
 use rayon::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -169,6 +171,8 @@ struct Evolution {
     /// The folder of them all, if they are a series.
     series: Option<Series>,
     progress: super::progress::ProgressMode,
+    /// Where event files go, if they are wanted.
+    tensorboard: Option<PathBuf>,
 }
 
 /// A run folder with what it says of a run that was begun.
@@ -235,6 +239,9 @@ impl Evolution {
         })?;
 
         // Only now, when nothing is wrong with the call any more, does a new run touch the disk.
+        if let Some(folder) = &request.tensorboard {
+            fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        }
         if is_series && series.is_none() {
             let record = series::Record {
                 arithmetic_version: ARITHMETIC_VERSION,
@@ -289,7 +296,8 @@ impl Evolution {
         let runs =
             runs.map(|(seed, (folder, checkpoint))| Run::new(Config { seed, ..config.clone() }, folder, checkpoint));
         let runs = runs.collect();
-        let mut evolution = Evolution { shared, backend, runs, meter, series, progress: request.progress };
+        let EvolveRequest { progress, tensorboard, .. } = request;
+        let mut evolution = Evolution { shared, backend, runs, meter, series, progress, tensorboard };
         tracing::info!("run folder {}", evolution.path().display());
         for (index, run) in evolution.runs.iter_mut().enumerate() {
             run.restore(index, &mut *evolution.backend, &evolution.shared)?;
@@ -312,7 +320,18 @@ impl Evolution {
         }
         let mut files = Vec::with_capacity(self.runs.len());
         for run in &mut self.runs {
-            files.push(Files { metrics: run.begin(self.meter.as_ref(), &self.shared)?, folder: run.folder() });
+            let metrics = run.begin(self.meter.as_ref(), &self.shared)?;
+            let events = match &self.tensorboard {
+                Some(folder) if metrics.is_some() => {
+                    let is_series = self.series.is_some();
+                    let folder =
+                        if is_series { folder.join(series::run_name(run.config().seed)) } else { folder.clone() };
+                    let after = run.has_begun().then(|| run.generation() as u32);
+                    Some(EventFile::create(&folder, after, &run.config().to_toml()?)?)
+                }
+                _ => None,
+            };
+            files.push(Files { metrics, events, folder: run.folder() });
         }
         let mut writer = Writer::start(files)?;
         let unit = self.unit_of_progress();

@@ -17,4 +17,5 @@ mod run;
 pub mod selftest;
 pub mod train;
 pub mod transfer;
+pub mod watch;
 mod writer;

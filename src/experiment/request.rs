@@ -31,6 +31,8 @@ pub struct EvolveRequest {
     pub progress: ProgressMode,
     /// Whether to draw the elites, the contact sheet and the convergence plot.
     pub pictures: bool,
+    /// A folder for event files, which TensorBoard shows; of a series, for a folder of each run.
+    pub tensorboard: Option<PathBuf>,
 }
 
 /// Where a run lives.

@@ -4,6 +4,7 @@
 //! first error ends the thread; who hands over more is told it.
 
 use crate::error::Result;
+use crate::output::tensorboard::EventFile;
 use crate::output::{Checkpoint, Metrics, MetricsWriter, RunFolder};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,6 +15,8 @@ pub struct Files {
     pub folder: Arc<RunFolder>,
     /// `None` for a run that is finished.
     pub metrics: Option<MetricsWriter>,
+    /// If they are wanted.
+    pub events: Option<EventFile>,
 }
 
 /// The thread, and the way to it.
@@ -127,10 +130,17 @@ fn work(files: &mut [Files], tasks: &Receiver<Task>) -> Result<()> {
         match task {
             Task::Lines(lines) => {
                 for (run, line) in lines {
-                    files[run].metrics.as_mut().expect("a run that goes on has metrics").write(&line)?;
+                    let Files { metrics, events, .. } = &mut files[run];
+                    metrics.as_mut().expect("a run that goes on has metrics").write(&line)?;
+                    events.iter_mut().for_each(|events| events.metrics(&line));
                 }
             }
-            Task::Checkpoints(checkpoints) => write_checkpoints(files, &checkpoints)?,
+            Task::Checkpoints(checkpoints) => {
+                write_checkpoints(files, &checkpoints)?;
+                for (run, checkpoint) in &checkpoints {
+                    files[*run].events.iter_mut().for_each(|events| events.elites(checkpoint));
+                }
+            }
             Task::Answer(answer) => _ = answer.send(()), // who asked may have gone
         }
     }
@@ -140,7 +150,7 @@ fn work(files: &mut [Files], tasks: &Receiver<Task>) -> Result<()> {
 /// Several at a time: most of it is waiting for the disk.
 fn write_checkpoints(files: &[Files], checkpoints: &[(usize, Checkpoint)]) -> Result<()> {
     let write = |(run, checkpoint): &(usize, Checkpoint)| {
-        let Files { folder, metrics } = &files[*run];
+        let Files { folder, metrics, .. } = &files[*run];
         metrics.iter().try_for_each(MetricsWriter::sync)?;
         folder.write_checkpoint(checkpoint)
     };

@@ -131,6 +131,22 @@ impl Files {
         }
     }
 
+    /// The names of the `n_classes` classes, without reading the weights; their numbers where nothing says them.
+    pub fn class_names(&self, n_classes: usize) -> Vec<String> {
+        let of_weights = || {
+            let header = match &self.weights {
+                Some(path) if path.as_os_str() != BUILT_IN => read_header(path)?,
+                _ => lenet::WEIGHTS.to_vec(),
+            };
+            let (_, metadata) = SafeTensors::read_metadata(&header).ok()?;
+            let names: Vec<String> =
+                metadata.metadata().as_ref()?.get("class_names")?.lines().map(|name| name.trim().to_string()).collect();
+            (names.len() == n_classes).then_some(names)
+        };
+        let given = self.class_names.as_ref().map(|path| read_class_names(path, n_classes).ok());
+        given.unwrap_or_else(of_weights).unwrap_or_else(|| (0..n_classes).map(|class| class.to_string()).collect())
+    }
+
     /// These, or else those of `saved`, each made absolute by `absolute`; names of layer lists that the program has stay.
     ///
     /// # Errors
@@ -390,6 +406,16 @@ pub(crate) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
         return Err(Error::file(path, format!("larger than {most} bytes: nothing that a network known here needs")));
     }
     Ok(bytes)
+}
+
+/// The start of the safetensors file `path`, up to the end of its header, if it has one.
+fn read_header(path: &Path) -> Option<Vec<u8>> {
+    let mut file = File::open(path).ok()?;
+    let mut bytes = vec![0; 8];
+    file.read_exact(&mut bytes).ok()?;
+    let header = u64::from_le_bytes(bytes[..].try_into().ok()?);
+    let read = (&mut file).take(header.min(MAX_HEADER_BYTES)).read_to_end(&mut bytes).ok()?;
+    (read as u64 == header).then_some(bytes)
 }
 
 /// A safetensors file whose header has been understood.

@@ -179,7 +179,7 @@ impl<'a> Sheet<'a> {
 }
 
 /// Elites in a row of a sheet of `n_cells`.
-fn columns(n_cells: usize) -> usize {
+pub(super) fn columns(n_cells: usize) -> usize {
     if n_cells <= 10 { n_cells.min(5) } else { 10 }
 }
 

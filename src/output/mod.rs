@@ -16,6 +16,7 @@ pub mod retrain;
 pub mod run_folder;
 mod sealed;
 pub mod series;
+pub mod tensorboard;
 mod tensors;
 pub mod training;
 pub mod transfer;
@@ -43,6 +44,16 @@ pub fn confidence_text(confidence: f32) -> String {
     let shortest = confidence.to_string(); // never in scientific notation
     let (whole, decimals) = shortest.split_once('.').unwrap_or((&shortest, ""));
     format!("{whole}.{:0<DECIMALS$.DECIMALS$}", decimals)
+}
+
+/// `name`, on one line and of at most `width` characters.
+pub fn cut(name: &str, width: usize) -> String {
+    let name = name.replace(char::is_control, " ");
+    if name.chars().count() <= width {
+        return name;
+    }
+    let kept: String = name.chars().take(width - 1).collect();
+    kept.trim_end().to_owned() + "…"
 }
 
 /// A 64-bit hash in JSON: a string of 16 hexadecimal digits, since JSON's numbers are f64 to many readers.

@@ -15,11 +15,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 pub(crate) const ARCHIVE: &str = "archive.safetensors";
-const CHECKPOINT: &str = "checkpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 const CONVERGENCE: &str = "convergence.png";
 const ELITES: &str = "elites";
 pub(crate) const MANIFEST: &str = "run.json";
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 
 /// A run folder, locked for this process as long as this value lives.
 #[derive(Debug)]

@@ -181,7 +181,7 @@ impl Series {
     }
 }
 
-fn run_name(seed: u64) -> String {
+pub(crate) fn run_name(seed: u64) -> String {
     format!("seed{seed}")
 }
 

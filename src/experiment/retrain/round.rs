@@ -246,6 +246,7 @@ impl Job<'_> {
                 chunk: None,
                 progress: self.request.progress,
                 pictures: false,
+                tensorboard: None,
             },
             self.signals,
         )?;
