@@ -1,5 +1,8 @@
 //! `transfer`: its matrix against a literal computation from what `classify` says of the rendered images; refusals; damage.
 
+#[path = "common/list.rs"]
+mod list;
+
 use pareidolia::archive::{Archive, content_hash};
 use pareidolia::output::transfer::{ImageLine, TransferManifest};
 use pareidolia::output::{Manifest, archive_file, hash_text};
@@ -545,6 +548,74 @@ fn networks_judge_together_as_they_judge_alone() {
         } else {
             assert!(((mean(0) + mean(1) + mean(2)) / 3.0 - own).abs() < 1e-6, "{own}");
         }
+    }
+}
+
+/// Networks that see parts of larger images in colour, as those for ImageNet do.
+#[test]
+fn networks_that_see_ten_crops_in_colour_judge_together_and_are_compared() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    fs::write(folder.join("tiny.toml"), list::TINY).unwrap();
+    for seed in ["1", "2"] {
+        let weights = format!("{seed}.safetensors");
+        done(folder, &["weights", "random", "tiny.toml", "--seed", seed, "--out", &weights]);
+    }
+    let [one, two] = ["1.safetensors", "2.safetensors"];
+    let both = ["--weights", one, "--weights", two, "--network", "tiny.toml"];
+    let evolve = ["evolve", "--no-pictures", "-q", "--device", "cpu", "--set", "crops=10", "--batch", "20"];
+    let made = [("imagenet-cppn", "alone", &both[..2]), ("imagenet-direct", "together", &both[..4])];
+    for (preset, out, weights) in made {
+        let rule: &[&str] = if out == "together" { &["--combine", "mean"] } else { &[] };
+        let list = ["--network", "tiny.toml", "--generations", "6", "--out", out, preset];
+        done(folder, &[&evolve[..], weights, rule, &list[..]].concat());
+    }
+    let said = |run: &str, weights: &str| {
+        let drawn = folder.join("drawn").join(run);
+        if !drawn.exists() {
+            done(folder, &["render", run, "--all", "--size", "12", "--out", drawn.to_str().unwrap()]);
+        }
+        let mut files: Vec<String> =
+            fs::read_dir(&drawn).unwrap().map(|entry| entry.unwrap().path().to_str().unwrap().to_owned()).collect();
+        files.sort();
+        let network = ["--weights", weights, "--network", "tiny.toml", "--crops", "10", "--device", "cpu"];
+        let call = [&["classify", "--json", "--top", "4"][..], &network, &strings(&files)].concat();
+        let answers = json(&done(folder, &call));
+        let answers = answers.as_array().unwrap().iter().map(|answer| {
+            let mut probabilities = vec![f32::NAN; 4];
+            for label in answer["top"].as_array().unwrap() {
+                probabilities[label["class"].as_u64().unwrap() as usize] =
+                    label["probability"].as_f64().unwrap() as f32;
+            }
+            probabilities
+        });
+        answers.collect::<Vec<_>>()
+    };
+    let archive = |run: &str| archive_file::read(&folder.join(run).join("archive.safetensors")).unwrap().0;
+    let (first, second) = (said("together", one), said("together", two));
+    for ((elite, a), b) in archive("together").elites.iter().zip(&first).zip(&second) {
+        let mean: Vec<u32> = a.iter().zip(b).map(|(a, b)| ((a + b) / 2.0).to_bits()).collect();
+        assert_eq!(elite.probabilities.iter().map(|p| p.to_bits()).collect::<Vec<_>>(), mean);
+    }
+    // One crop says something else, so that ten were judged.
+    let call =
+        ["classify", "together", "--json", "--top", "4", "--weights", one, "--network", "tiny.toml", "--crops", "1"];
+    let middle = json(&done(folder, &call))[0]["top"][0]["probability"].as_f64().unwrap() as f32;
+    assert!(!first[0].contains(&middle), "{middle} among {:?}", first[0]);
+
+    // What the matrix says of the run against one of them: its own network gives what is recorded, the other what `classify` says.
+    let call = [&["transfer", "alone", "together", "--json", "--device", "cpu", "--out", "shown"][..], &both].concat();
+    let matrix = json(&done(folder, &call));
+    let row = matrix["rows"].as_array().unwrap().iter().find(|row| row["source"] == "1").unwrap();
+    let (own, other) = (said("alone", one), said("alone", two));
+    for (cell, answers) in row["cells"].as_array().unwrap().iter().zip([&own, &other]) {
+        let mean = answers.iter().enumerate().map(|(class, answer)| f64::from(answer[class])).sum::<f64>() / 4.0;
+        assert!((cell["mean_class_probability"].as_f64().unwrap() - mean).abs() < 1e-6, "{cell}");
+        let equal = own.iter().zip(answers).filter(|(own, answer)| top(own).0 == top(answer).0).count();
+        assert_eq!(cell["equal"], equal as u64, "{cell}");
+    }
+    for (elite, answer) in archive("alone").elites.iter().zip(&own) {
+        assert_eq!(&elite.probabilities, answer);
     }
 }
 
