@@ -47,17 +47,30 @@ fn whole_ascents_in_weights_give_the_bits_of_the_cpu() {
 
 #[test]
 fn ascents_in_weights_know_nothing_of_parts_and_rooms_and_stop_where_they_are() {
+    let (mut n_stopped, mut n_up, mut n_back) = (0, 0, 0);
     for (network, rules, images) in ascent_cppn::scenes(Extent::Full) {
         let network = Arc::new(network);
         for shape in [(1, 0), (images.len(), 20 << 10)] {
             let seen = passes_alone(|gpu, tally| ascent_cppn::compare(gpu, tally, &network, &rules, &images, shape, 5));
             let Some(seen) = seen else { return };
             for (at, (_, graph)) in images.iter().enumerate() {
+                let first = seen.iter().position(|seen| seen[at].stopped);
+                let stands = &seen[first.unwrap_or(seen.len())..];
+                assert!(stands.windows(2).all(|pair| pair[0][at] == pair[1][at]), "image {at}: {seen:#?}");
                 // Without an edge there is nothing to move.
-                assert!(seen.iter().all(|seen| seen[at].stopped) == graph.edges.is_empty(), "image {at}: {seen:#?}");
+                assert!(!graph.edges.is_empty() || first == Some(0), "image {at}: {seen:#?}");
+                n_stopped += usize::from(first.is_some());
+                for pair in seen.windows(2).map(|pair| [0, 1].map(|step| pair[step][at].probability)) {
+                    n_up += usize::from(pair[1] > pair[0]);
+                    n_back += usize::from(pair[1] == pair[0]);
+                }
             }
         }
     }
+    assert!(
+        n_stopped > 4 && n_up > 20 && n_back > 20,
+        "{n_stopped} stopped, {n_up} steps up, {n_back} back or stopped"
+    );
 }
 
 #[test]
