@@ -17,9 +17,9 @@
 // Banks     lanes read and write neighbouring words: no conflicts. Instructions, terms and weights are the same for all lanes, from the
 //           first-level cache. Global memory: 128 bytes a warp and plane; a crop's row likewise, in either direction.
 // Cost      a pixel some 12 instructions a term, 20 an instruction and its activation's 9 to 35; in colour 60, and 15 a crop and channel.
-//           256 x 256 pixels of 45 nodes and 90 terms: 3000 for 32 pixels, 6.1 million a drawing. 16 KiB of shared memory for 45
-//           nodes and 64 threads.
-// Predicted 60e3 images/s at 20 on an H100: 256 x 256 in colour of 45 nodes and 90 terms, one crop: half the cycles issue.
+//           256 x 256 pixels of 45 nodes and 90 terms: 3000 for 32 pixels, 6.1 million a drawing. 44 registers, and 25 KiB of shared
+//           memory for 45 nodes: 9 blocks, 36 warps an SM, which wait for a term's slot, then for its value.
+// Predicted 85e3 images/s at 20 on an H100: 256 x 256 in colour of 45 nodes and 90 terms, one crop: half the cycles issue.
 // Numbers   exact: genome::cppn::Gradients' drawing; the pixel less the mean, times scale.
 // Twin      backend::cpu::cppn_ascent; tests/cuda/ascent_cppn.rs.
 #include "common/drawn.cuh"
@@ -79,7 +79,7 @@ static __device__ __forceinline__ void draw(float* room, float* input, const Pro
 
 }  // namespace draw_cppn
 
-extern "C" __global__ void __launch_bounds__(DRAW_CPPN_THREADS)
+extern "C" __global__ void __launch_bounds__(DRAW_CPPN_THREADS, 8)
 draw_cppn_f32(float* __restrict__ input, float* __restrict__ scratch, const DrawnCppn* __restrict__ cppns,
               const DrawnInstruction* __restrict__ instructions, const DrawnTerm* __restrict__ terms,
               const float* __restrict__ weights, const float* __restrict__ planes, const Crop* __restrict__ crops,

@@ -2,7 +2,8 @@
 //
 //   out  bands         (n_bands, all_terms) f32: of each band of a drawing and each term of its program
 //        scratch       (blocks, room) f32 if room is above 0
-//   in   gradient      (images, n_crops, gradient_crop) f32, of which (channels, height, width) of each crop are read: of the network's input
+//   in   gradient      (images, n_crops, gradient_crop) f32, of which (channels, height, width) of each crop are read: of the network's
+//                      input
 //        cppns, instructions, terms, weights, planes, crops: as in draw_cppn.cu
 //   shared             room f32: (4 + 3 * instructions, threads) of values, slopes and adjoints, and (terms, SLOTS) accumulators, of the
 //                      longest program, unless that is in scratch
@@ -13,10 +14,11 @@
 //           pixels. So every sum has the order of the rule, and no thread waits for another's sum.
 // Banks     columns: lanes have neighbouring words. Accumulators: 16 lanes a term read neighbouring words of two rows, the other 16 of
 //           two others, a multiple of 32 words away: two passes, but where both terms are of one instruction, or of one value.
-// Cost      a pixel what draw_cppn takes, and 35 for slopes of a sine, 10 a term and 8 an instruction back; 6 a crop and channel; 4 a term and
-//           pixel for the sums. 256 x 256 pixels of 45 nodes and 90 terms: 7000 for 32 pixels, 14 million a drawing.
-// Predicted 20e3 images/s at 20 on an H100: 256 x 256 in colour of 45 nodes and 90 terms, one crop: 640 blocks, of which an SM holds three
-//           of four warps, for latency too few to issue more than one cycle in three.
+// Cost      a pixel what draw_cppn takes, and 35 for slopes of a sine, 10 a term and 8 an instruction back; 6 a crop and channel; 4 a term
+//           and pixel for the sums. 256 x 256 pixels of 45 nodes and 90 terms: 7000 for 32 pixels, 14 million a drawing. 62 registers, and 41
+//           KiB of shared memory for 45 nodes, 90 terms and 64 threads: 5 blocks, 10 warps an SM.
+// Predicted 18e3 images/s at 20 on an H100: 256 x 256 in colour of 45 nodes and 90 terms, one crop: 640 blocks, which all run at once, of
+//           too few warps to issue in more than one cycle of four.
 // Numbers   exact: the rules of genome::cppn::Gradients; of a pixel fma(gradient, scale, sum) from 0 over the crops that see it, divided
 //           by their number where there are several; 16 accumulators a term and band, added in halves.
 // Twin      backend::cpu::cppn_ascent, genome::cppn::Gradients; tests/cuda/ascent_cppn.rs.
@@ -164,7 +166,7 @@ static __device__ __forceinline__ void differentiate(float* room, float* bands, 
 
 }  // namespace draw_cppn_backward
 
-extern "C" __global__ void __launch_bounds__(DRAW_CPPN_THREADS)
+extern "C" __global__ void __launch_bounds__(DRAW_CPPN_THREADS, 8)
 draw_cppn_backward_f32(float* __restrict__ bands, float* __restrict__ scratch, const float* __restrict__ gradient,
                        const DrawnCppn* __restrict__ cppns, const DrawnInstruction* __restrict__ instructions,
                        const DrawnTerm* __restrict__ terms, const float* __restrict__ weights, const float* __restrict__ planes,

@@ -257,7 +257,7 @@ pub fn scenes(extent: Extent) -> Vec<Scene> {
 pub fn run(gpu: &Gpu, extent: Extent, tally: &mut Tally) -> Result<()> {
     let most_shared = gpu.launcher.most_shared()?;
     for (network, rules, images) in scenes(extent) {
-        compare(gpu, tally, &Arc::new(network), &rules, &images, (2, most_shared), extent.number(3, 6, 9))?;
+        compare(gpu, tally, &Arc::new(network), &rules, &images, (2, most_shared), extent.number(3, 5, 6))?;
     }
     Ok(())
 }
