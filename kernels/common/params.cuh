@@ -249,6 +249,52 @@ struct AscentState {
 };
 static_assert(sizeof(AscentState) == 24 && offsetof(AscentState, stopped) == 16, "twin: params.rs");
 
+// A CPPN that is drawn in real numbers: genome::cppn::Program, whose instructions, terms and weights lie among those of others. Slots
+// 0..4 are the inputs, slot 4 + i is the result of instruction i.
+struct DrawnCppn {
+    uint32_t first_instruction;
+    uint32_t n_instructions;
+    uint32_t first_term;
+    uint32_t n_terms;
+    uint32_t outputs[3];  // the slots that are the outputs; of a grey drawing the first alone
+    uint32_t reserved;    // 0: fills the struct
+};
+static_assert(sizeof(DrawnCppn) == 32 && offsetof(DrawnCppn, outputs) == 16, "twin: params.rs");
+
+// The activation of the sum of the terms that follow those of the instruction before.
+struct DrawnInstruction {
+    uint32_t activation;
+    uint32_t n_terms;
+};
+static_assert(sizeof(DrawnInstruction) == 8, "twin: params.rs");
+
+// What a weight is multiplied by, and for which instruction of the program.
+struct DrawnTerm {
+    uint32_t slot;
+    uint32_t instruction;
+};
+static_assert(sizeof(DrawnTerm) == 8, "twin: params.rs");
+
+// What a network sees of a drawing.
+struct CppnEye {
+    uint32_t canvas_height;  // of the drawing
+    uint32_t canvas_width;
+    uint32_t height;         // of the network's input, a crop
+    uint32_t width;
+    uint32_t channels;       // 1 or 3
+    uint32_t n_crops;
+    uint32_t blue_first;     // 1 if the network's channels are blue, green, red
+    float scale[3];          // in the network's order
+};
+static_assert(sizeof(CppnEye) == 40 && offsetof(CppnEye, scale) == 28, "twin: params.rs");
+
+// What a step sees of a drawing.
+struct CppnSeen {
+    float probability;  // of its class
+    uint32_t best;      // the most probable class
+};
+static_assert(sizeof(CppnSeen) == 8, "twin: params.rs");
+
 // The weight gradient of a convolution. Lengths are in floats.
 struct Conv2dGradientShape {
     uint32_t images;          // of each slot

@@ -100,6 +100,13 @@ constexpr int ASCENT_THREADS = 256;
 constexpr int NORM_LANES = 256;
 // zero_pixels: threads of a block, which makes an image.
 constexpr int ZERO_PIXELS_THREADS = 512;
+// draw_cppn, draw_cppn_backward: threads of a block, a pixel each, at most; half or a quarter where programs are long.
+constexpr int DRAW_CPPN_THREADS = 128;
+// Pixels of a band: BAND of src/genome/cppn/gradient.rs.
+constexpr int DRAWN_BAND = 2048;
+// add_bands: threads of a block, a term each; look_cppn: warps of a block, an image each.
+constexpr int ADD_BANDS_THREADS = 128;
+constexpr int LOOK_CPPN_WARPS = 4;
 
 // Accumulators of a weight gradient: SLOTS of src/network/gradient.rs.
 constexpr int GRADIENT_SLOTS = 16;

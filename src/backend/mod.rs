@@ -1,6 +1,7 @@
 //! Backends: where the steps of a generation run. The experiments know steps; the backends know buffers.
 
 pub mod ascent;
+pub mod climber;
 pub mod cpu;
 pub mod cuda;
 pub mod memory;

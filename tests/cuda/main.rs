@@ -8,6 +8,7 @@ mod left_out;
 mod list;
 
 mod ascent;
+mod ascent_cppn;
 mod average_crops;
 mod backward;
 mod bench;

@@ -54,7 +54,15 @@ fn selftest_passes_on_a_good_device() {
         assert_eq!(names[kernels.len()..].iter().filter(|name| name.starts_with("run-mnist-")).count(), 4);
         assert_eq!(
             names[kernels.len() + 4..],
-            ["run-series", "run-resumed", "run-network", "run-gradients", "run-ascent", "run-training"]
+            [
+                "run-series",
+                "run-resumed",
+                "run-network",
+                "run-gradients",
+                "run-ascent",
+                "run-training",
+                "run-ascent-cppn"
+            ]
         );
         for check in &report.checks {
             assert!(check.result == Outcome::Ok && check.first_difference.is_none(), "{check:?}");
@@ -95,7 +103,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
     assert!(!before.is_empty() && before.iter().all(|check| check.result == Outcome::Ok), "{report:#?}");
     assert_eq!(last.result, Outcome::Failed);
     assert!(last.failure.as_ref().unwrap().contains("on the GPU: "), "{last:?}");
-    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 10);
+    assert_eq!(before.len() + 1 + report.not_tried.len(), KERNELS.len() + 11);
     assert!(!report.passed && report.not_tried.contains(&"run-network".to_string()), "{report:#?}");
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(
@@ -108,7 +116,7 @@ fn selftest_says_that_the_device_is_lost_and_ends() {
 type Fault = (&'static str, &'static str, &'static str, &'static str);
 
 /// One a kernel, each in what this kernel alone goes through: a wrong constant, one too many or too few, another order.
-const FAULTS: [Fault; 61] = [
+const FAULTS: [Fault; 65] = [
     ("elementary_f32", "math/elementary.cu", "math::pow_neg(x[i], n)", "math::pow_neg(x[i], n + 1)"),
     ("randomise_direct_f32", "genome/randomise_direct.cu", "place % chunk.batch, 0)", "place % chunk.batch, 1)"),
     ("randomise_cppn_f32", "genome/randomise_cppn.cu", "below(word, N_ACTIVATIONS)", "below(word, N_ACTIVATIONS - 1)"),
@@ -302,6 +310,15 @@ const FAULTS: [Fault; 61] = [
     ),
     ("blur_f32", "ascent/blur.cu", "? -1 - seen :", "? -seen :"), // the edge's value once
     ("zero_pixels_f32", "ascent/zero_pixels.cu", "my_keys[pixel] < found", "my_keys[pixel] <= found"),
+    ("draw_cppn_f32", "ascent/draw_cppn.cu", "* eye.scale[channel];", "* eye.scale[0];"),
+    ("look_cppn_f32", "ascent/look_cppn.cu", "classes[size_t(image) * n_crops]", "classes[image]"), // another image's
+    (
+        "draw_cppn_backward_f32", // two roundings
+        "ascent/draw_cppn_backward.cu",
+        "sum = fmaf(q[at], value[at], sum);",
+        "sum = q[at] * value[at] + sum;",
+    ),
+    ("add_bands_f32", "ascent/add_bands.cu", "band < n_bands;", "band + 1 < n_bands;"),
     ("cross_entropy_f32", "train/cross_entropy.cu", "probability - 1.0f : probability", "probability : probability"),
     (
         "conv2d_weight_gradient_f32", // without the last row

@@ -3,14 +3,15 @@
 //! The network's forward pass and way back are [`InputGradients`]', drawing and its way back
 //! [`Gradients`]'; what is between goes pixel by pixel.
 
-use super::ascent::{CpuAscent, squared_norm};
+use super::ascent::CpuAscent;
 use super::backward::InputGradients;
 use super::backward::network::TwoWay;
 use super::preprocess::byte_of_channel;
 use crate::backend::ascent::{Ascent, CppnRule, Seen};
+use crate::backend::climber::{Climber, Size};
 use crate::error::Result;
 use crate::genome::Canvas;
-use crate::genome::cppn::{BAND, Canvases, Compiler, Differentiable, Gradients, Graph, Rules};
+use crate::genome::cppn::{BAND, Canvases, Differentiable, Gradients, Graph, Rules};
 use crate::network::{Crop, Network, Shape, crops};
 use crate::simd::Simd;
 use rayon::prelude::*;
@@ -37,22 +38,6 @@ pub struct CpuCppnAscent {
     /// `(images, crops, n_classes)`
     probabilities: Vec<f32>,
     scratch: Mutex<Vec<Gradients>>,
-}
-
-/// A graph that climbs.
-struct Climber {
-    class: usize,
-    /// With the genes that stand.
-    graph: Graph,
-    drawn: Differentiable,
-    /// The genes that are tried.
-    tried: Vec<f32>,
-    /// Of the genes that stand: the gradient, without what leads out of [0, 1], and what was seen; none before the first step.
-    gradient: Vec<f32>,
-    seen: Option<Seen>,
-    /// How far a step may go, and how far the last one went, before genes were clipped.
-    radius: f64,
-    length: f64,
 }
 
 impl CpuCppnAscent {
@@ -99,17 +84,7 @@ impl CpuCppnAscent {
         assert!(classes.iter().all(|&class| (class as usize) < n_classes), "classes of the network");
         let canvas = Canvas::of(network);
         assert!(graphs.iter().all(|graph| graph.n_outputs == canvas.channels), "an output a channel");
-        let mut compiler = Compiler::default();
-        let climbers = graphs.into_iter().zip(classes).map(|(graph, &class)| Climber {
-            class: class as usize,
-            drawn: Differentiable::new(&mut compiler, simd, &graph, rules),
-            tried: graph.edges.iter().map(|edge| edge.gene).collect(),
-            gradient: Vec::new(),
-            seen: None,
-            radius: rule.max_step,
-            length: 0.0,
-            graph,
-        });
+        let climbers = Climber::all(graphs, classes, &rule, rules, simd);
         let values = rows * network.input.len();
         Ok(CpuCppnAscent {
             simd,
@@ -118,7 +93,7 @@ impl CpuCppnAscent {
             eye: Eye::new(network),
             rule,
             canvas: Canvases::new(canvas, rules.normalise),
-            climbers: climbers.collect(),
+            climbers,
             classes: classes.iter().flat_map(|&class| std::iter::repeat_n(class, n_crops)).collect(),
             n_classes,
             drawings: vec![0.0; classes.len() * canvas.len()],
@@ -136,14 +111,11 @@ impl CpuCppnAscent {
         let lanes = CpuAscent::at_once(network, rows, simd).next_multiple_of(simd.width());
         let passing = lanes * CpuAscent::passing_bytes(network) + TwoWay::weight_bytes(network, true);
         let row = (2 * network.input.len() + network.classes.len() + 1) * size_of::<f32>();
-        let image = n_crops * row + canvas.len() * size_of::<f32>() + size_of::<Climber>();
+        let image = n_crops * row + canvas.len() * size_of::<f32>();
         // Values of the instructions and sums of the terms, those of the largest; each band's gradients of the terms.
-        let (mut compiler, mut own, mut largest, mut bands) = (Compiler::default(), 0, (0, 0), 0);
-        for graph in graphs {
-            let program = compiler.compile(simd, graph, rules.max_weight);
-            let (instructions, terms) = (program.instructions.len(), program.terms.len());
-            // Graph, program, edges of the terms, tried genes, gradients.
-            own += 2 * rules.capacity_bytes().min(32 * (instructions + terms + 2 * graph.edges.len()) + 1024);
+        let (mut own, mut largest, mut bands) = (0, (0, 0), 0);
+        for Size { bytes, instructions, terms } in Size::all(graphs, rules, simd) {
+            own += bytes;
             largest = (largest.0.max(instructions), largest.1.max(terms));
             bands = bands.max(terms * canvas.pixels().div_ceil(BAND) * size_of::<f32>());
         }
@@ -176,14 +148,15 @@ impl Ascent for CpuCppnAscent {
         let (simd, n_classes, at_once) = (*simd, *n_classes, *at_once);
         let brush = Brush { simd, canvas, scratch };
         let (image_len, row_len) = (canvas.len(), eye.input.len());
-        let (n_crops, has_stopped) = (eye.crops.len(), |climber: &Climber| climber.seen.is_some_and(|s| s.stopped));
+        let n_crops = eye.crops.len();
         let images = self.drawings.par_chunks_exact_mut(image_len);
         let images = images.zip(self.inputs.par_chunks_exact_mut(n_crops * row_len)).zip(climbers.par_iter_mut());
-        images.with_max_len(1).filter(|(_, climber)| !has_stopped(climber)).for_each(|((drawing, inputs), climber)| {
-            climber.drawn.set_genes(&climber.tried);
-            brush.draw(&climber.drawn, drawing);
-            eye.look(drawing, inputs);
-        });
+        images.with_max_len(1).filter(|(_, climber)| !climber.has_stopped()).for_each(
+            |((drawing, inputs), climber)| {
+                brush.draw(climber.with_tried(), drawing);
+                eye.look(drawing, inputs);
+            },
+        );
         // The last part ends with the last crop; what it has in common with the one before comes out as it did there.
         let rows = classes.len();
         for first in (0..rows).step_by(at_once).map(|first| first.min(rows - at_once)) {
@@ -197,102 +170,44 @@ impl Ascent for CpuCppnAscent {
         let images = images.zip(self.gradients.par_chunks_exact(n_crops * row_len));
         let images = images.zip(probabilities.par_chunks_exact(n_crops * n_classes)).zip(climbers.par_iter_mut());
         let seen = images.with_max_len(1).map(|(((pixels, gradients), probabilities), climber)| {
-            if let Some(seen) = climber.seen.filter(|seen| seen.stopped) {
-                return seen;
-            }
             let mean = |class: usize| crops::mean(probabilities.chunks_exact(n_classes).map(|row| row[class]));
-            climber.judge(
-                rule,
-                &mean,
-                n_classes,
-                || {
-                    eye.gather(gradients, pixels);
-                    pixels
-                },
-                &brush,
-            );
-            climber.go_on(rule, last)
+            let best = || {
+                let best = (1..n_classes).fold((0, mean(0)), |best, class| {
+                    let p = mean(class);
+                    if p > best.1 { (class, p) } else { best }
+                });
+                best.0 as u32
+            };
+            let p = mean(climber.class());
+            climber.step(rule, last, p, best, |drawn| {
+                eye.gather(gradients, pixels);
+                brush.gene_gradient(drawn, pixels)
+            })
         });
         Ok(seen.collect())
     }
 
     fn images(&mut self) -> Result<Vec<f32>> {
         let CpuCppnAscent { simd, canvas, climbers, scratch, drawings, .. } = self;
-        let brush = Brush { simd: *simd, canvas, scratch };
-        drawings.par_chunks_exact_mut(canvas.len()).zip(climbers.par_iter_mut()).for_each(|(drawing, climber)| {
-            let genes: Vec<f32> = climber.graph.edges.iter().map(|edge| edge.gene).collect();
-            climber.drawn.set_genes(&genes);
-            brush.draw(&climber.drawn, drawing);
-        });
+        draw_standing(&Brush { simd: *simd, canvas, scratch }, climbers, drawings);
         Ok(drawings.clone())
     }
 
     fn graphs(&mut self) -> Result<Vec<Graph>> {
-        Ok(self.climbers.iter().map(|climber| climber.graph.clone()).collect())
+        Ok(self.climbers.iter().map(|climber| climber.graph().clone()).collect())
     }
 }
 
-impl Climber {
-    /// Points 3 to 5 of the rules. `pixels` makes the gradient of the drawing, where that is wanted.
-    fn judge<'a>(
-        &mut self,
-        rule: &CppnRule,
-        probability: &dyn Fn(usize) -> f32,
-        n_classes: usize,
-        pixels: impl FnOnce() -> &'a mut [f32],
-        brush: &Brush,
-    ) {
-        let p = probability(self.class);
-        let is_higher = self.seen.is_none_or(|seen| p > seen.probability);
-        if !is_higher {
-            self.radius = self.length / 2.0;
-            return;
-        }
-        let best = (1..n_classes).fold((0, probability(0)), |best, class| {
-            let p = probability(class);
-            if p > best.1 { (class, p) } else { best }
-        });
-        self.gradient = brush.gene_gradient(&self.drawn, pixels());
-        for ((edge, &gene), g) in self.graph.edges.iter_mut().zip(&self.tried).zip(&mut self.gradient) {
-            edge.gene = gene;
-            if (gene <= 0.0 && *g < 0.0) || (gene >= 1.0 && *g > 0.0) {
-                *g = 0.0;
-            }
-        }
-        let norm = squared_norm(&self.gradient);
-        // Processors differ in the NaN that they make.
-        let norm = if norm.is_nan() { f64::NAN } else { norm };
-        if self.seen.is_some() {
-            self.radius = least(rule.max_step, 2.0 * self.radius);
-        }
-        let climbs = norm > 0.0 && norm < f64::INFINITY && !p.is_nan();
-        self.seen = Some(Seen { probability: p, best: best.0 as u32, norm, stopped: !climbs });
-    }
-
-    /// Point 6 of the rules; what stands.
-    fn go_on(&mut self, rule: &CppnRule, last: bool) -> Seen {
-        let seen = self.seen.as_mut().expect("judged before");
-        if last || seen.stopped {
-            return *seen;
-        }
-        let root = seen.norm.sqrt();
-        let want = least(rule.early, rule.late * (1.0 - f64::from(seen.probability)));
-        self.length = least(want / root, self.radius);
-        let rate = self.length / root;
-        let mut moves = false;
-        for ((tried, edge), &g) in self.tried.iter_mut().zip(&self.graph.edges).zip(&self.gradient) {
-            let v = rate.mul_add(f64::from(g), f64::from(edge.gene));
-            let v = if v > 0.0 { v } else { 0.0 };
-            *tried = (if v < 1.0 { v } else { 1.0 }) as f32;
-            moves |= *tried != edge.gene;
-        }
-        seen.stopped = !moves;
-        *seen
-    }
+/// What `climbers` draw with the genes that stand, `(climbers, channels, pixels)`.
+pub fn drawings(simd: Simd, canvas: &Canvases, climbers: &mut [Climber]) -> Vec<f32> {
+    let mut drawings = vec![0.0; climbers.len() * canvas.len()];
+    draw_standing(&Brush { simd, canvas, scratch: &Mutex::default() }, climbers, &mut drawings);
+    drawings
 }
 
-fn least(a: f64, b: f64) -> f64 {
-    if a < b { a } else { b }
+fn draw_standing(brush: &Brush, climbers: &mut [Climber], drawings: &mut [f32]) {
+    let drawings = drawings.par_chunks_exact_mut(brush.canvas.len());
+    drawings.zip(climbers.par_iter_mut()).for_each(|(drawing, climber)| brush.draw(climber.with_standing(), drawing));
 }
 
 /// What draws, and goes back through drawings.

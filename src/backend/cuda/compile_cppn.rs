@@ -7,7 +7,6 @@ use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
 use crate::genome::cppn::N_INPUTS;
 use crate::tuning;
-use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
 use cudarc::driver::{CudaFunction, CudaSlice, LaunchConfig, PushKernelArg};
 
 /// Programs in slots, each as large as the capacity.
@@ -88,9 +87,7 @@ impl Launcher {
         if bytes <= ALWAYS_SHARED {
             return Ok(());
         }
-        let most = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-        let most =
-            self.stream.context().attribute(most).map_err(Error::driver("ask for the size of shared memory"))? as u64;
+        let most = self.most_shared()?;
         if bytes > most {
             return Err(Error::Refused(format!(
                 "cppn.max_nodes = {} with cppn.max_edges = {} takes {} of a GPU's shared memory, this one has {}; make them \
@@ -101,9 +98,7 @@ impl Launcher {
                 bytes_text(most),
             )));
         }
-        self.stream.context().bind_to_thread().map_err(Error::driver("use the device"))?;
-        let shared = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        kernel.set_attribute(shared, bytes as i32).map_err(Error::driver("ask for shared memory"))
+        self.set_shared(kernel, bytes)
     }
 
     /// Compiles the first `count` of `genomes` into as many of `programs`, for [`Launcher::render_cppn`]. Returns before the

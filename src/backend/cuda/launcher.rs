@@ -2,8 +2,10 @@
 
 use super::kernels::Kernels;
 use crate::error::{Error, Result};
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaContext, CudaGraph, CudaSlice, CudaStream, DeviceRepr, DeviceSlice, ValidAsZeroBits};
+use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DeviceRepr, DeviceSlice, ValidAsZeroBits,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -134,6 +136,23 @@ impl Launcher {
         self.synchronise()?;
         let (free, _) = self.stream.context().mem_get_info().map_err(Error::driver("ask for free memory"))?;
         Ok(free as u64)
+    }
+
+    /// Bytes of shared memory that a block may have at most, where it was [allowed](Launcher::set_shared).
+    ///
+    /// # Errors
+    /// [`Error::Driver`].
+    pub fn most_shared(&self) -> Result<u64> {
+        let most = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let most = self.stream.context().attribute(most).map_err(Error::driver("ask for the size of shared memory"))?;
+        Ok(most as u64)
+    }
+
+    /// Lets launches of `kernel` have up to `bytes` of shared memory a block.
+    pub(super) fn set_shared(&self, kernel: &CudaFunction, bytes: u64) -> Result<()> {
+        self.stream.context().bind_to_thread().map_err(Error::driver("use the device"))?;
+        let shared = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        kernel.set_attribute(shared, bytes as i32).map_err(Error::driver("ask for shared memory"))
     }
 
     /// Bytes of all buffers that were made so far.

@@ -25,6 +25,7 @@
 //! ```
 
 pub mod add;
+pub mod add_bands;
 pub mod arena;
 pub mod ascent;
 pub mod average_crops;
@@ -41,11 +42,14 @@ pub mod conv2d_backward;
 pub mod conv2d_images;
 pub mod conv2d_weight_gradient;
 pub mod copy;
+pub mod cppn_ascent;
 pub mod cross_entropy;
 pub mod dense;
 pub mod dense_weight_gradient;
 pub mod depth_to_space;
 pub mod device;
+pub mod draw_cppn;
+pub mod draw_cppn_backward;
 pub mod dropout;
 pub mod elementary;
 pub mod elites;
@@ -57,6 +61,7 @@ pub mod kernels;
 pub mod launcher;
 pub mod lenet;
 pub mod look;
+pub mod look_cppn;
 pub mod lrn;
 pub mod lrn_backward;
 pub mod memory;

@@ -442,6 +442,65 @@ crossing! {
 }
 
 crossing! {
+    /// A CPPN that is drawn in real numbers: a [`cppn::Program`], whose instructions, terms and weights lie among those of others.
+    DrawnCppn, size 32 {
+        first_instruction: u32 = 0,
+        n_instructions: u32 = 4,
+        first_term: u32 = 8,
+        n_terms: u32 = 12,
+        /// The slots that are the outputs; of a grey drawing the first alone.
+        outputs: [u32; 3] = 16,
+        /// 0: fills the struct.
+        reserved: u32 = 28,
+    }
+}
+
+crossing! {
+    /// The activation of the sum of the terms that follow those of the instruction before.
+    DrawnInstruction, size 8 {
+        activation: u32 = 0,
+        n_terms: u32 = 4,
+    }
+}
+
+crossing! {
+    /// What a weight is multiplied by, and for which instruction of the program.
+    DrawnTerm, size 8 {
+        slot: u32 = 0,
+        instruction: u32 = 4,
+    }
+}
+
+crossing! {
+    /// What a network sees of a drawing.
+    CppnEye, size 40 {
+        /// Of the drawing.
+        canvas_height: u32 = 0,
+        canvas_width: u32 = 4,
+        /// Of the network's input, a crop.
+        height: u32 = 8,
+        width: u32 = 12,
+        /// 1 or 3.
+        channels: u32 = 16,
+        n_crops: u32 = 20,
+        /// 1 if the network's channels are blue, green, red.
+        blue_first: u32 = 24,
+        /// In the network's order.
+        scale: [f32; 3] = 28,
+    }
+}
+
+crossing! {
+    /// What a step sees of a drawing.
+    CppnSeen, size 8 {
+        /// Of its class.
+        probability: f32 = 0,
+        /// The most probable class.
+        best: u32 = 4,
+    }
+}
+
+crossing! {
     /// The weight gradient of a convolution. Lengths are in floats.
     Conv2dGradientShape, size 68 {
         /// Of each slot.
@@ -688,6 +747,30 @@ mod tests {
         assert_eq!(words(&state)[2..], [0.5_f32.to_bits(), 1, 2, 0.25_f32.to_bits()]);
         assert_eq!(words(&state)[..2], [0.1_f64.to_bits() as u32, (0.1_f64.to_bits() >> 32) as u32]);
         assert_eq!(words(&LrnRule { size: 1, scale: 0.5, k: 0.25 }), [1, 0.5_f32.to_bits(), 0.25_f32.to_bits()]);
+        let cppn = DrawnCppn {
+            first_instruction: 1,
+            n_instructions: 2,
+            first_term: 3,
+            n_terms: 4,
+            outputs: [5, 6, 7],
+            reserved: 8,
+        };
+        assert_eq!(words(&cppn), (1..=8).collect::<Vec<u32>>());
+        assert_eq!(words(&DrawnInstruction { activation: 1, n_terms: 2 }), [1, 2]);
+        assert_eq!(words(&DrawnTerm { slot: 1, instruction: 2 }), [1, 2]);
+        assert_eq!(words(&CppnSeen { probability: 0.5, best: 2 }), [0.5_f32.to_bits(), 2]);
+        let eye = CppnEye {
+            canvas_height: 1,
+            canvas_width: 2,
+            height: 3,
+            width: 4,
+            channels: 5,
+            n_crops: 6,
+            blue_first: 7,
+            scale: [0.5, 0.25, 0.125],
+        };
+        let scale = [0.5_f32, 0.25, 0.125].map(f32::to_bits);
+        assert_eq!(words(&eye), [&[1, 2, 3, 4, 5, 6, 7][..], &scale].concat());
     }
 
     #[test]

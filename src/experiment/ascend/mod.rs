@@ -16,6 +16,7 @@ use crate::backend::cpu::ascent::CpuAscent;
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cpu::cppn_ascent::CpuCppnAscent;
 use crate::backend::cuda::ascent::CudaAscent;
+use crate::backend::cuda::cppn_ascent::{self, CudaCppnAscent};
 use crate::backend::memory::bytes_text;
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
@@ -152,9 +153,16 @@ impl Route {
     fn ascent(&self, chosen: &Chosen, network: &Arc<Network>, config: &Config, simd: Simd) -> Result<Box<dyn Ascent>> {
         let classes: Vec<u32> = self.climbers().iter().map(|climber| climber.class).collect();
         Ok(match (self, chosen.on_gpu()) {
-            (Route::Cppns(starts), _) => {
-                let graphs = starts.graphs.clone();
-                Box::new(CpuCppnAscent::new(network, config.cppn_rule(), &starts.rules, &classes, graphs, simd)?)
+            (Route::Cppns(starts), place) => {
+                let (rule, rules, graphs) = (config.cppn_rule(), &starts.rules, starts.graphs.clone());
+                match place {
+                    None => Box::new(CpuCppnAscent::new(network, rule, rules, &classes, graphs, simd)?),
+                    Some((device, launcher)) => {
+                        let start = cppn_ascent::Start { rule, rules, classes: &classes, graphs };
+                        let (launcher, device) = (Arc::clone(launcher), device.to_string());
+                        Box::new(CudaCppnAscent::new(launcher, device, network, start, simd)?)
+                    }
+                }
             }
             (Route::Pixels(_), place) => {
                 let x = starts(config, network, classes.len() / config.seeds as usize);
@@ -171,22 +179,6 @@ impl Route {
                 }
             }
         })
-    }
-}
-
-/// Where an ascent runs: CPPNs on the processor.
-fn place(asked: Asked, config: &Config, network: &Network) -> Result<Chosen> {
-    match asked {
-        Asked::Cuda(_) if config.draws() => Err(Error::Usage(format!(
-            "{asked}: the weights of CPPNs climb on the processor only; take --device cpu, or auto, which does so"
-        ))),
-        Asked::Auto if config.draws() => {
-            let reason = format!("{asked}: the weights of CPPNs climb on the processor only");
-            let mut chosen = Chosen::choose(Asked::Cpu, network)?;
-            chosen.reason = reason;
-            Ok(chosen)
-        }
-        _ => Chosen::choose(asked, network),
     }
 }
 
@@ -208,15 +200,19 @@ pub fn cppn_memory(
     iterations: u32,
     simd: Simd,
     pictures: bool,
+    on_gpu: bool,
 ) -> u64 {
-    let (canvas, n) = (Canvas::of(network), graphs.len());
-    let climbing = CpuCppnAscent::bytes(network, graphs, rules, simd, rayon::current_num_threads());
+    let (canvas, n, threads) = (Canvas::of(network), graphs.len(), rayon::current_num_threads());
+    let (driver, climbing) = match on_gpu {
+        true => (DRIVER, CudaCppnAscent::host_bytes(network, graphs, rules, simd, threads)),
+        false => (0, CpuCppnAscent::bytes(network, graphs, rules, simd, threads)),
+    };
     // Where they start and where they end; the archive's elites, and the file.
     let genome = rules.capacity_bytes() + canvas.len() + network.classes.len() * size_of::<f32>() + 256;
     // Where the network judges crops, two copies of it classify what is done.
     let copies = if network.crops.is_empty() { 0 } else { 2 * network.bytes() };
     let kept = (n * (3 * genome) + copies) as u64;
-    kept + memory_beside(network, climbing, n, canvas, iterations, simd, pictures)
+    driver + kept + memory_beside(network, climbing, n, canvas, iterations, simd, pictures)
 }
 
 /// What `n` images of `canvas` take in all, if they take `climbing` on their way.
@@ -251,7 +247,8 @@ fn check_memory(network: &Arc<Network>, route: &Route, request: &AscendRequest, 
     let bytes = |n: usize| match route {
         Route::Pixels(_) => memory(network, n, iterations, request.simd, request.pictures, on_gpu),
         Route::Cppns(starts) => {
-            cppn_memory(network, &starts.graphs[..n], &starts.rules, iterations, request.simd, request.pictures)
+            let (graphs, rules) = (&starts.graphs[..n], &starts.rules);
+            cppn_memory(network, graphs, rules, iterations, request.simd, request.pictures, on_gpu)
         }
     };
     let planned = bytes(n);
@@ -296,7 +293,7 @@ pub(super) fn run_on_pool(request: &AscendRequest, signals: &Signals) -> Result<
     };
     let network = Arc::new(network);
     let climbers = route.climbers();
-    let chosen = place(request.device, config, &network)?;
+    let chosen = Chosen::choose(request.device, &network)?;
     let planned_memory_bytes = check_memory(&network, &route, request, chosen.on_gpu().is_some())?;
     let mut ascent = route.ascent(&chosen, &network, config, simd)?;
 

@@ -250,20 +250,22 @@ pub fn compare(
         Ok(())
     })?;
     for (step, (want, got)) in want.iter().zip(&got).enumerate() {
-        let states = |seen: &[Seen]| -> Vec<AscentState> {
-            let state = |seen: &Seen| AscentState {
-                norm: seen.norm,
-                probability: seen.probability,
-                best: seen.best,
-                stopped: u32::from(seen.stopped),
-                rate: 0.0,
-            };
-            seen.iter().map(state).collect()
-        };
         tally.same(&format!("what step {step} saw"), &states(want), &states(got));
     }
     tally.same("the images", &want_images, &ascent.images()?);
     Ok(got)
+}
+
+/// What steps saw, as it is compared.
+pub fn states(seen: &[Seen]) -> Vec<AscentState> {
+    let state = |seen: &Seen| AscentState {
+        norm: seen.norm,
+        probability: seen.probability,
+        best: seen.best,
+        stopped: u32::from(seen.stopped),
+        rate: 0.0,
+    };
+    seen.iter().map(state).collect()
 }
 
 /// The network of every operation, and that of branches without a mean, by all rules, in parts of which the last is not full.

@@ -125,6 +125,23 @@ pub fn late(orphans: u16, fed: u16, n_more: u16) -> Graph {
     grey(&activations, &edges)
 }
 
+/// A chain that no input feeds, longer than the inputs' paths: steps cut it off, and its edges have several terms or none.
+pub fn unsettled(n_outputs: usize) -> Graph {
+    let first = (N_INPUTS + n_outputs) as u16;
+    let mut edges: Vec<Edge> = (4..first).map(|output| edge(0, output, 0.53 + 0.02 * f32::from(output))).collect();
+    for (i, gene) in [0.56, 0.61, 0.47, 0.44].into_iter().enumerate() {
+        edges.push(edge(first + i as u16, first + i as u16 + 1, gene));
+        edges.push(edge(first + i as u16, 4, 0.55 - 0.1 * i as f32));
+    }
+    // Inputs come into the chain late, and their paths are shorter than it.
+    edges.push(edge(1, first + 3, 0.57));
+    edges.push(edge(first + 4, first - 1, 0.6));
+    edges.push(edge(first + 2, first + 4, 0.63));
+    let hidden = [Gaussian, Sigmoid, Gaussian, Sine, Linear];
+    let activations = [Sine; N_INPUTS].into_iter().chain((0..n_outputs).map(|_| Sigmoid)).chain(hidden).collect();
+    Graph { n_outputs, activations, edges }
+}
+
 /// Layers of two sine nodes, each fed by both of the layer before with weights of 6 to 10: what is rounded differently in one of the
 /// first is another pixel at the end, where 8 bits would hide it.
 pub fn chaotic(n_layers: u16) -> Graph {

@@ -4,7 +4,9 @@
 //! One file a step, with its cases, what the host makes of them and the comparison. tests/cuda runs the same tables whole.
 
 pub mod add;
+pub mod add_bands;
 pub mod ascent;
+pub mod ascent_cppn;
 pub mod average_crops;
 pub mod backward;
 pub mod blur;
@@ -23,6 +25,8 @@ pub mod cross_entropy;
 pub mod dense;
 pub mod dense_weight_gradient;
 pub mod depth_to_space;
+pub mod draw_cppn;
+pub mod draw_cppn_backward;
 pub mod dropout;
 pub mod elementary;
 pub mod gpu;
@@ -31,6 +35,7 @@ pub mod insert;
 pub mod layers;
 pub mod lenet;
 pub mod look;
+pub mod look_cppn;
 pub mod lrn;
 pub mod lrn_backward;
 pub mod network;
@@ -99,7 +104,7 @@ struct Planned {
 type TryKernel = fn(&Gpu, Extent, &mut Tally) -> Result<()>;
 
 /// Every kernel of kernels/ by its name, in the order of the steps, and what is compared.
-pub const KERNELS: [(&str, &str, TryKernel); 61] = [
+pub const KERNELS: [(&str, &str, TryKernel); 65] = [
     ("elementary_f32", "functions at their edges, and a sample of all 2^32 inputs", elementary::elementary),
     ("randomise_direct_f32", "genes", randomise_direct::randomise_direct),
     ("randomise_cppn_f32", "genomes, and what lies beyond them", randomise_cppn::randomise_cppn),
@@ -161,6 +166,14 @@ pub const KERNELS: [(&str, &str, TryKernel); 61] = [
     ("climb_f32", "images", climb::climb),
     ("blur_f32", "images", blur::blur),
     ("zero_pixels_f32", "images", zero_pixels::zero_pixels),
+    ("draw_cppn_f32", "what a network takes of drawings", |gpu, extent, tally| {
+        draw_cppn::draw_cppn(gpu, extent, tally).map(drop)
+    }),
+    ("look_cppn_f32", "probabilities, most probable classes", look_cppn::look_cppn),
+    ("draw_cppn_backward_f32", "gradients of weights, by band", |gpu, extent, tally| {
+        draw_cppn_backward::draw_cppn_backward(gpu, extent, tally).map(drop)
+    }),
+    ("add_bands_f32", "gradients of weights", add_bands::add_bands),
     ("cross_entropy_f32", "gradients, probabilities", cross_entropy::cross_entropy),
     ("conv2d_weight_gradient_f32", "accumulators", |gpu, extent, tally| {
         conv2d_weight_gradient::conv2d_weight_gradient(gpu, extent, tally, "conv2d_weight_gradient_f32")
@@ -283,11 +296,12 @@ fn on_gpu(launcher: &Arc<Launcher>, device: &str, extent: Extent) -> Vec<Planned
     add("run-series".into(), "archives with the CPU's, hashes as recorded", series);
     let resumed: TryRuns = Box::new(move |tally, make| runs::resumed(tally, &runs::RECORDED[3], extent, make));
     add("run-resumed".into(), "from a checkpoint of the CPU: archive with the CPU's, hash as recorded", resumed);
-    let whole: [(&str, &str, TryKernel); 4] = [
+    let whole: [(&str, &str, TryKernel); 5] = [
         ("run-network", "probabilities with the CPU's", network::run),
         ("run-gradients", "probabilities and gradients with the formulas, one number at a time", backward::run),
         ("run-ascent", "what each step saw, and images, likewise", ascent::run),
         ("run-training", "losses, weights and velocities, likewise", train::run),
+        ("run-ascent-cppn", "what each step saw, genes and drawings with the CPU's", ascent_cppn::run),
     ];
     for (name, compared, run) in whole {
         let launcher = Arc::clone(launcher);

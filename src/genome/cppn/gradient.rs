@@ -123,6 +123,11 @@ impl Differentiable {
         Differentiable { program, edges, n_edges: graph.edges.len(), max_weight: rules.max_weight }
     }
 
+    /// The program, with the weights that were put in last.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Terms of the program, of which each has a gradient of its own.
     pub fn n_terms(&self) -> usize {
         self.program.terms.len()
