@@ -108,7 +108,9 @@ impl Args {
             Contents::Genome(specimen) => {
                 if !self.class.is_empty() || self.classes.is_some() {
                     let run = self.run.display();
-                    return Err(Error::Usage(format!("{run}: is one genome and no run; leave --class and --classes out")));
+                    return Err(Error::Usage(format!(
+                        "{run}: is one genome and no run; leave --class and --classes out"
+                    )));
                 }
                 let stem = self.run.file_stem().unwrap_or_default();
                 specimens.push((PathBuf::from(stem), *specimen));

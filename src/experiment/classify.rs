@@ -205,7 +205,10 @@ impl FileKind {
             start if json::begins(start) => Ok(FileKind::Genome),
             // safetensors: the length of its header, 8 bytes, then the header, which is JSON.
             [_, _, _, _, _, _, _, _, b'{'] => Ok(FileKind::Archive(path.to_path_buf())),
-            _ => Err(Error::file(path, "neither a PNG, nor an IDX file of images, nor the archive or folder of a run, nor a genome in JSON")),
+            _ => Err(Error::file(
+                path,
+                "neither a PNG, nor an IDX file of images, nor the archive or folder of a run, nor a genome in JSON",
+            )),
         }
     }
 }

@@ -208,8 +208,9 @@ impl Evolution {
         };
         let is_series = series.is_some() || request.runs > 1;
         // A run that was begun has them behind it.
+        let not_begun = |series: &Series| seeds.iter().any(|&seed| !run_folder::has_checkpoint(&series.run(seed)));
         let start = match (&series, request.start) {
-            (Some(series), None) => series.start()?,
+            (Some(series), None) if not_begun(series) => series.start()?,
             (_, start) => start,
         };
 

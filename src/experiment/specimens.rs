@@ -58,7 +58,11 @@ impl Contents {
         if json::begins(&start) {
             return Ok(Contents::Genome(Box::new(read_genome(path)?)));
         }
-        Ok(Contents::Run(Box::new(if start == CHECKPOINT { Elites::of_checkpoint(path)? } else { Elites::of_archive(path)? })))
+        Ok(Contents::Run(Box::new(if start == CHECKPOINT {
+            Elites::of_checkpoint(path)?
+        } else {
+            Elites::of_archive(path)?
+        })))
     }
 }
 

@@ -39,7 +39,11 @@ impl Start {
         let (mut specimens, mut labels) = (Vec::new(), Vec::new());
         for path in paths {
             for (at, specimen) in read_all(path)?.into_iter().enumerate() {
-                labels.push(if path.is_file() { path.display().to_string() } else { format!("{}#{at}", path.display()) });
+                labels.push(if path.is_file() {
+                    path.display().to_string()
+                } else {
+                    format!("{}#{at}", path.display())
+                });
                 specimens.push(specimen);
             }
         }
@@ -55,7 +59,10 @@ impl Start {
         let labels = (0..specimens.len()).map(|at| format!("{}#{at}", path.display())).collect();
         let start = Start { specimens, labels };
         if start.record() != *wanted {
-            return Err(Error::file(path, "holds other genomes than those that the runs start from; start again in another folder"));
+            return Err(Error::file(
+                path,
+                "holds other genomes than those that the runs start from; start again in another folder",
+            ));
         }
         Ok(start)
     }
@@ -147,7 +154,9 @@ impl Start {
                 [("nodes", graph.n_nodes(), rules.max_nodes), ("edges", edges.len(), rules.max_edges)]
             {
                 if got > most as usize {
-                    return refused(format!("has {got} {what}, the run has room for {most}; --set cppn.max_{what}={got}"));
+                    return refused(format!(
+                        "has {got} {what}, the run has room for {most}; --set cppn.max_{what}={got}"
+                    ));
                 }
             }
             let Settings { normalise, max_weight } = Settings::from(rules);

@@ -40,9 +40,8 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Refused`] if there is anything else, or another process is at it; [`Error::Io`] if it cannot be made.
     pub fn create(path: &Path) -> Result<RunFolder> {
-        let barely_begun = |name: &str| {
-            name == start_file::NAME || name == METRICS && metrics::is_barely_begun(&path.join(METRICS))
-        };
+        let barely_begun =
+            |name: &str| name == start_file::NAME || name == METRICS && metrics::is_barely_begun(&path.join(METRICS));
         let remedy = || has_checkpoint(path).then_some("continue that run");
         let folder = LockedFolder::create(path, barely_begun, remedy, "--out")?;
         atomic::remove(&folder.own(METRICS)?)?;

@@ -49,7 +49,9 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
         net.values.iter().flat_map(|value| &value.terms).any(|&(operand, _)| operand == Operand::Input(input))
     };
     let position = if normalise { "centred" } else { "point" };
-    for (input, value) in [format!("{position}.x"), format!("{position}.y"), "length(centred)".to_owned()].iter().enumerate() {
+    for (input, value) in
+        [format!("{position}.x"), format!("{position}.y"), "length(centred)".to_owned()].iter().enumerate()
+    {
         if reads(input) {
             let _ = writeln!(out, "    float {} = {value};", INPUTS[input]);
         }
@@ -69,13 +71,7 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
         }
         [hue, lightness, saturation] => {
             let byte = |output: usize| format!("floor(255.0 * abs({}))", names[output]);
-            let _ = writeln!(
-                out,
-                "    return colour({}, {}, {});\n}}\n",
-                byte(hue),
-                byte(lightness),
-                byte(saturation)
-            );
+            let _ = writeln!(out, "    return colour({}, {}, {});\n}}\n", byte(hue), byte(lightness), byte(saturation));
         }
         _ => unreachable!("one output or three"),
     }

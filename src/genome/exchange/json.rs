@@ -371,8 +371,10 @@ fn write(specimen: &Specimen, key: &str, item: &str, end: &str) -> Result<String
                 let separator = if id == 0 { "" } else { "," };
                 let role = if id < graph.first_hidden() { node_name(graph, id) } else { "hidden".to_owned() };
                 let activation = activation_name(activation);
-                let _ =
-                    write!(out, "{separator}{item}{{\"id\": {id}, \"role\": \"{role}\", \"activation\": \"{activation}\"}}");
+                let _ = write!(
+                    out,
+                    "{separator}{item}{{\"id\": {id}, \"role\": \"{role}\", \"activation\": \"{activation}\"}}"
+                );
             }
             let _ = write!(out, "{key}],{key}\"edges\": [");
             for (at, (Edge { source, target, gene }, weight)) in graph.edges.iter().zip(weights).enumerate() {
@@ -397,8 +399,12 @@ fn write(specimen: &Specimen, key: &str, item: &str, end: &str) -> Result<String
     }
     if let Some(Origin { archive_hash, class, class_name, confidence, born, crops, network, weights_sha256 }) = origin {
         let quoted = |text: &str| serde_json::to_string(text).expect("a text has a JSON form");
-        let _ = write!(out, ",{key}\"origin\": {{{item}\"archive_hash\": \"{archive_hash:016x}\",{item}\"class\": {class},");
-        let _ = write!(out, "{item}\"class_name\": {},{item}\"confidence\": {},", quoted(class_name), float(*confidence));
+        let _ = write!(
+            out,
+            ",{key}\"origin\": {{{item}\"archive_hash\": \"{archive_hash:016x}\",{item}\"class\": {class},"
+        );
+        let _ =
+            write!(out, "{item}\"class_name\": {},{item}\"confidence\": {},", quoted(class_name), float(*confidence));
         let _ = write!(out, "{item}\"born\": [{}, {}]", born.0, born.1);
         if *crops != 1 {
             let _ = write!(out, ",{item}\"crops\": {crops}");

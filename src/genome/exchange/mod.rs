@@ -72,7 +72,9 @@ impl Specimen {
     pub fn cppn(&self, what: &str) -> Result<(&Graph, Settings), String> {
         match (&self.genome, self.settings) {
             (Genome::Cppn(graph), Some(settings)) => Ok((graph, settings)),
-            _ => Err(format!("a direct genome is a value per pixel and no graph: there is no {what} of it; json holds it")),
+            _ => Err(format!(
+                "a direct genome is a value per pixel and no graph: there is no {what} of it; json holds it"
+            )),
         }
     }
 

@@ -59,9 +59,8 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
     if canvas.channels == 3 {
         out.push_str(COLOUR);
     }
-    let centred = |name: &str, side: usize| {
-        format!("    {name}n = f32(f32(2.0 * {name} / {}.0) - 1.0)\n", (side - 1).max(1))
-    };
+    let centred =
+        |name: &str, side: usize| format!("    {name}n = f32(f32(2.0 * {name} / {}.0) - 1.0)\n", (side - 1).max(1));
     out.push_str("def draw(x, y):\n    x, y = f32(x), f32(y)\n");
     out.push_str(&centred("x", canvas.width));
     out.push_str(&centred("y", canvas.height));

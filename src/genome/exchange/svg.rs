@@ -7,6 +7,7 @@
 
 use super::{Net, Specimen, json::activation_name, node_name};
 use crate::genome::cppn::{Activation, Edge, N_INPUTS};
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// Sizes in pixels.
@@ -94,6 +95,7 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
     let title = specimen.title();
     let _ = writeln!(out, "<title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>");
     let _ = writeln!(out, "<text x=\"{MARGIN}\" y=\"22\" font-size=\"13\" fill=\"#333\">{title}</text>");
+    let mut seen = HashMap::new();
     out.push_str("<g fill=\"none\" stroke-linecap=\"butt\">\n");
     for ((Edge { source, target, gene }, weight), way) in graph.edges.iter().zip(&net.weights).zip(&ways) {
         let strength = f64::from(weight.abs() / settings.max_weight);
@@ -101,6 +103,10 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
         let dashes = if *weight < 0.0 { " stroke-dasharray=\"7 3\"" } else { "" };
         let opacity = if used[usize::from(*target)] { 0.85 } else { 0.15 };
         let [from, to] = [source, target].map(|node| node_name(graph, usize::from(*node)));
+        // Parallel edges swing out one beside the other.
+        let parallel = seen.entry((*source, *target)).or_insert(0_u32);
+        let swing = 9.0 * f64::from(*parallel);
+        *parallel += 1;
         let mut path = String::new();
         for (at, pair) in way.windows(2).enumerate() {
             let [a, b] = [pair[0], pair[1]].map(|item| &items[item]);
@@ -111,7 +117,7 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
                 let _ = write!(path, " H{x0:.1}"); // straight past the nodes of a layer
             }
             let middle = (x0 + x1) / 2.0;
-            let _ = write!(path, " C{middle:.1} {:.1} {middle:.1} {:.1} {x1:.1} {:.1}", a.y, b.y, b.y);
+            let _ = write!(path, " C{middle:.1} {:.1} {middle:.1} {:.1} {x1:.1} {:.1}", a.y + swing, b.y + swing, b.y);
         }
         let _ = writeln!(
             out,
@@ -165,16 +171,13 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
 
 fn legend(out: &mut String, y: f64, max_weight: f32, steps: u32) {
     let line = |x: f64, colour: &str, dashes: &str, width: f64| {
-        format!(
-            "<path d=\"M{x} {:.1}h30\" stroke=\"{colour}\" stroke-width=\"{width}\"{dashes}/>",
-            y - 4.0
-        )
+        format!("<path d=\"M{x} {:.1}h30\" stroke=\"{colour}\" stroke-width=\"{width}\"{dashes}/>", y - 4.0)
     };
     let x = MARGIN;
     let _ = writeln!(
         out,
         "<g font-size=\"11\" fill=\"#333\">{}<text x=\"{}\" y=\"{y:.1}\">weight above 0</text>{}<text x=\"{}\" y=\"{y:.1}\">below 0</text>\
-         <text x=\"{}\" y=\"{y:.1}\">widest: {max_weight}; {steps} steps; pale: not in the picture</text></g>",
+         <text x=\"{}\" y=\"{y:.1}\">widest: {max_weight}; {steps} steps; pale: the picture does not depend on it</text></g>",
         line(x, "#2166ac", "", 3.0),
         x + 36.0,
         line(x + 138.0, "#b35806", " stroke-dasharray=\"7 3\"", 3.0),
