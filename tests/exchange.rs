@@ -284,7 +284,7 @@ fn export_writes_what_and_where_it_is_told() {
         "cannot be used with",
     );
     refused(scratch.path(), 2, &["export", "four.json", "--class", "4", "--out", "x.py"], "is one genome");
-    refused(scratch.path(), 1, &["export", "nothing", "--out", "x.py"], "nothing: cannot open");
+    refused(scratch.path(), 1, &["export", "nothing", "--out", "x.py"], "nothing: cannot read");
     refused(scratch.path(), 1, &["export", "two", "--out", "x.py"], "is not the folder of a run");
     for format in ["dot", "svg", "glsl", "python"] {
         refused(
@@ -485,7 +485,7 @@ fn bad_genomes_are_refused_in_one_line_by_whoever_reads_them() {
     fs::write(&file, format!("{{{}", " ".repeat(99))).unwrap();
     fs::File::options().write(true).open(&file).unwrap().set_len(300 << 20).unwrap();
     refused(scratch.path(), 1, &["evolve", "--start", "bad.json"], "314572800 bytes, a genome takes at most 268435456");
-    refused(scratch.path(), 1, &["evolve", "--start", "none.json"], "none.json: cannot open");
+    refused(scratch.path(), 1, &["evolve", "--start", "none.json"], "none.json: cannot read");
     fs::create_dir(scratch.path().join("empty")).unwrap();
     refused(scratch.path(), 1, &["evolve", "--start", "empty"], "empty: neither the folder of a run");
 }
@@ -974,7 +974,7 @@ fn what_a_run_cannot_start_from_is_refused_by_name() {
         call(scratch.path(), &["evolve", "--dry-run", "--start", &path("large.json")]),
         call(scratch.path(), &["evolve", "--dry-run"])
     );
-    refused(scratch.path(), 1, &["evolve", "--start", &path("run"), &path("none")], "none: cannot open");
+    refused(scratch.path(), 1, &["evolve", "--start", &path("run"), &path("none")], "none: cannot read");
 }
 
 fn cppn_of(canvas: Canvas) -> Specimen {

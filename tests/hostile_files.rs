@@ -407,6 +407,7 @@ fn accepts(target: &str, file: &[u8]) -> bool {
         }
         "idx" => idx(file).1.is_ok(),
         "config" => limits::CONFIG.hold(file.len(), || config(file).is_ok()),
+        "genome" => limits::GENOME.hold(file.len(), || genome_json::parse(file).is_ok()),
         "layers" => limits::LAYERS.hold(file.len(), || layers(file).is_ok()),
         _ => panic!("no target {target:?}"),
     }
@@ -414,7 +415,7 @@ fn accepts(target: &str, file: &[u8]) -> bool {
 
 #[test]
 fn the_good_files_of_the_corpora_are_accepted_and_the_others_refused() {
-    for target in ["weights", "checkpoint", "idx", "config", "layers"] {
+    for target in ["weights", "checkpoint", "idx", "config", "genome", "layers"] {
         let mut n_good = 0;
         for entry in fs::read_dir(corpus(target)).unwrap() {
             let path = entry.unwrap().path();

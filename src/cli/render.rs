@@ -57,6 +57,9 @@ impl Args {
             true => Err(Error::Refused(format!("{} is there already; overwrite it with --force", path.display()))),
             false => Ok(()),
         };
+        if self.class.is_none() && !self.all && !self.run.is_file() {
+            return Err(no_classes());
+        }
         let contents = Contents::read(&self.run)?;
         // A genome by itself is drawn as an elite is.
         let alone;
@@ -85,7 +88,7 @@ impl Args {
                     Some(list) => parse_classes(list, &about.class_names)
                         .map_err(|reason| Error::Usage(format!("--class: {reason}")))?,
                     None if self.all => archive.classes.clone(),
-                    None => return Err(Error::Usage("wanted the classes to draw: --class LIST, or --all".into())),
+                    None => return Err(no_classes()),
                 };
                 for class in wanted {
                     let elite = &archive.elites[run.niche(class, "--class")?];
@@ -124,6 +127,11 @@ impl Args {
     fn is_picture(&self) -> bool {
         self.out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"))
     }
+}
+
+/// What is wrong with a call that draws a run, but not which classes.
+fn no_classes() -> Error {
+    Error::Usage("wanted the classes to draw: --class LIST, or --all".into())
 }
 
 /// Reads `512` or `640x480`.

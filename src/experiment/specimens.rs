@@ -53,7 +53,7 @@ impl Contents {
 
     fn read_file(path: &Path) -> Result<Contents> {
         let mut start = Vec::new();
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = File::open(path).map_err(Error::io("read", path))?;
         file.take(CHECKPOINT.len() as u64).read_to_end(&mut start).map_err(Error::io("read", path))?;
         if json::begins(&start) {
             return Ok(Contents::Genome(Box::new(read_genome(path)?)));
@@ -132,12 +132,12 @@ impl Elites {
 /// [`Error::Io`] if it cannot be read, [`Error::File`] at the first thing in it that cannot be.
 pub fn read_genome(path: &Path) -> Result<Specimen> {
     let invalid = |reason: String| Error::file(path, format!("not a genome: {}", one_line(&reason)));
-    let length = fs::metadata(path).map_err(Error::io("open", path))?.len();
+    let length = fs::metadata(path).map_err(Error::io("read", path))?.len();
     if length > json::MAX_BYTES {
         return Err(invalid(format!("{length} bytes, a genome takes at most {}", json::MAX_BYTES)));
     }
     let mut text = Vec::new();
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = File::open(path).map_err(Error::io("read", path))?;
     // What has no end says nothing of its length.
     file.take(json::MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io("read", path))?;
     json::parse(&text).map_err(invalid)
