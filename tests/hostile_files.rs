@@ -26,6 +26,7 @@ use pareidolia::dataset::{IdxImages, IdxLabels};
 use pareidolia::error::{Error, Result};
 use pareidolia::experiment::config::{Config, Flavour, Preset, Setting};
 use pareidolia::genome::cppn::{self, Activation, Edge, Graph, Scratch};
+use pareidolia::genome::exchange::{Origin, Settings, Specimen, json as genome_json};
 use pareidolia::genome::{Canvas, Encoding, Genome, direct};
 use pareidolia::network::list::List;
 use pareidolia::network::weights::Files;
@@ -99,6 +100,67 @@ fn configurations_take_a_small_multiple_of_their_size() {
 fn a_configuration_file_without_end_is_refused() {
     let error = Setting::read_file(Path::new("/dev/zero")).unwrap_err().to_string();
     assert!(error.contains("larger than 1048576 bytes"), "{error}");
+}
+
+// --- genomes ---
+
+/// x to a hidden node to the output.
+fn tiny_genome() -> Specimen {
+    let edge = |source, target| Edge { source, target, gene: 0.75 };
+    let activations = vec![Activation::Sine; 6];
+    Specimen {
+        canvas: Canvas { height: 2, width: 2, channels: 1 },
+        genome: Genome::Cppn(Graph { n_outputs: 1, activations, edges: vec![edge(0, 5), edge(5, 4)] }),
+        settings: Some(Settings { normalise: false, max_weight: 10.0 }),
+        origin: None,
+    }
+}
+
+#[test]
+fn genomes_take_a_small_multiple_of_their_size() {
+    let text = genome_json::line(&tiny_genome()).unwrap();
+    let bare = text.replace("\"steps\": 3,", "");
+    let nodes = |n: usize| -> String { (6..n).map(|id| format!(r#",{{"id":{id},"activation":"sine"}}"#)).collect() };
+    let with = |list: &str, more: String| {
+        let at = bare.find(&format!("\"{list}\"")).unwrap();
+        let end = at + bare[at..].find(']').unwrap();
+        format!("{}{more}{}", &bare[..end], &bare[end..])
+    };
+    let edge = r#",{"from":0,"to":4,"gene":0}"#;
+    let chain: String = (6..1 << 16).map(|id| format!(r#",{{"from":{},"to":{id},"gene":1}}"#, id - 1)).collect();
+    let genes = |n: usize| {
+        let head = text[..text.find("\"canvas\"").unwrap()].replace("cppn", "direct");
+        format!(
+            "{head}\"canvas\":{{\"height\":512,\"width\":512,\"channels\":1}},\"genes\":[0{}]}}",
+            ",0".repeat(n - 1)
+        )
+    };
+    let head = "{\"format\":\"pareidolia genome\",\"version\":1,\"arithmetic_version\":1";
+    for (text, want) in [
+        (bare.clone(), ""),
+        (with("nodes", nodes(1 << 16)), ""),
+        (with("nodes", nodes((1 << 16) + 1)), "a list of more than 65536"),
+        (with("edges", edge.repeat(N)), ""),
+        (with("edges", edge.repeat(1 << 20)), "a list of more than 1048576"),
+        (with("nodes", nodes(1 << 16)).replacen(r#"],"edges": ["#, &format!(r#"],"edges": [{},"#, &chain[1..]), 1), ""),
+        (genes(N), ""),
+        (genes(2 * N), "has 524288 genes"),
+        (format!("{head},\"origin\":{}", "[".repeat(N)), "line 1"),
+        (format!("{head},\"origin\":{{\"class_name\":\"{}\"}}}}", "very long ".repeat(N)), "missing field"),
+        (format!("{head},\"{}\":1}}", "k".repeat(N)), "unknown field"),
+        (format!("{{{}}}", "\"a\":1,".repeat(N)), "not a genome in JSON"),
+        (" ".repeat(N), "not a genome in JSON"),
+    ] {
+        let read = |text: &[u8]| {
+            genome_json::parse(text).map_err(|reason| Error::file(Path::new("genome.json"), one_line(&reason)))
+        };
+        assert_read(limits::GENOME, text.as_bytes(), read, want);
+    }
+}
+
+/// As the program shortens what it says.
+fn one_line(reason: &str) -> String {
+    reason.chars().take(300).collect()
 }
 
 // --- safetensors ---
@@ -345,6 +407,7 @@ fn accepts(target: &str, file: &[u8]) -> bool {
         }
         "idx" => idx(file).1.is_ok(),
         "config" => limits::CONFIG.hold(file.len(), || config(file).is_ok()),
+        "genome" => limits::GENOME.hold(file.len(), || genome_json::parse(file).is_ok()),
         "layers" => limits::LAYERS.hold(file.len(), || layers(file).is_ok()),
         _ => panic!("no target {target:?}"),
     }
@@ -352,7 +415,7 @@ fn accepts(target: &str, file: &[u8]) -> bool {
 
 #[test]
 fn the_good_files_of_the_corpora_are_accepted_and_the_others_refused() {
-    for target in ["weights", "checkpoint", "idx", "config", "layers"] {
+    for target in ["weights", "checkpoint", "idx", "config", "genome", "layers"] {
         let mut n_good = 0;
         for entry in fs::read_dir(corpus(target)).unwrap() {
             let path = entry.unwrap().path();
@@ -432,6 +495,35 @@ fn the_corpora_are_what_this_file_makes() {
         "good-archive-direct",
         archive_bytes((0..3).map(|i| random(canvas, i)).collect(), canvas, rules),
     ));
+
+    for (name, canvas, genome) in [
+        ("good-grey", Canvas::MNIST, grown(1, 4)),
+        ("good-colour", Canvas { height: 4, width: 5, channels: 3 }, grown(3, 5)),
+        (
+            "good-direct",
+            Canvas { height: 4, width: 4, channels: 1 },
+            random(Canvas { height: 4, width: 4, channels: 1 }, 6),
+        ),
+    ] {
+        let settings = genome.graph().map(|_| Settings { normalise: canvas.channels == 3, max_weight: 10.0 });
+        let origin = Origin {
+            archive_hash: 7,
+            class: 3,
+            class_name: "tench".to_string(),
+            confidence: 0.99,
+            born: (20, 4),
+            crops: 10,
+            network: Some("lenet".to_string()),
+            weights_sha256: Some("5af2".to_string()),
+        };
+        let specimen = Specimen { canvas, genome, settings, origin: Some(origin) };
+        files.push(("genome", name, genome_json::text(&specimen).unwrap().into_bytes()));
+    }
+    let text = genome_json::text(&tiny_genome()).unwrap();
+    files.push(("genome", "cut", text.as_bytes()[..text.len() / 2].to_vec()));
+    files.push(("genome", "cycle", text.replace("\"to\": 4", "\"to\": 5").into_bytes()));
+    files.push(("genome", "activation", text.replace("sine", "tanh").into_bytes()));
+    files.push(("genome", "good-line", genome_json::line(&tiny_genome()).unwrap().into_bytes()));
 
     let images = idx_file(&[2051, 2, 3, 4], &(0..24).collect::<Vec<u8>>());
     let labels = idx_file(&[2049, 5], &[9, 0, 4, 4, 4]);

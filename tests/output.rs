@@ -118,6 +118,7 @@ fn manifest(archive: &Archive) -> Manifest {
         peak_memory_bytes: None,
         gpu: None,
         archive_hash: archive.hash(),
+        merged: Vec::new(),
         classes: ClassResult::table(archive, &digits()),
     }
 }

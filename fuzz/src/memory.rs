@@ -79,6 +79,10 @@ pub mod limits {
     /// most a mebibyte.
     pub const CONFIG: Limit = Limit { factor: 128, constant: 8 << 20 };
 
+    /// 6: a gene, two bytes of JSON, is four in a list that grows; an edge, 27 bytes, is 32 there, and 30 more while the graph is checked. The
+    /// constant is what counting the values of a drawing may take, which is capped.
+    pub const GENOME: Limit = Limit { factor: 8, constant: 48 << 20 };
+
     /// A token, a byte of TOML, is some fifty bytes to its parser, as above; a layer, 24 bytes at least, is 500. Files are at most a
     /// mebibyte.
     pub const LAYERS: Limit = Limit { factor: 192, constant: 64 << 10 };

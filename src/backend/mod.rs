@@ -9,7 +9,7 @@ pub mod training;
 
 use crate::archive::{Archive, Statistics};
 use crate::error::{Error, Result};
-use crate::genome::{Canvas, Encoding};
+use crate::genome::{Canvas, Encoding, Genome};
 use crate::network::Network;
 use std::ops::Range;
 use std::sync::Arc;
@@ -92,13 +92,17 @@ pub trait Backend {
     /// before generation 0 or none does. At first all are active.
     fn activate(&mut self, runs: &[usize]) -> Result<()>;
 
+    /// Lets the first candidates of generation 0 of every run be these genomes of the job's, at most a batch. The others are random, each the
+    /// one that it is without them.
+    fn start_from(&mut self, genomes: Arc<[Genome]>);
+
     /// Places of a generation: those of the active runs.
     fn places(&self) -> u32;
 
     /// Whether the next generation is the random one.
     fn is_first(&self) -> bool;
 
-    /// Makes the random genomes of generation 0.
+    /// Makes the genomes of generation 0: those to start from, if there are any, and random ones.
     fn randomise(&mut self, chunk: Range<u32>) -> Result<()>;
 
     /// Draws the parents of each pair from the run's archive, and how the pair is made from them.

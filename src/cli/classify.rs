@@ -14,14 +14,14 @@ use tracing::info;
 
 /// Say what a network takes images for
 ///
-/// Takes PNG files, IDX files (MNIST's, plain or gzip), and runs: a folder or its archive.safetensors. Of a run's elites it
-/// also says whether the network gives the very probabilities that the archive has recorded, in every bit.
+/// Takes PNG files, IDX files (MNIST's, plain or gzip), genomes in JSON (`export`), and runs: a folder or its archive.safetensors. Of a
+/// run's elites it also says whether the network gives the very probabilities that the archive has recorded, in every bit.
 ///
 /// Colour becomes grey by the weights of Rec. 601 (0.299 red, 0.587 green, 0.114 blue) where the network sees grey. A network that sees
 /// the middle of an image, as AlexNet sees 227 x 227 of 256 x 256, takes images of either size as they are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// PNG, IDX, archive.safetensors, or a run's folder
+    /// PNG, IDX, archive.safetensors, a run's folder, or a genome in JSON
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 

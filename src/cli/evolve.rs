@@ -9,6 +9,7 @@ use crate::experiment::evolve::{self, Outcome};
 use crate::experiment::plan::PlanRequest;
 use crate::experiment::progress::ProgressMode;
 use crate::experiment::request::{EvolveRequest, OutChoice, StopOverrides};
+use crate::experiment::start::Start;
 use crate::network::Combine;
 use crate::network::weights::Files;
 use crate::output::series::RunSummary;
@@ -119,6 +120,15 @@ pub struct Args {
     #[command(flatten)]
     run: RunOptions,
 
+    /// Genomes to start from: a JSON file or a folder of them (`export`), or a run, whose elites it takes
+    ///
+    /// They come first in generation 0, in the order named (a folder's by file name, a run's by class, one of several classes once); the other
+    /// candidates are random, those that they are without. With --runs each run starts from them. They are part of what the run is, and are
+    /// kept in its folder. Genomes of another encoding, number of channels, `cppn.normalise` or `cppn.max_weight` are refused, and direct ones
+    /// of another size. Write the PRESET before it.
+    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "What to evolve")]
+    start: Vec<PathBuf>,
+
     /// Continue the run, or the series of runs, in this folder
     ///
     /// Its configuration comes from its checkpoint, so only options of speed and output go with it; and stop rules, which
@@ -127,7 +137,7 @@ pub struct Args {
         long,
         value_name = "DIR",
         help_heading = "Where the run goes",
-        conflicts_with_all = ["preset", "flavour", "seed", "runs", "batch", "classes", "config", "set", "out", "dry_run"]
+        conflicts_with_all = ["preset", "flavour", "seed", "runs", "batch", "classes", "config", "set", "start", "out", "dry_run"]
     )]
     resume: Option<PathBuf>,
 
@@ -160,7 +170,9 @@ impl Args {
     pub fn run(self, quiet: bool) -> Result<()> {
         let request = self.request(quiet)?;
         if self.dry_run {
-            let text = if self.json { super::json(&request.config)? } else { request.config.to_toml()? };
+            // What --config takes: the genomes to start from are none of its keys.
+            let config = Config { start: None, ..request.config };
+            let text = if self.json { super::json(&config)? } else { config.to_toml()? };
             return super::print(&text);
         }
         super::print(&match evolve::run(request)? {
@@ -184,8 +196,15 @@ impl Args {
             (None, Some(folder)) => (OutChoice::Create(folder.clone()), run.resolve()?),
             (None, None) => (OutChoice::Default, run.resolve()?),
         };
+        let start = match self.start.is_empty() {
+            true => None,
+            false => Some(Start::read(&self.start)?),
+        };
+        // A resumed run's comes from its checkpoint.
+        let config = Config { start: start.as_ref().map(Start::record), ..config };
         Ok(EvolveRequest {
             config,
+            start,
             runs: run.runs,
             files: run.files()?,
             out,
@@ -290,7 +309,7 @@ const LISTED: usize = 40;
 const OF_MORE: usize = 10;
 
 /// What a person wants to know of a finished run.
-fn run_text(manifest: &Manifest, folder: &Path) -> String {
+pub(super) fn run_text(manifest: &Manifest, folder: &Path) -> String {
     let Manifest { generation, evaluations, seconds, genomes_per_second, statistics, .. } = manifest;
     let n_classes = manifest.classes.len();
     let mut text = format!("{:>5}  {:<24} {:>10}\n", "class", "name", "confidence");

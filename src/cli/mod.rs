@@ -4,9 +4,11 @@ pub mod ascend;
 pub mod bench;
 pub mod classify;
 pub mod evolve;
+pub mod export;
 pub mod import;
 pub mod info;
 mod layers;
+pub mod merge;
 pub mod plan;
 pub mod render;
 pub mod reproduce;
@@ -55,6 +57,8 @@ enum Command {
     Plan(Box<plan::Args>),
     Classify(classify::Args),
     Render(render::Args),
+    Export(export::Args),
+    Merge(merge::Args),
     Train(train::Args),
     Retrain(Box<retrain::Args>),
     Reproduce(reproduce::Args),
@@ -82,6 +86,8 @@ impl Cli {
             Command::Plan(args) => args.run(),
             Command::Classify(args) => args.run(),
             Command::Render(args) => args.run(),
+            Command::Export(args) => args.run(),
+            Command::Merge(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
             Command::Retrain(args) => args.run(self.quiet),
             Command::Reproduce(args) => args.run(self.quiet),

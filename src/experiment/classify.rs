@@ -1,12 +1,14 @@
 //! Classification: what a network says of pictures, MNIST's files, and the elites of a run.
 
 use super::device::Chosen;
+use super::specimens::{as_elite, read_genome};
 use crate::archive::Archive;
 use crate::backend::cpu::classify::Classifier;
 use crate::backend::cuda::classifier;
 use crate::dataset;
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
+use crate::genome::exchange::json;
 use crate::network::{Crops, Network};
 use crate::output::{Image, archive_file, pictures, run_folder};
 use crate::simd::Simd;
@@ -56,7 +58,8 @@ pub struct Recorded {
     pub probabilities: Vec<f32>,
 }
 
-/// Reads the images of `path` for `network`: a PNG, an IDX file (plain or gzip), an archive, or a run's folder. Where the network
+/// Reads the images of `path` for `network`: a PNG, an IDX file (plain or gzip), an archive, a run's folder, or what a genome in JSON
+/// draws at its own size. Where the network
 /// sees the middle of the images that it is shown, that is cut out of each; an image as large as the middle is taken for it.
 ///
 /// Colour becomes grey by Rec. 601's weights, `(299 R + 587 G + 114 B + 500) / 1000`; a grey picture for a network that
@@ -82,6 +85,11 @@ pub fn read(path: &Path, network: &Network, fit: Fit, crops: Option<Crops>) -> R
         });
         return items.collect();
     }
+    if let FileKind::Genome = FileKind::of(path)? {
+        let (about, elite) = as_elite(&read_genome(path)?, Simd::detect());
+        let image = Image { canvas: about.canvas, pixels: elite.image };
+        return Ok(vec![fitted(path.display().to_string(), image, crops.unwrap_or(about.crops))?]);
+    }
     let pictures = read_pictures(path)?.into_iter();
     pictures.map(|(name, image)| fitted(name, image, crops.unwrap_or(Crops::One))).collect()
 }
@@ -100,7 +108,7 @@ pub(super) fn read_pictures(path: &Path) -> Result<Vec<(String, Image)>> {
             let each = images.pixels.chunks(canvas.len().max(1)).enumerate();
             Ok(each.map(|(i, pixels)| (format!("{name}#{i}"), Image { canvas, pixels: pixels.to_vec() })).collect())
         }
-        FileKind::Archive(_) => Err(Error::file(path, "neither a PNG nor an IDX file of images")),
+        FileKind::Archive(_) | FileKind::Genome => Err(Error::file(path, "neither a PNG nor an IDX file of images")),
     }
 }
 
@@ -179,6 +187,8 @@ enum FileKind {
     Png,
     Idx,
     Archive(PathBuf),
+    /// In JSON.
+    Genome,
 }
 
 impl FileKind {
@@ -192,9 +202,13 @@ impl FileKind {
         match start.as_slice() {
             [0x89, b'P', b'N', b'G', ..] => Ok(FileKind::Png),
             [0, 0, 8, ..] | [0x1f, 0x8b, ..] => Ok(FileKind::Idx),
+            start if json::begins(start) => Ok(FileKind::Genome),
             // safetensors: the length of its header, 8 bytes, then the header, which is JSON.
             [_, _, _, _, _, _, _, _, b'{'] => Ok(FileKind::Archive(path.to_path_buf())),
-            _ => Err(Error::file(path, "neither a PNG, nor an IDX file of images, nor the archive or folder of a run")),
+            _ => Err(Error::file(
+                path,
+                "neither a PNG, nor an IDX file of images, nor the archive or folder of a run, nor a genome in JSON",
+            )),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! of the command line. Each layer is a list of [`Setting`]s, which remember where they come from, so that an error can
 //! say so; [`KEYS`] says what each key may be.
 
+use super::start::StartedFrom;
 use crate::error::{Error, Result, one_line};
 use crate::genome::{Encoding, cppn, direct};
 use crate::network::committee::size;
@@ -89,6 +90,9 @@ pub struct Config {
     /// Rules of the CPPN encoding, in the presets that use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cppn: Option<cppn::Rules>,
+    /// The genomes that the first candidates of generation 0 are (`--start`), if not all are random. No key sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartedFrom>,
 }
 
 /// [`Config::generations`] of a run that only other rules stop.
@@ -124,6 +128,7 @@ impl Config {
             checkpoint_every: 100,
             direct: preset.is_direct().then(|| direct::Rules { crossover, ..direct::Rules::default() }),
             cppn: (!preset.is_direct()).then_some(rules),
+            start: None,
         }
     }
 
@@ -261,7 +266,7 @@ impl Config {
 
     /// Every key that this configuration has, with its value.
     fn flatten(&self) -> Result<BTreeMap<String, Value>> {
-        let table = Table::try_from(self)
+        let table = Table::try_from(Config { start: None, ..self.clone() })
             .map_err(|error| Error::Usage(format!("configuration: {}", one_line(&error.to_string()))))?;
         Ok(flatten(table).collect())
     }

@@ -10,14 +10,14 @@ use super::request::{EvolveRequest, OutChoice};
 use super::run::{Run, Shared};
 use super::writer::{Files, Writer};
 use crate::archive::ARITHMETIC_VERSION;
-use crate::backend::memory::bytes_text;
+use crate::backend::memory::{Part, bytes_text};
 use crate::backend::{Backend, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
 use crate::output::tensorboard::EventFile;
 use crate::output::{
-    Checkpoint, Manifest, Metrics, RunFolder, Series, Stop, Summary, confidence_text, run_folder, series,
+    Checkpoint, Manifest, Metrics, RunFolder, Series, Stop, Summary, confidence_text, run_folder, series, start_file,
 };
 use crate::telemetry;
 use rayon::prelude::*;
@@ -211,23 +211,38 @@ impl Evolution {
             None => seeds(&config, request.runs)?,
         };
         let is_series = series.is_some() || request.runs > 1;
+        // A run that was begun has them behind it.
+        let not_begun = |series: &Series| seeds.iter().any(|&seed| !run_folder::has_checkpoint(&series.run(seed)));
+        let start = match (&series, request.start) {
+            (Some(series), None) if not_begun(series) => series.start()?,
+            (_, start) => start,
+        };
 
         let job = job(&config, seeds.clone(), &network)?;
+        if let Some(start) = &start {
+            start.check(&config, job.canvas)?;
+        }
         let chosen = Chosen::choose(request.device, &network)?;
         let chunk = chosen.chunk(&job, request.chunk);
-        let memory = chosen.host_memory(&job, request.simd, chunk, request.pictures);
+        let host_memory = |job: &Job| {
+            let mut memory = chosen.host_memory(job, request.simd, chunk, request.pictures);
+            memory.parts.extend(start.as_ref().map(|start| Part::fixed("the genomes to start from", start.bytes())));
+            memory
+        };
+        let memory = host_memory(&job);
         let n_niches = job.classes.len();
         let (planned_memory, usable) = (memory.total(chunk), telemetry::memory_limit().map(telemetry::usable));
         if let Some(usable) = usable {
-            plan::check(&job, chunk, usable, &memory, |job| {
-                chosen.host_memory(job, request.simd, chunk, request.pictures)
-            })?;
+            plan::check(&job, chunk, usable, &memory, host_memory)?;
         }
         let device_memory = chosen.memory(&job);
         if let Some(DeviceMemory { memory, usable, .. }) = &device_memory {
             plan::check(&job, chunk, *usable, memory, |job| chosen.memory(job).expect("it is on a GPU").memory)?;
         }
-        let backend = chosen.backend(job, request.simd, chunk)?;
+        let mut backend = chosen.backend(job, request.simd, chunk)?;
+        if let Some(start) = &start {
+            backend.start_from(start.genomes());
+        }
 
         // A lock and the metrics of each run.
         let runs = seeds.len() as u64;
@@ -255,6 +270,25 @@ impl Evolution {
                 OutChoice::Create(path) | OutChoice::Resume(path) => Series::create(path, record)?,
             });
         }
+        if let Some(series) = &series
+            && series.record().configuration.start != config.start
+        {
+            let text = |config: &Config| match &config.start {
+                Some(start) => format!("{} genomes (SHA-256 {})", start.genomes, start.sha256),
+                None => "random ones alone".to_owned(),
+            };
+            return Err(Error::Refused(format!(
+                "{}: its runs start from {}, here from {}; continue with the same --start, or choose another --out",
+                series.path().display(),
+                text(&series.record().configuration),
+                text(&config)
+            )));
+        }
+        if let (Some(series), Some(start)) = (&series, &start)
+            && !series.path().join(start_file::NAME).exists()
+        {
+            series.write_start(start)?;
+        }
         let opened: Vec<Opened> = match (&series, resumed) {
             (Some(series), _) => seeds.iter().map(|&seed| open_or_create(&series.run(seed))).collect::<Result<_>>()?,
             (None, Some((folder, checkpoint))) => vec![(folder, Some(checkpoint))],
@@ -268,6 +302,10 @@ impl Evolution {
             }],
         };
 
+        if let Some(start) = &start {
+            let not_begun = opened.iter().filter(|(_, checkpoint)| checkpoint.is_none());
+            not_begun.into_iter().try_for_each(|(folder, _)| folder.write_start(start))?;
+        }
         tracing::info!("device {} ({})", backend.describe(), chosen.reason);
         let planned_device_memory = device_memory.map(|DeviceMemory { memory, usable, .. }| {
             let planned = memory.total(chunk);

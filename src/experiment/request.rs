@@ -3,12 +3,13 @@
 use super::config::{Config, Setting};
 use super::device::Asked;
 use super::progress::ProgressMode;
+use super::start::Start;
 use crate::error::Result;
 use crate::network::weights::Files;
 use crate::simd::Simd;
 use std::path::PathBuf;
 
-/// One call of `evolve`, checked. Only `config` and `files` decide the result; the rest decides where it
+/// One call of `evolve`, checked. Only `config`, `files` and `start` decide the result; the rest decides where it
 /// goes, how far, how fast and what is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvolveRequest {
@@ -18,6 +19,8 @@ pub struct EvolveRequest {
     pub runs: u32,
     /// The network; what is `None` here, a resumed run may name.
     pub files: Files,
+    /// The genomes that new runs start from; `config` says which.
+    pub start: Option<Start>,
     pub out: OutChoice,
     pub device: Asked,
     /// What stops a run resumed with [`OutChoice::Resume`]. A run that [`OutChoice::ResumeOrStart`] finds goes on to the

@@ -284,6 +284,7 @@ impl Run {
             peak_memory_bytes: None,
             gpu: GpuUse::of(&self.gpu, facts),
             archive_hash: counters.archive_hash,
+            merged: Vec::new(),
             classes: ClassResult::table(&archive, &shared.network.classes),
         };
         let about = About {

@@ -3,6 +3,7 @@
 pub mod colour;
 pub mod cppn;
 pub mod direct;
+pub mod exchange;
 pub mod mutation;
 
 use crate::network::{Network, Shape};

@@ -290,6 +290,7 @@ mod tests {
             peak_memory_bytes: None,
             gpu: None,
             archive_hash: 0,
+            merged: Vec::new(),
             classes: vec![class; 2],
         }
     }

@@ -8,7 +8,7 @@ use crate::output::{hex64, pictures, rfc3339};
 use crate::telemetry::Facts;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Why a run stopped.
@@ -23,6 +23,8 @@ pub enum Stop {
     Time,
     /// Its evaluations were used up.
     Evaluations,
+    /// Nothing did: it is what the best of several runs were merged to.
+    Merged,
 }
 
 /// The content of `run.json`.
@@ -78,8 +80,24 @@ pub struct Manifest {
     pub gpu: Option<GpuUse>,
     #[serde(with = "hex64")]
     pub archive_hash: u64,
+    /// Of a merged archive, the runs that it is of, in the order in which they were named. The configuration is then the first one's, with
+    /// room for the genomes of all; evaluations, seconds and operators skipped are those of all together, and an elite was born in its own run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<MergedRun>,
     /// One a niche.
     pub classes: Vec<ClassResult>,
+}
+
+/// A run whose elites went into a merged archive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MergedRun {
+    pub path: PathBuf,
+    pub seed: u64,
+    pub generation: u32,
+    #[serde(with = "hex64")]
+    pub archive_hash: u64,
+    /// Classes whose best elite is its.
+    pub classes_won: usize,
 }
 
 /// What a GPU took for a run. It is of the whole GPU, as in [`GpuMetrics`](super::metrics::GpuMetrics): the runs of a series share it,

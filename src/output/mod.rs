@@ -16,6 +16,7 @@ pub mod retrain;
 pub mod run_folder;
 mod sealed;
 pub mod series;
+pub mod start_file;
 pub mod tensorboard;
 mod tensors;
 pub mod training;

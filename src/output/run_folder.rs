@@ -3,11 +3,12 @@
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::experiment::config::{Preset, name_of};
+use crate::experiment::start::Start;
 use crate::genome::Canvas;
 use crate::output::contact_sheet::{self, Sheet};
-use crate::output::locked_folder::{LockedFolder, entries};
+use crate::output::locked_folder::{self, LockedFolder, entries};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
-use crate::output::{archive_file, atomic, convergence, metrics, pictures};
+use crate::output::{archive_file, atomic, convergence, metrics, pictures, start_file};
 use crate::telemetry;
 use rayon::prelude::*;
 use std::fs;
@@ -39,11 +40,21 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Refused`] if there is anything else, or another process is at it; [`Error::Io`] if it cannot be made.
     pub fn create(path: &Path) -> Result<RunFolder> {
-        let barely_begun = |name: &str| name == METRICS && metrics::is_barely_begun(&path.join(METRICS));
+        let barely_begun =
+            |name: &str| name == start_file::NAME || name == METRICS && metrics::is_barely_begun(&path.join(METRICS));
         let remedy = || has_checkpoint(path).then_some("continue that run");
         let folder = LockedFolder::create(path, barely_begun, remedy, "--out")?;
         atomic::remove(&folder.own(METRICS)?)?;
+        atomic::remove(&folder.own(start_file::NAME)?)?;
         Ok(RunFolder { folder })
+    }
+
+    /// Refuses `path` where [`RunFolder::create`] would find anything there, before the work whose result is to go to it. It makes nothing.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn refuse_occupied(path: &Path) -> Result<()> {
+        locked_folder::refuse_occupied(path, "--out")
     }
 
     /// Makes the folder `path`, or if that is there `path` with `-2`, `-3`, ... after its name.
@@ -87,6 +98,14 @@ impl RunFolder {
     /// The path of one of its files.
     fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
+    }
+
+    /// Writes down what the run, which is not begun yet, starts from.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`] if the folder was removed or replaced.
+    pub fn write_start(&self, start: &Start) -> Result<()> {
+        start.write_file(&self.folder.own(start_file::NAME)?)
     }
 
     /// The manifest of a finished run; `None` if it is not finished.
@@ -159,6 +178,9 @@ impl RunFolder {
             let Image { canvas, pixels } = sheet.page(page);
             pictures::write_png(&self.folder.own(&sheet.file(page))?, canvas, &pixels)
         })?;
+        if !self.file(METRICS).exists() {
+            return Ok(()); // of a merged archive, which has no course
+        }
         let mut thinned = convergence::Thinned::new(manifest.generation);
         metrics::read(&self.file(METRICS), |line| thinned.push(line))?;
         let Image { canvas, pixels } = convergence::draw(manifest, thinned.lines());

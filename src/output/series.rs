@@ -1,10 +1,11 @@
 //! The folder of a series: runs that differ in nothing but their seeds, each in a folder of its own, and their summary.
 
 use super::locked_folder::LockedFolder;
-use super::{GpuUse, Manifest, Stop, atomic, hex64};
+use super::{GpuUse, Manifest, Stop, atomic, hex64, start_file};
 use crate::archive::{ARITHMETIC_VERSION, Statistics};
 use crate::error::{Error, Result};
 use crate::experiment::config::{Config, Preset, name_of};
+use crate::experiment::start::Start;
 use crate::network::weights::Files;
 use crate::version::{COMMIT, VERSION};
 use serde::{Deserialize, Serialize};
@@ -157,6 +158,23 @@ impl Series {
     /// The folder of the run with `seed`.
     pub fn run(&self, seed: u64) -> PathBuf {
         self.path().join(run_name(seed))
+    }
+
+    /// What the runs start from, as [`Series::write_start`] wrote it; `None` if they start at random.
+    ///
+    /// # Errors
+    /// As [`Start::read_file`].
+    pub fn start(&self) -> Result<Option<Start>> {
+        let read = |wanted| Start::read_file(&self.path().join(start_file::NAME), wanted);
+        self.record.configuration.start.as_ref().map(read).transpose()
+    }
+
+    /// Writes down what the runs start from, for those that a later process begins.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`] if the folder was removed or replaced.
+    pub fn write_start(&self, start: &Start) -> Result<()> {
+        start.write_file(&self.folder.own(start_file::NAME)?)
     }
 
     /// Takes `summary.json` away, since runs go on, with these weights and to the stop rules of `configuration`: those that a

@@ -12,7 +12,7 @@ use pareidolia::backend::cuda::CudaBackend;
 use pareidolia::backend::{Backend, Counters, Job};
 use pareidolia::experiment::config::Config;
 use pareidolia::experiment::selftest::runs::{BATCH, GENERATIONS};
-use pareidolia::genome::cppn;
+use pareidolia::genome::{Genome, cppn};
 use std::sync::Arc;
 
 /// Gives CPPNs a capacity that operators run into.
@@ -118,6 +118,34 @@ fn run_moves_between_the_devices_and_stays_itself() {
         let case = format!("{:?} {:?}", config.preset, config.flavour);
         assert_same(&whole.archive(0).unwrap(), &moved.0, &case);
         assert_eq!(whole.counters().unwrap()[0].skipped, moved.1, "{case}");
+    }
+}
+
+#[test]
+fn runs_that_start_from_genomes_are_those_of_the_cpu() {
+    for config in configs() {
+        let seeds = [6, 7];
+        // What other runs have come to, less than a batch of them.
+        let mut earlier = cpu(&config, &[5], ALL);
+        generations(&mut earlier, 4);
+        let elites = earlier.archive(0).unwrap().elites;
+        let start: Arc<[Genome]> = elites.iter().map(|elite| elite.genome.clone()).collect();
+        assert!(start.len() < BATCH as usize);
+        // Chunks of both runs' candidates, and of a part of the genomes to start from.
+        for chunk in [6, 34] {
+            let Some(mut got) = cuda(&config, &seeds, chunk) else { return };
+            got.start_from(Arc::clone(&start));
+            let mut want = cpu(&config, &seeds, ALL);
+            want.start_from(Arc::clone(&start));
+            for generation in 0..3 {
+                want.generation().unwrap();
+                got.generation().unwrap();
+                for run in 0..seeds.len() {
+                    let case = format!("{:?} {:?}, generation {generation}, run {run}", config.preset, config.flavour);
+                    assert_same(&want.archive(run).unwrap(), &got.archive(run).unwrap(), &case);
+                }
+            }
+        }
     }
 }
 

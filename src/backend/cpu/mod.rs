@@ -125,6 +125,8 @@ struct Places<'a> {
     runs: &'a [Run],
     active: &'a [usize],
     batch: u32,
+    /// The first candidates of generation 0.
+    start: &'a [Genome],
 }
 
 impl<'a> Places<'a> {
@@ -150,6 +152,8 @@ pub struct CpuBackend {
     /// `(chunk, n_classes)`
     probabilities: Vec<f32>,
     workspaces: Workspaces,
+    /// The first candidates of generation 0 of each run, if they are not random.
+    start: Arc<[Genome]>,
 }
 
 impl CpuBackend {
@@ -175,6 +179,7 @@ impl CpuBackend {
             images: vec![0; n * job.canvas.len()],
             probabilities: vec![0.0; n * job.network.classes.len()],
             workspaces: Workspaces::default(),
+            start: Arc::default(),
             options: Options { chunk, ..options },
             job,
         })
@@ -197,8 +202,8 @@ impl CpuBackend {
 
     /// Makes the genomes of `chunk`, random ones or children.
     fn make(&mut self, chunk: Range<u32>) {
-        let CpuBackend { job, options, runs, active, pairs, population, workspaces, .. } = self;
-        let places = Places { runs, active, batch: job.batch };
+        let CpuBackend { job, options, runs, active, pairs, population, workspaces, start, .. } = self;
+        let places = Places { runs, active, batch: job.batch, start };
         population.make(options.simd, &places, pairs, chunk, workspaces);
     }
 }
@@ -218,6 +223,10 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
+    fn start_from(&mut self, genomes: Arc<[Genome]>) {
+        self.start = genomes;
+    }
+
     fn places(&self) -> u32 {
         self.active.len() as u32 * self.job.batch
     }
@@ -232,8 +241,8 @@ impl Backend for CpuBackend {
     }
 
     fn select(&mut self, chunk: Range<u32>) -> Result<()> {
-        let CpuBackend { job, runs, active, pairs, .. } = self;
-        let (n_niches, places) = (job.classes.len() as u32, Places { runs, active, batch: job.batch });
+        let CpuBackend { job, runs, active, pairs, start, .. } = self;
+        let (n_niches, places) = (job.classes.len() as u32, Places { runs, active, batch: job.batch, start });
         pairs.clear();
         for segment in by_run(chunk, job.batch) {
             let (run, first) = places.at(segment.start);
@@ -351,9 +360,10 @@ impl Backend for CpuBackend {
                 images,
                 probabilities,
                 workspaces,
+                start,
             } = self;
             let (image_len, n_classes) = (job.canvas.len(), job.network.classes.len());
-            let places = Places { runs, active, batch: job.batch };
+            let places = Places { runs, active, batch: job.batch, start };
             let parts = population.parts(groups.iter().map(|group| group.images.len()), chunk.len());
             let (mut images, mut probabilities) = (&mut images[..], &mut probabilities[..]);
             let mut work = Vec::with_capacity(groups.len());

@@ -156,8 +156,8 @@ pub enum Part<'a> {
 }
 
 impl Part<'_> {
-    /// Makes the genomes, which start at genome `at` of a chunk whose first place is `chunk_start`: random ones in generation 0,
-    /// children of the chunk's `pairs` after it. Operators skipped for lack of capacity are added to the run's count.
+    /// Makes the genomes, which start at genome `at` of a chunk whose first place is `chunk_start`: random ones and those to start from in
+    /// generation 0, children of the chunk's `pairs` after it. Operators skipped for lack of capacity are added to the run's count.
     pub(super) fn make(
         &mut self,
         simd: Simd,
@@ -174,8 +174,12 @@ impl Part<'_> {
                     let (run, candidate) = places.at(chunk_start + (at + 2 * i) as u32);
                     let (first, second) = children.split_at_mut(n);
                     if run.is_first() {
-                        direct::random(simd, first, &run.philox, candidate);
-                        direct::random(simd, second, &run.philox, candidate + 1);
+                        for (genes, candidate) in [first, second].into_iter().zip(candidate..) {
+                            match places.start.get(candidate as usize).and_then(Genome::genes) {
+                                Some(start) => genes.copy_from_slice(start),
+                                None => direct::random(simd, genes, &run.philox, candidate),
+                            }
+                        }
                         continue;
                     }
                     let generation = run.generation();
@@ -200,7 +204,10 @@ impl Part<'_> {
                 for (i, child) in graphs.iter_mut().enumerate() {
                     let (run, candidate) = places.at(chunk_start + (at + i) as u32);
                     if run.is_first() {
-                        *child = Graph::random(canvas.channels, &run.philox, candidate);
+                        match places.start.get(candidate as usize).and_then(Genome::graph) {
+                            Some(start) => child.clone_from(start),
+                            None => *child = Graph::random(canvas.channels, &run.philox, candidate),
+                        }
                         continue;
                     }
                     let pair = &pairs[(at + i) / 2];

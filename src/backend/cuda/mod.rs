@@ -276,6 +276,10 @@ impl Backend for CudaBackend {
         Ok(())
     }
 
+    fn start_from(&mut self, genomes: Arc<[Genome]>) {
+        self.steps.start = genomes;
+    }
+
     fn places(&self) -> u32 {
         self.active.len() as u32 * self.job.batch
     }

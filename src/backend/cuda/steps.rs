@@ -12,10 +12,11 @@ use super::pinned::Pinned;
 use super::render_cppn::upload_planes;
 use crate::backend::Job;
 use crate::error::Result;
-use crate::genome::Encoding;
 use crate::genome::cppn::InputPlanes;
+use crate::genome::{Encoding, Genome};
 use cudarc::driver::CudaSlice;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// All buffers on the device, and the steps between them.
 pub struct Steps {
@@ -36,6 +37,8 @@ pub struct Steps {
     pub pairs: CudaSlice<Pair>,
     /// `(chunk)` slots
     pub genomes: Genomes,
+    /// The first candidates of generation 0 of each run, if they are not random.
+    pub start: Arc<[Genome]>,
     /// `(chunk, height, width, channels)`
     pub images: CudaSlice<u8>,
     pub classifier: Classifier,
@@ -94,6 +97,7 @@ impl Steps {
             elites: Elites::new(launcher, job)?,
             pairs: launcher.zeros(n / 2)?,
             genomes: Genomes::new(launcher, job, n)?,
+            start: Arc::default(),
             images: launcher.zeros(n * job.canvas.len())?,
             classifier: Classifier::new(launcher, &job.network, n, job.candidates() as usize)?,
             stride: n,
@@ -116,7 +120,14 @@ impl Steps {
                 let Encoded::Cppn { rules, .. } = &self.encoded else { unreachable!("a job has one encoding") };
                 launcher.randomise_cppn(genomes, &self.runs, &self.active, rules, chunk)
             }
+        }?;
+        // Over the random ones in their places.
+        for place in chunk.start..chunk.start + chunk.count {
+            if let Some(genome) = self.start.get((place % chunk.batch) as usize) {
+                self.genomes.set(launcher, (place - chunk.start) as usize, genome)?;
+            }
         }
+        Ok(())
     }
 
     /// [`Backend::select`](crate::backend::Backend::select).

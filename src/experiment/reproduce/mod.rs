@@ -250,6 +250,7 @@ impl<'a> Job<'a> {
             config,
             runs,
             files: files.clone(),
+            start: None,
             out: OutChoice::ResumeOrStart(path),
             device: self.request.device,
             stop: StopOverrides::default(),

@@ -238,6 +238,7 @@ impl Job<'_> {
                 config: config.clone(),
                 runs,
                 files: Files { weights: Some(weights), network: layers, ..Files::default() },
+                start: None,
                 out: OutChoice::ResumeOrStart(path.clone()),
                 device: self.request.device,
                 stop: StopOverrides::default(),
