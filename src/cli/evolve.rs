@@ -90,6 +90,11 @@ pub struct RunOptions {
     #[arg(long, help_heading = "Where the run goes")]
     no_pictures: bool,
 
+    /// Keep who won which class when, from which `pareidolia lineage` rebuilds every ancestor; it changes no result. A run that goes on
+    /// keeps it without being told again
+    #[arg(long, help_heading = "Where the run goes")]
+    lineage: bool,
+
     /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
     #[arg(long, default_value = "auto", help_heading = "How it runs")]
     device: Asked,
@@ -192,6 +197,7 @@ impl Args {
             chunk: run.chunk,
             progress: if quiet { ProgressMode::None } else { self.progress },
             pictures: !run.no_pictures,
+            lineage: run.lineage,
         })
     }
 }
@@ -211,6 +217,7 @@ impl RunOptions {
             simd: self.speed.simd,
             chunk: self.chunk,
             pictures: !self.no_pictures,
+            lineage: self.lineage,
             out: self.out.clone(),
             memory,
         })

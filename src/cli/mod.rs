@@ -7,6 +7,7 @@ pub mod evolve;
 pub mod import;
 pub mod info;
 mod layers;
+pub mod lineage;
 pub mod plan;
 pub mod render;
 pub mod reproduce;
@@ -53,6 +54,7 @@ enum Command {
     Ascend(Box<ascend::Args>),
     Plan(Box<plan::Args>),
     Classify(classify::Args),
+    Lineage(lineage::Args),
     Render(render::Args),
     Train(train::Args),
     Retrain(Box<retrain::Args>),
@@ -79,6 +81,7 @@ impl Cli {
             Command::Ascend(args) => args.run(self.quiet),
             Command::Plan(args) => args.run(),
             Command::Classify(args) => args.run(),
+            Command::Lineage(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Train(args) => args.run(self.quiet),
             Command::Retrain(args) => args.run(self.quiet),

@@ -8,10 +8,10 @@ use super::plan;
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
 use super::run::{Run, Shared};
-use super::writer::{Files, Writer};
+use super::writer::Writer;
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::memory::bytes_text;
-use crate::backend::{Backend, Job};
+use crate::backend::{Backend, Insertion, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
@@ -168,6 +168,8 @@ struct Evolution {
     meter: Option<Meter>,
     /// The folder of them all, if they are a series.
     series: Option<Series>,
+    /// Whether it is kept who wins which niche.
+    lineage: bool,
     progress: super::progress::ProgressMode,
 }
 
@@ -208,7 +210,24 @@ impl Evolution {
         };
         let is_series = series.is_some() || request.runs > 1;
 
-        let job = job(&config, seeds.clone(), &network)?;
+        let folder_of = |seed: u64| match &series {
+            Some(series) => series.run(seed),
+            None => request.out.run(seed, is_series),
+        };
+        // A series of which some runs keep their lineage keeps that of those to be begun.
+        let lineage = request.lineage || seeds.iter().any(|&seed| run_folder::has_lineage(&folder_of(seed)));
+        if let Some(run) = seeds
+            .iter()
+            .map(|&seed| folder_of(seed))
+            .find(|run| request.lineage && run_folder::has_checkpoint(run) && !run_folder::has_lineage(run))
+        {
+            return Err(Error::Refused(format!(
+                "{}: was begun without --lineage, and who its ancestors were is not known any more; continue it without, or start a run \
+                 in another folder",
+                run.display()
+            )));
+        }
+        let job = Job { lineage, ..job(&config, seeds.clone(), &network)? };
         let chosen = Chosen::choose(request.device, &network)?;
         let chunk = chosen.chunk(&job, request.chunk);
         let memory = chosen.host_memory(&job, request.simd, chunk, request.pictures);
@@ -286,10 +305,11 @@ impl Evolution {
             clock,
         };
         let runs = seeds.into_iter().zip(opened);
-        let runs =
-            runs.map(|(seed, (folder, checkpoint))| Run::new(Config { seed, ..config.clone() }, folder, checkpoint));
+        let runs = runs.map(|(seed, (folder, checkpoint))| {
+            Run::new(Config { seed, ..config.clone() }, folder, checkpoint, lineage)
+        });
         let runs = runs.collect();
-        let mut evolution = Evolution { shared, backend, runs, meter, series, progress: request.progress };
+        let mut evolution = Evolution { shared, backend, runs, meter, series, lineage, progress: request.progress };
         tracing::info!("run folder {}", evolution.path().display());
         for (index, run) in evolution.runs.iter_mut().enumerate() {
             run.restore(index, &mut *evolution.backend, &evolution.shared)?;
@@ -312,7 +332,7 @@ impl Evolution {
         }
         let mut files = Vec::with_capacity(self.runs.len());
         for run in &mut self.runs {
-            files.push(Files { metrics: run.begin(self.meter.as_ref(), &self.shared)?, folder: run.folder() });
+            files.push(run.begin(self.meter.as_ref(), &self.shared)?);
         }
         let mut writer = Writer::start(files)?;
         let unit = self.unit_of_progress();
@@ -369,6 +389,10 @@ impl Evolution {
             if !lines_wait {
                 self.show(&mut progress, &unit, &mut rate);
             }
+            let with_insertions = self.with_insertions(&active);
+            if !with_insertions.is_empty() {
+                writer.insertions(|| self.take_insertions(with_insertions))?;
+            }
             if due {
                 let begin = Instant::now();
                 writer.checkpoints(|| self.take_checkpoints(&active))?;
@@ -396,6 +420,20 @@ impl Evolution {
     fn take_lines(&mut self, active: &[usize]) -> Vec<(usize, Metrics)> {
         let meter = self.meter.as_ref();
         active.iter().filter_map(|&run| Some((run, self.runs[run].take_line(meter)?))).collect()
+    }
+
+    /// The runs of `active` whose insertions are to be written: before each checkpoint, and when there are many.
+    fn with_insertions(&mut self, active: &[usize]) -> Vec<usize> {
+        if !self.lineage {
+            return Vec::new();
+        }
+        let n_runs = self.runs.len();
+        active.iter().copied().filter(|&run| self.runs[run].take_insertions(n_runs)).collect()
+    }
+
+    /// The insertions of `runs` that were not taken yet.
+    fn take_insertions(&mut self, runs: Vec<usize>) -> Result<Vec<(usize, Vec<Insertion>)>> {
+        runs.into_iter().map(|run| Ok((run, self.backend.insertions(run)?))).collect()
     }
 
     /// The checkpoints that are due, of the runs `active`.
@@ -559,6 +597,7 @@ pub(super) fn job(config: &Config, seeds: Vec<u64>, network: &Arc<Network>) -> R
         encoding: config.encoding(),
         classes: niches(config, network)?,
         network: Arc::clone(network),
+        lineage: false,
     })
 }
 

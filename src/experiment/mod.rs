@@ -6,6 +6,7 @@ pub mod classify;
 pub mod config;
 pub mod device;
 pub mod evolve;
+pub mod lineage;
 mod meter;
 pub mod plan;
 pub mod progress;

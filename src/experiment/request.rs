@@ -5,6 +5,7 @@ use super::device::Asked;
 use super::progress::ProgressMode;
 use crate::error::Result;
 use crate::network::weights::Files;
+use crate::output::series;
 use crate::simd::Simd;
 use std::path::PathBuf;
 
@@ -31,6 +32,8 @@ pub struct EvolveRequest {
     pub progress: ProgressMode,
     /// Whether to draw the elites, the contact sheet and the convergence plot.
     pub pictures: bool,
+    /// Whether runs that are begun keep their lineage. One that goes on keeps it if it did, and cannot begin to.
+    pub lineage: bool,
 }
 
 /// Where a run lives.
@@ -44,6 +47,19 @@ pub enum OutChoice {
     Resume(PathBuf),
     /// The run in this folder, continued if it is there and started if it is not.
     ResumeOrStart(PathBuf),
+}
+
+impl OutChoice {
+    /// The folder of the run of `seed`, one of a series or not; of a new run that is yet to get a name, one that is never there.
+    pub(super) fn run(&self, seed: u64, is_series: bool) -> PathBuf {
+        match self {
+            OutChoice::Default => PathBuf::new(),
+            OutChoice::Create(path) | OutChoice::Resume(path) | OutChoice::ResumeOrStart(path) if is_series => {
+                path.join(series::run_name(seed))
+            }
+            OutChoice::Create(path) | OutChoice::Resume(path) | OutChoice::ResumeOrStart(path) => path.clone(),
+        }
+    }
 }
 
 /// Stop rules given along with `--resume`. If there is any, they replace all stop rules of the run, so that a run which

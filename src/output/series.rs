@@ -181,7 +181,8 @@ impl Series {
     }
 }
 
-fn run_name(seed: u64) -> String {
+/// The name of the folder of the run with `seed`.
+pub(crate) fn run_name(seed: u64) -> String {
     format!("seed{seed}")
 }
 

@@ -258,6 +258,7 @@ impl<'a> Job<'a> {
             chunk: None,
             progress: self.request.progress,
             pictures: true,
+            lineage: false,
         }
     }
 

@@ -246,6 +246,7 @@ impl Job<'_> {
                 chunk: None,
                 progress: self.request.progress,
                 pictures: false,
+                lineage: false,
             },
             self.signals,
         )?;
