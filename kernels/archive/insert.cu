@@ -16,7 +16,7 @@
 //           hash while one of another warp adds the sorted values, in the one order that is written.
 // Cost      32 bytes a niche. The sort takes log2(n)^2 / 2 barriers; the hash, two mixes that wait for one another, some 140 cycles
 //           a niche, which hide the sum. With a log, two barriers more for 256 niches, and 16 bytes a winner.
-//           36 registers, 2 KiB of shared memory and 4 bytes a niche.
+//           38 registers, 2.2 KiB of shared memory and 4 bytes a niche.
 // Predicted 50e6 genomes/s at 200 on an H100: 4 us for 10 niches, 75 us for 1000, whatever the batch, and the number of runs up to one
 //           an SM.
 // Predicted 16e9 genomes/s at 65536 on an H100: the same 4 us.

@@ -210,23 +210,22 @@ impl Evolution {
         };
         let is_series = series.is_some() || request.runs > 1;
 
-        let folder_of = |seed: u64| match &series {
-            Some(series) => series.run(seed),
+        // Runs that were begun: whether one of them keeps its lineage, or should and does not. What a series has yet to begin does as they do.
+        let folder_of = |&seed: &u64| match &series {
+            Some(series) => Some(series.run(seed)),
             None => request.out.run(seed, is_series),
         };
-        // A series of which some runs keep their lineage keeps that of those to be begun.
-        let lineage = request.lineage || seeds.iter().any(|&seed| run_folder::has_lineage(&folder_of(seed)));
-        if let Some(run) = seeds
-            .iter()
-            .map(|&seed| folder_of(seed))
-            .find(|run| request.lineage && run_folder::has_checkpoint(run) && !run_folder::has_lineage(run))
-        {
+        let begun: Vec<PathBuf> =
+            seeds.iter().filter_map(folder_of).filter(|run| run_folder::has_checkpoint(run)).collect();
+        let without = begun.iter().find(|run| !run_folder::has_lineage(run));
+        if let Some(run) = without.filter(|_| request.lineage) {
             return Err(Error::Refused(format!(
                 "{}: was begun without --lineage, and who its ancestors were is not known any more; continue it without, or start a run \
                  in another folder",
                 run.display()
             )));
         }
+        let lineage = request.lineage || begun.iter().any(|run| run_folder::has_lineage(run));
         let job = Job { lineage, ..job(&config, seeds.clone(), &network)? };
         let chosen = Chosen::choose(request.device, &network)?;
         let chunk = chosen.chunk(&job, request.chunk);

@@ -477,8 +477,9 @@ fn output(
         let line = Metrics::line_bytes(last, evaluations, job.classes.len(), on_gpu);
         files.push(("metrics.jsonl", lines.min(generations).saturating_mul(line)));
     }
-    if let (Some(evaluations), true) = (evaluations, job.lineage) {
-        files.push(("lineage", lineage::most_likely_bytes(job.classes.len(), evaluations / u64::from(request.runs))));
+    if let (Some(generations), Some(evaluations), true) = (generations, evaluations, job.lineage) {
+        let of_each = evaluations / u64::from(request.runs);
+        files.push(("lineage", lineage::file_bytes(&job.encoding, job.classes.len(), generations, of_each)));
     }
     if request.pictures {
         let [elites, sheet, convergence] = run_folder::pictures_bytes(job.canvas, job.classes.len());

@@ -50,14 +50,13 @@ pub enum OutChoice {
 }
 
 impl OutChoice {
-    /// The folder of the run of `seed`, one of a series or not; of a new run that is yet to get a name, one that is never there.
-    pub(super) fn run(&self, seed: u64, is_series: bool) -> PathBuf {
+    /// The folder of the run of `seed`, one of a series or not; `None` for a new one that is yet to get a name.
+    pub(super) fn run(&self, seed: u64, is_series: bool) -> Option<PathBuf> {
         match self {
-            OutChoice::Default => PathBuf::new(),
-            OutChoice::Create(path) | OutChoice::Resume(path) | OutChoice::ResumeOrStart(path) if is_series => {
-                path.join(series::run_name(seed))
+            OutChoice::Default => None,
+            OutChoice::Create(path) | OutChoice::Resume(path) | OutChoice::ResumeOrStart(path) => {
+                Some(if is_series { path.join(series::run_name(seed)) } else { path.clone() })
             }
-            OutChoice::Create(path) | OutChoice::Resume(path) | OutChoice::ResumeOrStart(path) => path.clone(),
         }
     }
 }

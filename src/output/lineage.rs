@@ -22,7 +22,7 @@ use crate::archive::{ARITHMETIC_VERSION, Archive, mix};
 use crate::backend::Insertion;
 use crate::error::{Error, Result, one_line};
 use crate::experiment::config::Config;
-use crate::genome::Canvas;
+use crate::genome::{Canvas, Encoding};
 use crate::output::{archive_file, atomic, checkpoint};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,12 +40,17 @@ const VERSION: &str = "1";
 /// Bytes of the header, at most: a configuration may list 1000 classes.
 const MOST_HEADER: u64 = 1 << 20;
 
-/// Bytes of the file of a run of so many evaluations, estimated: niches are won the more seldom the longer it goes on.
-pub fn most_likely_bytes(n_niches: usize, evaluations: u64) -> u64 {
+/// Bytes of the file of a run of so many generations and evaluations, estimated. Of pixels, a niche may be won in every generation, and is in
+/// most at first; of CPPNs the more seldom the longer it goes on.
+pub fn file_bytes(encoding: &Encoding, n_niches: usize, generations: u64, evaluations: u64) -> u64 {
     const HEADER: f64 = 1024.0;
-    /// Of a niche, for each doubling of the evaluations: more than in runs of either encoding that were looked at.
+    /// For each doubling of the evaluations: some four times what there was in runs that were looked at.
     const WON: f64 = 12.0;
-    let won = 1.0 + WON * (evaluations.max(1) as f64).log2();
+    let most = generations as f64;
+    let won = match encoding {
+        Encoding::Direct(_) => most,
+        Encoding::Cppn(_) => most.min(1.0 + WON * (evaluations.max(1) as f64).log2()),
+    };
     (HEADER + n_niches as f64 * won * RECORD as f64) as u64
 }
 

@@ -248,7 +248,11 @@ const PLOT: f64 = 1000.0;
 const LEFT: f64 = 40.0;
 const TOP: f64 = 84.0;
 const BOTTOM: f64 = 56.0;
-const LABELS: f64 = 300.0;
+/// Of a letter of a label, and of a confidence with the space around it.
+const LETTER: f64 = 10.0;
+const CONFIDENCE: f64 = 92.0;
+/// Letters of a label, at most.
+const MOST_LETTERS: usize = 24;
 /// Between two elites; and of more of them than a page shows.
 const ROW: f64 = 30.0;
 const CLOSE_ROW: f64 = 18.0;
@@ -283,7 +287,9 @@ pub fn svg(tree: &Tree) -> String {
         y.insert(*birth, (least + most) / 2.0);
     }
 
-    let (width, bottom) = (LEFT + PLOT + LABELS, TOP + row * n_tips as f64);
+    let letters = tree.nodes.values().flat_map(|node| &node.tips).map(|tip| tip.label().chars().count()).max();
+    let labels = LETTER * letters.unwrap_or(0).min(MOST_LETTERS) as f64 + CONFIDENCE;
+    let (width, bottom) = (LEFT + PLOT + labels, TOP + row * n_tips as f64);
     let height = bottom + BOTTOM;
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
@@ -350,7 +356,7 @@ pub fn svg(tree: &Tree) -> String {
         );
         let wide = NUMBER + 7.0 * classes.len() as f64;
         let is_free = numbered.iter().rev().all(|&(end, other)| end < at || (other - row).abs() > 1.0);
-        if node.switched && node.stood_for.len() <= 3 && is_free {
+        if (node.switched || node.parent.is_none()) && node.stood_for.len() <= 3 && is_free {
             _ = writeln!(text, "<text class=\"number\" x=\"{at:.1}\" y=\"{:.1}\">{classes}</text>", row - 6.0);
             numbered.push((at + wide, row));
         }
@@ -358,8 +364,8 @@ pub fn svg(tree: &Tree) -> String {
     for (birth, node) in &tree.nodes {
         for (at, tip) in node.tips.iter().enumerate() {
             let (row, confidence) = (tips[&(*birth, at)] + 5.0, confidence_text(tip.confidence));
-            let label: String = tip.label().chars().take(24).collect();
-            let right = LEFT + PLOT + LABELS - 12.0;
+            let label: String = tip.label().chars().take(MOST_LETTERS).collect();
+            let right = width - 12.0;
             _ = writeln!(
                 text,
                 "<text class=\"elite\" x=\"{:.1}\" y=\"{row:.1}\" font-weight=\"bold\">{}</text><text class=\"faint\" x=\"{right:.1}\" \
