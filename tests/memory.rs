@@ -71,6 +71,7 @@ fn job(config: &Config, batch: u32) -> Job {
         encoding: config.encoding(),
         classes: (0..10).collect(),
         network: Arc::new(Network::embedded_lenet(None).unwrap()),
+        lineage: false,
     }
 }
 

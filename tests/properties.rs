@@ -379,6 +379,7 @@ fn backend(config: &Config, seeds: &[u64], network: &Arc<Network>, options: Opti
         encoding: config.encoding(),
         classes: if config.classes.is_empty() { all() } else { config.classes.clone() },
         network: Arc::clone(network),
+        lineage: false,
     };
     CpuBackend::new(job, options).unwrap()
 }

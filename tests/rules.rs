@@ -72,6 +72,7 @@ fn measure(config: &Config, network: &Arc<Network>) -> [(f64, f64); 2] {
         encoding: config.encoding(),
         classes: (0..10).collect(),
         network: Arc::clone(network),
+        lineage: false,
     };
     let options = Options { simd: Simd::detect(), chunk: DEFAULT_CHUNK };
     let mut backend = CpuBackend::new(job, options).unwrap();

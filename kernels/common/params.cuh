@@ -122,10 +122,19 @@ struct Counters {
     uint32_t over_99;
     uint32_t over_999;
     uint32_t over_9999;
-    uint32_t missing;   // the first niche that nobody had a number for in generation 0, or UINT32_MAX
-    uint32_t reserved;  // 0: fills the struct
+    uint32_t missing;  // the first niche that nobody had a number for in generation 0, or UINT32_MAX
+    uint32_t logged;   // insertions of the run that its log has had, modulo 2^32; 0 without one
 };
 static_assert(sizeof(Counters) == 80 && offsetof(Counters, generation) == 48, "twin: params.rs");
+
+// A candidate that entered an archive.
+struct Insertion {
+    uint32_t generation;
+    uint32_t candidate;  // number within the batch of its run
+    uint32_t niche;
+    float fitness;
+};
+static_assert(sizeof(Insertion) == 16 && offsetof(Insertion, fitness) == 12, "twin: params.rs");
 
 // A convolution: columns of its matrix product are positions of all images, rows are output channels of a group. Lengths of
 // activations are in floats.

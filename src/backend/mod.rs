@@ -26,6 +26,19 @@ pub struct Job {
     /// The class of each niche, ascending.
     pub classes: Vec<u32>,
     pub network: Arc<Network>,
+    /// Whether it is kept who wins which niche, for [`Backend::insertions`]. It changes no result.
+    pub lineage: bool,
+}
+
+/// A candidate that entered an archive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Insertion {
+    /// In which it was born, and its number within that.
+    pub generation: u32,
+    pub candidate: u32,
+    /// The niche that it won, by position in [`Job::classes`], and its confidence in that class.
+    pub niche: u32,
+    pub fitness: f32,
 }
 
 impl Job {
@@ -132,6 +145,10 @@ pub trait Backend {
 
     /// Lets run `run` go on from `archive`, with `skipped` operators counted so far.
     fn restore(&mut self, run: usize, archive: Archive, skipped: u64) -> Result<()>;
+
+    /// Of a job with a lineage: who won niches of run `run` since this was called last, or since the run was restored; by generation, then
+    /// niche. Of others, nobody.
+    fn insertions(&mut self, run: usize) -> Result<Vec<Insertion>>;
 
     /// One whole generation of every active run.
     fn generation(&mut self) -> Result<()> {

@@ -91,6 +91,11 @@ pub struct RunOptions {
     #[arg(long, help_heading = "Where the run goes")]
     no_pictures: bool,
 
+    /// Keep who won which class when, from which `pareidolia lineage` rebuilds every ancestor; it changes no result. A run that goes on
+    /// keeps it without being told again
+    #[arg(long, help_heading = "Where the run goes")]
+    lineage: bool,
+
     /// Where it runs: `auto`, `cpu`, or `cuda:N` for a GPU
     #[arg(long, default_value = "auto", help_heading = "How it runs")]
     device: Asked,
@@ -216,6 +221,7 @@ impl Args {
             progress: if quiet { ProgressMode::None } else { self.progress },
             pictures: !run.no_pictures,
             tensorboard: self.tensorboard.clone(),
+            lineage: run.lineage,
         })
     }
 }
@@ -235,6 +241,7 @@ impl RunOptions {
             simd: self.speed.simd,
             chunk: self.chunk,
             pictures: !self.no_pictures,
+            lineage: self.lineage,
             out: self.out.clone(),
             memory,
         })

@@ -8,6 +8,7 @@ pub mod export;
 pub mod import;
 pub mod info;
 mod layers;
+pub mod lineage;
 pub mod merge;
 pub mod plan;
 pub mod render;
@@ -56,6 +57,7 @@ enum Command {
     Ascend(Box<ascend::Args>),
     Plan(Box<plan::Args>),
     Classify(classify::Args),
+    Lineage(lineage::Args),
     Render(render::Args),
     Export(export::Args),
     Merge(merge::Args),
@@ -85,6 +87,7 @@ impl Cli {
             Command::Ascend(args) => args.run(self.quiet),
             Command::Plan(args) => args.run(),
             Command::Classify(args) => args.run(),
+            Command::Lineage(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Export(args) => args.run(),
             Command::Merge(args) => args.run(),

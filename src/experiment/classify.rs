@@ -137,14 +137,28 @@ pub(super) fn fitted(name: String, image: Image, network: &Network, fit: Fit, cr
 /// # Errors
 /// [`Error::Refused`] if the network does not fit into memory.
 pub fn classify(network: &Arc<Network>, simd: Simd, items: &[Item]) -> Result<Vec<Vec<f32>>> {
-    by_crops(network, items, |network, pixels| {
-        let n_images = pixels.len() / Canvas::of(network).len();
-        let mut probabilities = vec![0.0; n_images * network.classes.len()];
-        let classifier = Classifier::new(Arc::clone(network), simd);
-        classifier.check(rayon::current_num_threads())?;
-        classifier.classify(pixels, &mut probabilities);
-        Ok(probabilities)
-    })
+    by_crops(network, items, |network, pixels| probabilities_of(network, simd, pixels))
+}
+
+/// Probabilities of images as `network` is [given](Network::given) them, `(n, height, width, channels)`: `(n, n_classes)`.
+fn probabilities_of(network: &Arc<Network>, simd: Simd, pixels: &[u8]) -> Result<Vec<f32>> {
+    let n_images = pixels.len() / Canvas::of(network).len();
+    let mut probabilities = vec![0.0; n_images * network.classes.len()];
+    let classifier = Classifier::new(Arc::clone(network), simd);
+    classifier.check(rayon::current_num_threads())?;
+    classifier.classify(pixels, &mut probabilities);
+    Ok(probabilities)
+}
+
+/// As [`probabilities_of`], on `device`.
+///
+/// # Errors
+/// Those of [`classify_on`].
+pub(super) fn probabilities_on(device: &Chosen, network: &Arc<Network>, simd: Simd, pixels: &[u8]) -> Result<Vec<f32>> {
+    match device.launcher() {
+        Some(launcher) => classifier::classify(launcher, network, pixels),
+        None => probabilities_of(network, simd, pixels),
+    }
 }
 
 /// As [`classify`], on `device`.

@@ -8,10 +8,10 @@ use super::plan;
 use super::progress::Progress;
 use super::request::{EvolveRequest, OutChoice};
 use super::run::{Run, Shared};
-use super::writer::{Files, Writer};
+use super::writer::Writer;
 use crate::archive::ARITHMETIC_VERSION;
 use crate::backend::memory::{Part, bytes_text};
-use crate::backend::{Backend, Job};
+use crate::backend::{Backend, Insertion, Job};
 use crate::error::{Error, Result};
 use crate::genome::Canvas;
 use crate::network::Network;
@@ -170,6 +170,8 @@ struct Evolution {
     meter: Option<Meter>,
     /// The folder of them all, if they are a series.
     series: Option<Series>,
+    /// Whether it is kept who wins which niche.
+    lineage: bool,
     progress: super::progress::ProgressMode,
     /// Where event files go, if they are wanted.
     tensorboard: Option<PathBuf>,
@@ -218,7 +220,23 @@ impl Evolution {
             (_, start) => start,
         };
 
-        let job = job(&config, seeds.clone(), &network)?;
+        // Runs that were begun: whether one of them keeps its lineage, or should and does not. What a series has yet to begin does as they do.
+        let folder_of = |&seed: &u64| match &series {
+            Some(series) => Some(series.run(seed)),
+            None => request.out.run(seed, is_series),
+        };
+        let begun: Vec<PathBuf> =
+            seeds.iter().filter_map(folder_of).filter(|run| run_folder::has_checkpoint(run)).collect();
+        let without = begun.iter().find(|run| !run_folder::has_lineage(run));
+        if let Some(run) = without.filter(|_| request.lineage) {
+            return Err(Error::Refused(format!(
+                "{}: was begun without --lineage, and who its ancestors were is not known any more; continue it without, or start a run \
+                 in another folder",
+                run.display()
+            )));
+        }
+        let lineage = request.lineage || begun.iter().any(|run| run_folder::has_lineage(run));
+        let job = Job { lineage, ..job(&config, seeds.clone(), &network)? };
         if let Some(start) = &start {
             start.check(&config, job.canvas)?;
         }
@@ -331,11 +349,12 @@ impl Evolution {
             clock,
         };
         let runs = seeds.into_iter().zip(opened);
-        let runs =
-            runs.map(|(seed, (folder, checkpoint))| Run::new(Config { seed, ..config.clone() }, folder, checkpoint));
+        let runs = runs.map(|(seed, (folder, checkpoint))| {
+            Run::new(Config { seed, ..config.clone() }, folder, checkpoint, lineage)
+        });
         let runs = runs.collect();
         let EvolveRequest { progress, tensorboard, .. } = request;
-        let mut evolution = Evolution { shared, backend, runs, meter, series, progress, tensorboard };
+        let mut evolution = Evolution { shared, backend, runs, meter, series, lineage, progress, tensorboard };
         tracing::info!("run folder {}", evolution.path().display());
         for (index, run) in evolution.runs.iter_mut().enumerate() {
             run.restore(index, &mut *evolution.backend, &evolution.shared)?;
@@ -358,18 +377,14 @@ impl Evolution {
         }
         let mut files = Vec::with_capacity(self.runs.len());
         for run in &mut self.runs {
-            let metrics = run.begin(self.meter.as_ref(), &self.shared)?;
-            let events = match &self.tensorboard {
-                Some(folder) if metrics.is_some() => {
-                    let is_series = self.series.is_some();
-                    let folder =
-                        if is_series { folder.join(series::run_name(run.config().seed)) } else { folder.clone() };
-                    let after = run.has_begun().then(|| run.generation() as u32);
-                    Some(EventFile::create(&folder, after, &run.config().to_toml()?)?)
-                }
-                _ => None,
-            };
-            files.push(Files { metrics, events, folder: run.folder() });
+            let mut of_run = run.begin(self.meter.as_ref(), &self.shared)?;
+            if let (Some(folder), true) = (&self.tensorboard, of_run.metrics.is_some()) {
+                let is_series = self.series.is_some();
+                let folder = if is_series { folder.join(series::run_name(run.config().seed)) } else { folder.clone() };
+                let after = run.has_begun().then(|| run.generation() as u32);
+                of_run.events = Some(EventFile::create(&folder, after, &run.config().to_toml()?)?);
+            }
+            files.push(of_run);
         }
         let mut writer = Writer::start(files)?;
         let unit = self.unit_of_progress();
@@ -426,6 +441,10 @@ impl Evolution {
             if !lines_wait {
                 self.show(&mut progress, &unit, &mut rate);
             }
+            let with_insertions = self.with_insertions(&active);
+            if !with_insertions.is_empty() {
+                writer.insertions(|| self.take_insertions(with_insertions))?;
+            }
             if due {
                 let begin = Instant::now();
                 writer.checkpoints(|| self.take_checkpoints(&active))?;
@@ -453,6 +472,20 @@ impl Evolution {
     fn take_lines(&mut self, active: &[usize]) -> Vec<(usize, Metrics)> {
         let meter = self.meter.as_ref();
         active.iter().filter_map(|&run| Some((run, self.runs[run].take_line(meter)?))).collect()
+    }
+
+    /// The runs of `active` whose insertions are to be written: before each checkpoint, and when there are many.
+    fn with_insertions(&mut self, active: &[usize]) -> Vec<usize> {
+        if !self.lineage {
+            return Vec::new();
+        }
+        let n_runs = self.runs.len();
+        active.iter().copied().filter(|&run| self.runs[run].take_insertions(n_runs)).collect()
+    }
+
+    /// The insertions of `runs` that were not taken yet.
+    fn take_insertions(&mut self, runs: Vec<usize>) -> Result<Vec<(usize, Vec<Insertion>)>> {
+        runs.into_iter().map(|run| Ok((run, self.backend.insertions(run)?))).collect()
     }
 
     /// The checkpoints that are due, of the runs `active`.
@@ -616,6 +649,7 @@ pub(super) fn job(config: &Config, seeds: Vec<u64>, network: &Arc<Network>) -> R
         encoding: config.encoding(),
         classes: niches(config, network)?,
         network: Arc::clone(network),
+        lineage: false,
     })
 }
 

@@ -6,6 +6,7 @@ pub mod classify;
 pub mod config;
 pub mod device;
 pub mod evolve;
+pub mod lineage;
 pub mod merge;
 mod meter;
 pub mod plan;

@@ -3,7 +3,7 @@
 use super::config::{Config, NO_LIMIT, name_of};
 use super::device::{Asked, Chosen, DeviceMemory};
 use super::evolve::{job, seeds};
-use super::writer::{AT_ONCE as CHECKPOINTS_AT_ONCE, lines_bytes};
+use super::writer::{AT_ONCE as CHECKPOINTS_AT_ONCE, insertions_bytes, lines_bytes};
 use crate::backend::Job;
 use crate::backend::cpu::Options;
 use crate::backend::cpu::classify::Classifier;
@@ -13,7 +13,7 @@ use crate::backend::memory::{Memory, Owner, Part, bytes_text};
 use crate::error::{Error, Result};
 use crate::genome::{Canvas, Encoding};
 use crate::network::Network;
-use crate::output::{Metrics, archive_file, contact_sheet, run_folder, series};
+use crate::output::{Metrics, archive_file, contact_sheet, lineage, run_folder, series};
 use crate::simd::Simd;
 use crate::telemetry;
 use serde::Serialize;
@@ -33,6 +33,8 @@ pub struct PlanRequest {
     /// Candidates worked on at once, even; `None` leaves it to the backend.
     pub chunk: Option<u32>,
     pub pictures: bool,
+    /// Whether it keeps its lineage.
+    pub lineage: bool,
     /// The run's folder; `None` for the one that `evolve` would choose.
     pub out: Option<PathBuf>,
     /// Memory of the machine that is planned for, of its GPU where the run is to be on one; `None` for what is here.
@@ -148,7 +150,7 @@ const FIRST: u32 = 8;
 /// is not one for it.
 pub fn plan(request: &PlanRequest) -> Result<Plan> {
     let config = &request.config;
-    let job = job(config, seeds(config, request.runs)?, &request.network)?;
+    let job = Job { lineage: request.lineage, ..job(config, seeds(config, request.runs)?, &request.network)? };
     let chosen = Chosen::choose(request.device, &request.network)?;
     let mut device = chosen.memory(&job);
     let chunk = chosen.chunk(&job, request.chunk);
@@ -272,6 +274,10 @@ pub fn memory(job: &Job, host: Host, threads: usize, pictures: bool) -> Memory {
         "archives and metrics that wait for the disk",
         runs * archive + lines_bytes(job.seeds.len()),
     ));
+    if job.lineage {
+        let bytes = insertions_bytes(job.seeds.len(), job.classes.len());
+        memory.parts.push(Part::fixed("lineage that waits for the disk", bytes));
+    }
     if pictures {
         let bytes = run_folder::pictures_memory(job.canvas, job.classes.len(), threads);
         memory.parts.push(Part::fixed("pictures at the end", at_once * bytes));
@@ -470,6 +476,10 @@ fn output(
         let last = u32::try_from(generations).unwrap_or(u32::MAX);
         let line = Metrics::line_bytes(last, evaluations, job.classes.len(), on_gpu);
         files.push(("metrics.jsonl", lines.min(generations).saturating_mul(line)));
+    }
+    if let (Some(generations), Some(evaluations), true) = (generations, evaluations, job.lineage) {
+        let of_each = evaluations / u64::from(request.runs);
+        files.push(("lineage", lineage::file_bytes(&job.encoding, job.classes.len(), generations, of_each)));
     }
     if request.pictures {
         let [elites, sheet, convergence] = run_folder::pictures_bytes(job.canvas, job.classes.len());

@@ -6,6 +6,7 @@ use super::progress::ProgressMode;
 use super::start::Start;
 use crate::error::Result;
 use crate::network::weights::Files;
+use crate::output::series;
 use crate::simd::Simd;
 use std::path::PathBuf;
 
@@ -36,6 +37,8 @@ pub struct EvolveRequest {
     pub pictures: bool,
     /// A folder for event files, which TensorBoard shows; of a series, for a folder of each run.
     pub tensorboard: Option<PathBuf>,
+    /// Whether runs that are begun keep their lineage. One that goes on keeps it if it did, and cannot begin to.
+    pub lineage: bool,
 }
 
 /// Where a run lives.
@@ -49,6 +52,18 @@ pub enum OutChoice {
     Resume(PathBuf),
     /// The run in this folder, continued if it is there and started if it is not.
     ResumeOrStart(PathBuf),
+}
+
+impl OutChoice {
+    /// The folder of the run of `seed`, one of a series or not; `None` for a new one that is yet to get a name.
+    pub(super) fn run(&self, seed: u64, is_series: bool) -> Option<PathBuf> {
+        match self {
+            OutChoice::Default => None,
+            OutChoice::Create(path) | OutChoice::Resume(path) | OutChoice::ResumeOrStart(path) => {
+                Some(if is_series { path.join(series::run_name(seed)) } else { path.clone() })
+            }
+        }
+    }
 }
 
 /// Stop rules given along with `--resume`. If there is any, they replace all stop rules of the run, so that a run which

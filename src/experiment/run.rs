@@ -2,13 +2,15 @@
 
 use super::config::Config;
 use super::meter::{Mark, Meter};
+use super::writer::{self, Files};
 use crate::archive::{ARITHMETIC_VERSION, Archive, Statistics};
 use crate::backend::{Backend, Counters};
 use crate::error::Result;
 use crate::genome::Canvas;
-use crate::network::{Crops, Network, weights::Files};
+use crate::network::{Crops, Network, weights};
+use crate::output::lineage::Identity;
 use crate::output::{
-    About, Checkpoint, ClassResult, GpuTotals, GpuUse, Manifest, Metrics, MetricsWriter, RunFolder, Stop,
+    About, Checkpoint, ClassResult, GpuTotals, GpuUse, LineageWriter, Manifest, Metrics, RunFolder, Stop, run_folder,
 };
 use crate::simd::Simd;
 use crate::telemetry::{Facts, Reading};
@@ -19,7 +21,7 @@ use std::time::{Instant, SystemTime};
 
 /// What all runs of an evolution have in common.
 pub struct Shared {
-    pub files: Files,
+    pub files: weights::Files,
     pub network: Arc<Network>,
     /// The most memory that the process may take, in bytes.
     pub planned_memory: u64,
@@ -51,6 +53,9 @@ pub struct Run {
     /// Whether the last generation is to have a line of metrics, and a checkpoint.
     line_due: bool,
     checkpoint_due: bool,
+    /// What it keeps of its lineage, and its insertions that the backend has.
+    lineage: Lineage,
+    insertions: usize,
     /// Evaluations and seconds at the last line of metrics, and where the GPU's meter stood.
     logged: (u64, f64),
     mark: Option<Mark>,
@@ -63,9 +68,24 @@ pub struct Run {
     manifest: Option<Manifest>,
 }
 
+/// The lineage of a run.
+enum Lineage {
+    /// It keeps none.
+    None,
+    /// It keeps one, which is to be started, or to be gone on with.
+    Wanted,
+    /// It goes on.
+    Open(LineageWriter),
+    /// It is written by the thread that writes; so many insertions are in it, or will be.
+    Written(u64),
+}
+
 impl Run {
     /// A run in `folder`, to be begun, or to go on from `checkpoint`.
-    pub fn new(config: Config, folder: RunFolder, checkpoint: Option<Checkpoint>) -> Run {
+    ///
+    /// A run that is to be begun keeps its `lineage`, or not; one that goes on keeps it if it did.
+    pub fn new(config: Config, folder: RunFolder, checkpoint: Option<Checkpoint>, lineage: bool) -> Run {
+        let lineage = if checkpoint.is_some() { run_folder::has_lineage(folder.path()) } else { lineage };
         Run {
             config,
             folder: Arc::new(folder),
@@ -76,6 +96,8 @@ impl Run {
             stop: None,
             line_due: false,
             checkpoint_due: false,
+            lineage: if lineage { Lineage::Wanted } else { Lineage::None },
+            insertions: 0,
             logged: (0, 0.0),
             mark: None,
             gpu: GpuTotals::default(),
@@ -104,12 +126,16 @@ impl Run {
         checkpoint.check_matches(&self.config, &shared.network.sha256, Canvas::of(&shared.network))?;
         let Checkpoint { archive, skipped, replaced, evaluations, started, elapsed, .. } = checkpoint;
         self.counters = Some(Counters::of(&archive, replaced, skipped));
-        backend.restore(index, archive, skipped)?;
         (self.evaluations, self.began, self.elapsed_before) = (evaluations, started, elapsed);
         self.look_at_the_rules(shared.clock.elapsed().as_secs_f64());
         if self.stop.is_some() {
             self.manifest = self.folder.manifest()?;
         }
+        if matches!(self.lineage, Lineage::Wanted) && !self.is_finished() {
+            let writer = self.folder.lineage(&self.identity(shared), self.config.batch, &archive)?;
+            self.lineage = Lineage::Open(writer);
+        }
+        backend.restore(index, archive, skipped)?;
         match &self.manifest {
             Some(manifest) => tracing::info!(
                 "the run is finished: generation {}, stopped by {:?}",
@@ -121,20 +147,33 @@ impl Run {
         Ok(())
     }
 
-    /// Opens the metrics of a run that is not finished; sets the marks of rate and energy.
+    /// By what its lineage is told from that of another run.
+    fn identity(&self, shared: &Shared) -> Identity {
+        Identity::new(&self.config, &shared.network.sha256, Canvas::of(&shared.network))
+    }
+
+    /// Opens the files of a run that grow, if it is not finished; sets the marks of rate and energy.
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn begin(&mut self, meter: Option<&Meter>, shared: &Shared) -> Result<Option<MetricsWriter>> {
+    pub fn begin(&mut self, meter: Option<&Meter>, shared: &Shared) -> Result<Files> {
         if self.is_finished() {
-            return Ok(None);
+            return Ok(Files { folder: self.folder(), metrics: None, lineage: None, events: None });
         }
         let metrics = self.folder.metrics(self.counters.as_ref().map(|counters| counters.generation))?;
         self.gpu = metrics.gpu_before().clone();
         self.elapsed = self.elapsed_before + shared.clock.elapsed().as_secs_f64();
         self.logged = (self.evaluations, self.elapsed);
         self.mark = meter.map(|meter| meter.mark(self.elapsed));
-        Ok(Some(metrics))
+        let lineage = match std::mem::replace(&mut self.lineage, Lineage::None) {
+            Lineage::Wanted => Some(self.folder.start_lineage(&self.identity(shared))?),
+            Lineage::Open(writer) => Some(writer),
+            Lineage::None | Lineage::Written(_) => None,
+        };
+        if let Some(lineage) = &lineage {
+            self.lineage = Lineage::Written(lineage.n());
+        }
+        Ok(Files { folder: self.folder(), metrics: Some(metrics), lineage, events: None })
     }
 
     /// Takes in the `counters` of a generation, made when the process had been at the runs for `seconds`, and looks at what is due: a line
@@ -142,6 +181,10 @@ impl Run {
     /// Between two generations of a GPU, which waits meanwhile, there is this and no more.
     pub fn count(&mut self, counters: Counters, stopped: bool, seconds: f64) {
         self.evaluations += u64::from(self.config.batch);
+        self.insertions += counters.replaced as usize;
+        if let Lineage::Written(n) = &mut self.lineage {
+            *n += u64::from(counters.replaced);
+        }
         let generation = self.counters.insert(counters).generation;
         self.look_at_the_rules(seconds);
         let last = stopped || self.stop.is_some();
@@ -173,6 +216,15 @@ impl Run {
     /// Whether the last generation is to have a checkpoint.
     pub fn is_checkpoint_due(&self) -> bool {
         self.checkpoint_due
+    }
+
+    /// Whether insertions are to be taken from the backend, since `runs` runs share the room for them; if so, they are no longer there.
+    pub fn take_insertions(&mut self, runs: usize) -> bool {
+        let due = self.insertions > 0 && (self.checkpoint_due || self.insertions >= writer::insertions(runs));
+        if due {
+            self.insertions = 0;
+        }
+        due
     }
 
     /// The state after the last generation, which left `archive`.
@@ -279,6 +331,7 @@ impl Run {
             statistics: counters.statistics,
             distinct_genomes: archive.distinct(),
             operators_skipped_at_capacity: counters.skipped,
+            lineage_insertions: if let Lineage::Written(n) = self.lineage { Some(n) } else { None },
             planned_memory_bytes: shared.planned_memory,
             planned_device_memory_bytes: shared.planned_device_memory,
             peak_memory_bytes: None,

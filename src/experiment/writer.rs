@@ -3,9 +3,10 @@
 //! All of it is written in the order in which it was handed over, so a checkpoint never stands without the lines of metrics before it. The
 //! first error ends the thread; who hands over more is told it.
 
+use crate::backend::Insertion;
 use crate::error::Result;
 use crate::output::tensorboard::EventFile;
-use crate::output::{Checkpoint, Metrics, MetricsWriter, RunFolder};
+use crate::output::{Checkpoint, LineageWriter, Metrics, MetricsWriter, RunFolder, lineage};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -17,6 +18,8 @@ pub struct Files {
     pub metrics: Option<MetricsWriter>,
     /// If they are wanted.
     pub events: Option<EventFile>,
+    /// `None` for a run without one, too.
+    pub lineage: Option<LineageWriter>,
 }
 
 /// The thread, and the way to it.
@@ -28,6 +31,7 @@ pub struct Writer {
 /// By the numbers of the runs.
 enum Task {
     Lines(Vec<(usize, Metrics)>),
+    Insertions(Vec<(usize, Vec<Insertion>)>),
     Checkpoints(Vec<(usize, Checkpoint)>),
     /// To be answered once all before it is done.
     Answer(SyncSender<()>),
@@ -39,6 +43,9 @@ const LINES: usize = 4096;
 pub const AT_ONCE: usize = 8;
 /// Bytes that a line takes while it waits.
 const LINE: usize = 512;
+/// Insertions of all runs that may gather before they are handed over, and the fewest of one that are.
+const INSERTIONS: usize = 1 << 16;
+const LEAST_INSERTIONS: usize = 64;
 
 /// Generations whose lines may wait, of so many runs.
 fn generations(runs: usize) -> usize {
@@ -48,6 +55,18 @@ fn generations(runs: usize) -> usize {
 /// The most memory in bytes that waiting lines take.
 pub fn lines_bytes(runs: usize) -> u64 {
     (generations(runs) * runs * LINE) as u64
+}
+
+/// Insertions that may gather of each of so many runs.
+pub fn insertions(runs: usize) -> usize {
+    (INSERTIONS / runs.max(1)).max(LEAST_INSERTIONS)
+}
+
+/// The most memory in bytes that insertions take of so many runs of `n_niches`: those that gather, in vectors that grew by doubling, with those
+/// of one generation more; as many that wait; and what is written of a run.
+pub fn insertions_bytes(runs: usize, n_niches: usize) -> u64 {
+    let most = insertions(runs) + n_niches;
+    (runs * most * 2 * 2 * size_of::<Insertion>() + most * lineage::RECORD) as u64
 }
 
 impl Writer {
@@ -70,6 +89,15 @@ impl Writer {
     /// What kept something before from being written, here and below.
     pub fn lines(&mut self, lines: Vec<(usize, Metrics)>) -> Result<()> {
         if lines.is_empty() { self.check() } else { self.hand_over(Task::Lines(lines)) }
+    }
+
+    /// Hands insertions over, which were taken from the backend once all before was written.
+    ///
+    /// # Errors
+    /// As above, and what `take` says.
+    pub fn insertions(&mut self, take: impl FnOnce() -> Result<Vec<(usize, Vec<Insertion>)>>) -> Result<()> {
+        self.wait()?;
+        self.hand_over(Task::Insertions(take()?))
     }
 
     /// Hands checkpoints over, of which each is made when its turn comes: a set of them is written before the next one is made.
@@ -141,6 +169,11 @@ fn work(files: &mut [Files], tasks: &Receiver<Task>) -> Result<()> {
                     files[*run].events.iter_mut().for_each(|events| events.elites(checkpoint));
                 }
             }
+            Task::Insertions(insertions) => {
+                for (run, insertions) in insertions {
+                    files[run].lineage.as_mut().map_or(Ok(()), |lineage| lineage.write(&insertions))?;
+                }
+            }
             Task::Answer(answer) => _ = answer.send(()), // who asked may have gone
         }
     }
@@ -150,8 +183,9 @@ fn work(files: &mut [Files], tasks: &Receiver<Task>) -> Result<()> {
 /// Several at a time: most of it is waiting for the disk.
 fn write_checkpoints(files: &[Files], checkpoints: &[(usize, Checkpoint)]) -> Result<()> {
     let write = |(run, checkpoint): &(usize, Checkpoint)| {
-        let Files { folder, metrics, .. } = &files[*run];
+        let Files { folder, metrics, lineage, .. } = &files[*run];
         metrics.iter().try_for_each(MetricsWriter::sync)?;
+        lineage.iter().try_for_each(LineageWriter::sync)?;
         folder.write_checkpoint(checkpoint)
     };
     let share = checkpoints.len().div_ceil(AT_ONCE).max(1);

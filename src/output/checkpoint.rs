@@ -16,6 +16,7 @@ use crate::output::tensors::Tensors;
 use crate::output::{hash_text, rfc3339, sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
@@ -218,6 +219,12 @@ fn entries(config: &Config) -> Vec<(String, String)> {
         }
     }
     entries
+}
+
+/// The entries of `config` that decide results.
+pub(super) fn deciding_entries(config: &Config) -> BTreeMap<String, Value> {
+    let deciding = entries(config).into_iter().filter(|(key, _)| !FREE_KEYS.contains(&key.as_str()));
+    deciding.map(|(key, text)| (key, serde_json::from_str(&text).expect("a value was written as JSON"))).collect()
 }
 
 fn as_object(value: Value) -> serde_json::Map<String, Value> {

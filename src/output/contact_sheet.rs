@@ -68,6 +68,7 @@ pub fn n_pages(canvas: Canvas, n_cells: usize) -> usize {
 /// An elite with what stands below it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell<'a> {
+    /// Its class; of an ancestor, the generation of its birth.
     pub class: u32,
     pub name: &'a str,
     pub confidence: f32,

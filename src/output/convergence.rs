@@ -285,6 +285,7 @@ mod tests {
             statistics: Statistics::of(&[0.9]),
             distinct_genomes: 1,
             operators_skipped_at_capacity: 0,
+            lineage_insertions: None,
             planned_memory_bytes: 0,
             planned_device_memory_bytes: None,
             peak_memory_bytes: None,

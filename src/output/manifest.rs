@@ -68,6 +68,9 @@ pub struct Manifest {
     /// Different genomes among the elites.
     pub distinct_genomes: usize,
     pub operators_skipped_at_capacity: u64,
+    /// Niches won since the beginning, each of them in the file `lineage`; `None` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage_insertions: Option<u64>,
     /// The most memory that the process could take, as printed at its start.
     pub planned_memory_bytes: u64,
     /// What it took of the memory of a GPU, if it ran on one.

@@ -6,6 +6,7 @@ use crate::experiment::config::{Preset, name_of};
 use crate::experiment::start::Start;
 use crate::genome::Canvas;
 use crate::output::contact_sheet::{self, Sheet};
+use crate::output::lineage::{self, Identity, LineageWriter, Log};
 use crate::output::locked_folder::{self, LockedFolder, entries};
 use crate::output::{About, Checkpoint, Image, Manifest, MetricsWriter};
 use crate::output::{archive_file, atomic, convergence, metrics, pictures, start_file};
@@ -19,6 +20,7 @@ pub(crate) const ARCHIVE: &str = "archive.safetensors";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 const CONVERGENCE: &str = "convergence.png";
 const ELITES: &str = "elites";
+pub(crate) const LINEAGE: &str = "lineage";
 pub(crate) const MANIFEST: &str = "run.json";
 pub(crate) const METRICS: &str = "metrics.jsonl";
 
@@ -40,12 +42,16 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Refused`] if there is anything else, or another process is at it; [`Error::Io`] if it cannot be made.
     pub fn create(path: &Path) -> Result<RunFolder> {
-        let barely_begun =
-            |name: &str| name == start_file::NAME || name == METRICS && metrics::is_barely_begun(&path.join(METRICS));
+        let barely_begun = |name: &str| match name {
+            METRICS => metrics::is_barely_begun(&path.join(METRICS)),
+            LINEAGE => lineage::is_barely_begun(&path.join(LINEAGE)),
+            _ => name == start_file::NAME,
+        };
         let remedy = || has_checkpoint(path).then_some("continue that run");
         let folder = LockedFolder::create(path, barely_begun, remedy, "--out")?;
-        atomic::remove(&folder.own(METRICS)?)?;
-        atomic::remove(&folder.own(start_file::NAME)?)?;
+        for name in [METRICS, LINEAGE, start_file::NAME] {
+            atomic::remove(&folder.own(name)?)?;
+        }
         Ok(RunFolder { folder })
     }
 
@@ -145,6 +151,23 @@ impl RunFolder {
         MetricsWriter::open(&self.folder.own(METRICS)?, after_generation)
     }
 
+    /// Starts the `lineage` of a new run.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`] if the folder was removed or replaced, here and below.
+    pub fn start_lineage(&self, identity: &Identity) -> Result<LineageWriter> {
+        LineageWriter::create(&self.folder.own(LINEAGE)?, identity)
+    }
+
+    /// Goes on with the lineage after the generation of `archive`, that of a checkpoint: what was written later is cut.
+    ///
+    /// # Errors
+    /// Those of [`Log::read`].
+    pub fn lineage(&self, identity: &Identity, batch: u32, archive: &Archive) -> Result<LineageWriter> {
+        let path = self.folder.own(LINEAGE)?;
+        LineageWriter::go_on(&path, &Log::read(&path, identity, batch, archive)?)
+    }
+
     /// Writes what a finished run leaves: `archive.safetensors`, if `pictures` are wanted `elites/`, the contact sheet and
     /// `convergence.png`, and last of all `run.json`. Files of an earlier finish are replaced, the folder `elites` as a
     /// whole; pictures that are not wanted are removed, since they would show an earlier archive. `manifest` is told the peak
@@ -213,6 +236,11 @@ pub fn archive_of(path: &Path) -> PathBuf {
 /// Whether `path` is the folder of a run that can be continued.
 pub fn has_checkpoint(path: &Path) -> bool {
     path.join(CHECKPOINT).is_file()
+}
+
+/// Whether `path` is the folder of a run that keeps its lineage.
+pub fn has_lineage(path: &Path) -> bool {
+    path.join(LINEAGE).is_file()
 }
 
 /// Bytes of the pictures of `n_niches` elites on the disk, estimated: elites, sheet, convergence plot. Those of CPPNs take less.

@@ -199,6 +199,7 @@ impl Series {
     }
 }
 
+/// The name of the folder of the run with `seed`.
 pub(crate) fn run_name(seed: u64) -> String {
     format!("seed{seed}")
 }

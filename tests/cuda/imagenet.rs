@@ -81,6 +81,7 @@ fn job_of(config: &Config, seeds: &[u64], network: Network) -> Job {
         encoding: config.encoding(),
         classes: if config.classes.is_empty() { all() } else { config.classes.clone() },
         network,
+        lineage: false,
     }
 }
 

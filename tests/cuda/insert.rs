@@ -31,6 +31,7 @@ fn insert_refuses_what_it_cannot_take() {
         &mut counters,
         &mut runs,
         elites,
+        None,
         &classes,
         &active,
         n_active,

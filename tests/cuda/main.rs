@@ -23,6 +23,7 @@ mod gpu_check;
 mod harness;
 mod imagenet;
 mod insert;
+mod lineage;
 mod memory;
 mod network;
 mod network_planted;

@@ -28,6 +28,7 @@ fn jobs() -> Vec<(Job, u32)> {
     let together = Job { network, ..job(&cppn, &[1, 2]) };
     vec![
         (together, 34),
+        (Job { lineage: true, ..job(&few, &[1, 2, 3]) }, 30),
         (job(&direct, &[1]), 50),
         (job(&direct, &[1, 2, 3]), 34),
         (job(&few, &[1, 2]), 2),

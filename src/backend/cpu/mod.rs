@@ -26,7 +26,7 @@ pub mod train;
 
 pub use backward::InputGradients;
 
-use super::{Backend, Counters, Job, chunks, no_answer};
+use super::{Backend, Counters, Insertion, Job, chunks, no_answer};
 use crate::archive::{Archive, Elite, content_hash};
 use crate::error::Result;
 use crate::genome::Genome;
@@ -63,18 +63,21 @@ struct Run {
     /// The winners themselves; `None` where the elite stays. One that has won several niches is there once.
     successors: Vec<Option<Arc<Elite>>>,
     replaced: u32,
+    /// Who won niches and was not asked for yet; `None` without a lineage.
+    insertions: Option<Vec<Insertion>>,
     /// Counted by whatever thread skips an operator.
     skipped: AtomicU64,
 }
 
 impl Run {
-    fn new(seed: u64, classes: &[u32]) -> Run {
+    fn new(seed: u64, classes: &[u32], lineage: bool) -> Run {
         Run {
             philox: Philox::new(seed),
             archive: Archive { generation: 0, classes: classes.to_vec(), elites: Vec::new() },
             winners: vec![Winner::NONE; classes.len()],
             successors: vec![None; classes.len()],
             replaced: 0,
+            insertions: lineage.then(Vec::new),
             skipped: AtomicU64::new(0),
         }
     }
@@ -112,6 +115,13 @@ impl Run {
             }
         }
         self.archive.generation = generation;
+        if let Some(insertions) = &mut self.insertions {
+            for (niche, &Winner { fitness, candidate }) in (0..).zip(&self.winners) {
+                if candidate != Winner::NONE.candidate {
+                    insertions.push(Insertion { generation, candidate, niche, fitness });
+                }
+            }
+        }
         for winner in &mut self.winners {
             winner.candidate = Winner::NONE.candidate;
         }
@@ -172,7 +182,7 @@ impl CpuBackend {
         let n = chunk as usize;
         Ok(CpuBackend {
             classifier,
-            runs: job.seeds.iter().map(|&seed| Run::new(seed, &job.classes)).collect(),
+            runs: job.seeds.iter().map(|&seed| Run::new(seed, &job.classes, job.lineage)).collect(),
             active: (0..job.seeds.len()).collect(),
             pairs: Vec::with_capacity(n / 2),
             population: Population::new(&job, n),
@@ -336,7 +346,12 @@ impl Backend for CpuBackend {
         run.winners = elites.map(|fitness| Winner { fitness, candidate: Winner::NONE.candidate }).collect();
         run.archive = archive;
         run.skipped = AtomicU64::new(skipped);
+        run.insertions.iter_mut().for_each(Vec::clear);
         Ok(())
+    }
+
+    fn insertions(&mut self, run: usize) -> Result<Vec<Insertion>> {
+        Ok(self.runs[run].insertions.as_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// The steps of [`Backend::generation`], but that each thread takes its candidates from their birth to their probabilities

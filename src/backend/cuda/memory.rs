@@ -5,6 +5,7 @@ use super::classifier::Classifier;
 use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
+use super::insertions::Insertions;
 use super::params::{Counters, CppnRules, Pair, RunState};
 use super::render_cppn::planes_bytes;
 use crate::backend::Job;
@@ -23,6 +24,9 @@ pub fn memory(job: &Job) -> Memory {
         Part::fixed("archive and winners of a generation", runs * n_niches * Elites::niche_bytes(job) as u64),
         Part::fixed("states, counters and classes", runs * state as u64 + n_niches * size_of::<u32>() as u64),
     ];
+    if job.lineage {
+        parts.push(Part::fixed("lineage, until the host has it", runs * Insertions::run_bytes(job) as u64));
+    }
     parts.extend(Classifier::memory(&job.network, job.candidates() as usize));
     if let Encoding::Cppn(rules) = &job.encoding {
         let programs = CppnPrograms::slot_bytes(&CppnRules::new(rules, job.canvas.channels));

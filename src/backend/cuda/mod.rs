@@ -56,6 +56,7 @@ pub mod elites;
 pub mod gemm;
 pub mod genomes;
 pub mod insert;
+pub mod insertions;
 pub mod kept;
 pub mod kernels;
 pub mod launcher;
@@ -90,7 +91,7 @@ pub mod vary_cppn;
 pub mod vary_direct;
 pub mod zero_pixels;
 
-use super::{Backend, Counters, Job, chunks, no_answer};
+use super::{Backend, Counters, Insertion, Job, chunks, no_answer};
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::genome::Genome;
@@ -131,6 +132,8 @@ pub struct CudaBackend {
     begun: Vec<bool>,
     /// What each run's last generation came to, as far as the host has read it.
     counters: Vec<Option<Counters>>,
+    /// Insertions that each run's log has had by then.
+    logged: Vec<u32>,
     /// Whether the active runs have made a generation since.
     unread: bool,
     /// The archives as far as the host has them.
@@ -156,6 +159,7 @@ impl CudaBackend {
             active: Vec::new(),
             begun: vec![false; n_runs],
             counters: vec![None; n_runs],
+            logged: vec![0; n_runs],
             unread: false,
             kept: Kept::new(&job),
             job,
@@ -247,9 +251,21 @@ impl CudaBackend {
                 statistics: counters.statistics(),
                 archive_hash: counters.archive_hash,
             });
+            self.logged[run] = counters.logged;
         }
         self.unread = false;
         Ok(())
+    }
+
+    /// The active runs with many insertions that the host does not have. Of a job without a lineage, none.
+    fn with_many_insertions(&mut self) -> Result<Vec<usize>> {
+        if self.steps.insertions.is_none() {
+            return Ok(Vec::new());
+        }
+        self.read_counters()?; // whoever makes generations has done so
+        let insertions = self.steps.insertions.iter();
+        let many = |of: &insertions::Insertions, run: usize| of.are_many(run, self.logged[run]);
+        Ok(insertions.flat_map(|of| self.active.iter().copied().filter(move |&run| many(of, run))).collect())
     }
 }
 
@@ -313,6 +329,9 @@ impl Backend for CudaBackend {
     }
 
     fn insert(&mut self) -> Result<()> {
+        for run in self.with_many_insertions()? {
+            self.steps.bring_insertions(self.launcher.reader(), run, self.logged[run])?;
+        }
         self.steps.insert(&self.launcher)?;
         self.end_generation();
         Ok(())
@@ -342,12 +361,23 @@ impl Backend for CudaBackend {
         self.kept.forget(run);
         self.counters[run] = Some(Counters::of(&archive, 0, skipped));
         self.begun[run] = true;
+        if let Some(insertions) = &mut self.steps.insertions {
+            insertions.clear(&self.launcher, run)?;
+            self.logged[run] = 0;
+        }
         Ok(())
     }
 
+    fn insertions(&mut self, run: usize) -> Result<Vec<Insertion>> {
+        self.read_counters()?;
+        self.steps.bring_insertions(self.launcher.reader(), run, self.logged[run])?;
+        Ok(self.steps.insertions.as_mut().map(|insertions| insertions.take(run)).unwrap_or_default())
+    }
+
     /// The steps of [`Backend::generation`], recorded once and replayed: the host sends nothing but the word to go. Of large archives, it
-    /// fetches some of the elites that are the parents meanwhile.
+    /// fetches some of the elites that are the parents meanwhile; of a lineage, what has gathered.
     fn generation(&mut self) -> Result<()> {
+        let many = self.with_many_insertions()?;
         if self.is_first() {
             self.launch_steps()?;
         } else {
@@ -361,6 +391,10 @@ impl Backend for CudaBackend {
                 // The slots of parents are written to in the next generation at the earliest, which only the host begins.
                 let reader = self.launcher.reader_beside();
                 self.kept.bring_some(&self.steps.elites, reader, &self.job, &self.active, &holders)?;
+            }
+            for run in many {
+                // The log grows behind what is read, for which `insertions::capacity` leaves room.
+                self.steps.bring_insertions(self.launcher.reader_beside(), run, self.logged[run])?;
             }
         }
         self.end_generation();

@@ -1,6 +1,7 @@
 //! The structs that cross to the device, as kernels/common/params.cuh has them. Both sides assert size and offsets.
 
 use crate::archive::Statistics;
+use crate::backend;
 use crate::genome::cppn::{self, Edge};
 use crate::genome::direct::{self, Crossover};
 use crate::rng::Chance;
@@ -178,8 +179,24 @@ crossing! {
         over_9999: u32 = 68,
         /// The first niche that nobody had a number for in generation 0, or [`u32::MAX`].
         missing: u32 = 72,
-        /// 0: fills the struct.
-        reserved: u32 = 76,
+        /// Insertions of the run that its log has had, modulo 2^32; 0 without one.
+        logged: u32 = 76,
+    }
+}
+
+crossing! {
+    /// A candidate that entered an archive: [`backend::Insertion`].
+    Insertion, size 16 {
+        generation: u32 = 0,
+        candidate: u32 = 4,
+        niche: u32 = 8,
+        fitness: f32 = 12,
+    }
+}
+
+impl From<Insertion> for backend::Insertion {
+    fn from(Insertion { generation, candidate, niche, fitness }: Insertion) -> backend::Insertion {
+        backend::Insertion { generation, candidate, niche, fitness }
     }
 }
 
@@ -672,10 +689,11 @@ mod tests {
             over_999: 9,
             over_9999: 10,
             missing: 11,
-            reserved: 12,
+            logged: 12,
         };
         let statistics = [0.5, 0.25, 0.125, 1.0].map(d).concat();
         assert_eq!(words(&counters), [&[1, 2, 3, 4], &statistics[..], &[5, 6, 7, 8, 9, 10, 11, 12]].concat());
+        assert_eq!(words(&Insertion { generation: 1, candidate: 2, niche: 3, fitness: 0.5 }), [1, 2, 3, f(0.5)]);
     }
 
     #[test]

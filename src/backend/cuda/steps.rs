@@ -6,6 +6,8 @@ use super::compile_cppn::CppnPrograms;
 use super::elites::Elites;
 use super::genomes::Genomes;
 use super::insert::check_niches;
+use super::insertions::Insertions;
+use super::launcher::Reader;
 use super::niche_argmax::Scored;
 use super::params::{self, Chunk, CppnRules, DirectRules, Pair, RunState};
 use super::pinned::Pinned;
@@ -49,6 +51,8 @@ pub struct Steps {
     /// `(R)`, by position among the active runs; and where the host reads them.
     counters: CudaSlice<params::Counters>,
     pub counters_read: Pinned<params::Counters>,
+    /// Of a job with a lineage.
+    pub insertions: Option<Insertions>,
 }
 
 /// How genomes vary, as kernels take it, and what drawing them takes.
@@ -104,6 +108,7 @@ impl Steps {
             probabilities: launcher.zeros(n * job.network.classes.len())?,
             counters: launcher.zeros(n_runs)?,
             counters_read: Pinned::zeros(launcher, n_runs)?,
+            insertions: job.lineage.then(|| Insertions::new(launcher, job)).transpose()?,
         })
     }
 
@@ -219,7 +224,12 @@ impl Steps {
 
     /// The same, but the counters stay on the device.
     pub fn insert_alone(&mut self, launcher: &Launcher) -> Result<()> {
-        let Steps { counters, runs, elites, classes, active, n_active, .. } = self;
-        launcher.insert(counters, runs, elites, classes, active, *n_active)
+        let Steps { counters, runs, elites, classes, active, n_active, insertions, .. } = self;
+        launcher.insert(counters, runs, elites, insertions.as_mut(), classes, active, *n_active)
+    }
+
+    /// Brings over the insertions of run `run`, which has had `count`, by a `reader` that may read them.
+    pub fn bring_insertions(&mut self, reader: Reader, run: usize, count: u32) -> Result<()> {
+        self.insertions.as_mut().map_or(Ok(()), |insertions| insertions.bring(reader, run, count))
     }
 }

@@ -68,6 +68,7 @@ impl State {
             encoding: config.encoding(),
             classes: (0..network.classes.len() as u32).collect(),
             network,
+            lineage: false,
         };
         let mut backend = CpuBackend::new(job.clone(), Options { simd: Simd::detect(), chunk: OTHER_CHUNK })?;
         for _ in 0..=GENERATIONS {
@@ -93,6 +94,7 @@ impl State {
             encoding: config.encoding(),
             classes: (0..network.classes.len() as u32).collect(),
             network,
+            lineage: false,
         };
         // One crop is enough to get an archive.
         let one = Arc::new(Config { crops: Some(1), ..config.clone() }.judge(judge.clone())?);

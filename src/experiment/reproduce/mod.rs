@@ -260,6 +260,7 @@ impl<'a> Job<'a> {
             progress: self.request.progress,
             pictures: true,
             tensorboard: None,
+            lineage: false,
         }
     }
 

@@ -248,6 +248,7 @@ impl Job<'_> {
                 progress: self.request.progress,
                 pictures: false,
                 tensorboard: None,
+                lineage: false,
             },
             self.signals,
         )?;

@@ -6,7 +6,8 @@ use super::tally::Tally;
 use crate::archive::{Archive, Elite, Statistics};
 use crate::backend::cuda::elites::Elites;
 use crate::backend::cuda::genomes::{DirectSlots, Genomes};
-use crate::backend::cuda::params::{Counters, RunState, Winner};
+use crate::backend::cuda::insertions::{self, Insertions};
+use crate::backend::cuda::params::{Counters, Insertion, RunState, Winner};
 use crate::error::Result;
 use crate::genome::Genome;
 use crate::tuning::INSERT_MAX_NICHES;
@@ -54,7 +55,8 @@ fn fitness(words: &mut Words) -> f32 {
     }
 }
 
-/// Compares a generation of `n_runs` runs, those of `active` taking part: runs, current slots, winners, counters.
+/// Compares a generation of `n_runs` runs, those of `active` taking part: runs, current slots, winners, counters; with half of the seeds
+/// also a log of insertions.
 ///
 /// # Errors
 /// The driver's.
@@ -89,14 +91,21 @@ pub fn compare(gpu: &Gpu, tally: &mut Tally, n_niches: usize, n_runs: usize, act
             winners[run * n_niches + niche] = Winner::NONE;
         }
     }
-    let guard = Counters { archive_hash: 0xabab_abab_abab_abab, reserved: 0xcdcd_cdcd, ..Counters::default() };
+    let guard = Counters { archive_hash: 0xabab_abab_abab_abab, logged: 0xcdcd_cdcd, ..Counters::default() };
     let mut want = vec![guard; active.len() + GUARDS];
 
     let mut on_device = elites(gpu, &current, &winners, &hashes)?;
     let (mut counters, mut states) = (gpu.upload(&want)?, gpu.upload(&runs)?);
     let (classes_there, active_there) = (gpu.upload(&classes)?, gpu.upload(active)?);
+    // A log that has had any number, so that it comes to the end of the ring, and to that of 32 bits.
+    let has_log = seed / 2 % 2 == 1;
+    let capacity = insertions::capacity(n_niches);
+    let mut log = vec![Insertion { generation: 0xabab, ..Insertion::default() }; n_runs * capacity + GUARDS];
+    let mut log_counts: Vec<u32> = (0..n_runs).map(|_| 0_u32.wrapping_sub(words.below(2 * n_niches as u32))).collect();
+    let mut log_there = has_log.then(|| Insertions::with(gpu.launcher, &log, &log_counts, capacity)).transpose()?;
     gpu.timed(tally, |launcher| {
-        launcher.insert(&mut counters, &mut states, &mut on_device, &classes_there, &active_there, active.len())
+        let log = log_there.as_mut();
+        launcher.insert(&mut counters, &mut states, &mut on_device, log, &classes_there, &active_there, active.len())
     })?;
 
     for (position, &run) in active.iter().enumerate() {
@@ -109,6 +118,11 @@ pub fn compare(gpu: &Gpu, tally: &mut Tally, n_niches: usize, n_runs: usize, act
         let (mut fitness, mut content, mut replaced) = (Vec::new(), Vec::new(), 0);
         for cell in run * n_niches..(run + 1) * n_niches {
             if winners[cell].candidate != u32::MAX {
+                let Winner { fitness, candidate } = winners[cell];
+                let niche = (cell - run * n_niches) as u32;
+                log[run * capacity + log_counts[run] as usize % capacity] =
+                    Insertion { generation, candidate, niche, fitness };
+                log_counts[run] = log_counts[run].wrapping_add(1);
                 winners[cell].candidate = u32::MAX;
                 current[cell] = 1 - current[cell];
                 replaced += 1;
@@ -131,12 +145,16 @@ pub fn compare(gpu: &Gpu, tally: &mut Tally, n_niches: usize, n_runs: usize, act
             over_999: over_999 as u32,
             over_9999: over_9999 as u32,
             missing: u32::MAX,
-            reserved: 0,
+            logged: if has_log { log_counts[run] } else { 0 },
         };
         runs[run].generation = generation;
         runs[run].is_first = 0;
     }
     let launcher = gpu.launcher;
+    if let Some(Insertions { entries, counts, .. }) = &log_there {
+        tally.same("the log", &log, &launcher.download(entries)?);
+        tally.same("the counts of the log", &log_counts, &launcher.download(counts)?);
+    }
     tally.same("the counters", &want, &launcher.download(&counters)?);
     tally.same("the runs", &runs, &launcher.download(&states)?);
     tally.same("which slots are current", &current, &launcher.download(&on_device.current)?);

@@ -155,6 +155,7 @@ pub fn job_of_yardstick(yardstick: &Yardstick) -> Result<Job> {
         encoding: Encoding::Cppn(yardstick.rules.clone()),
         classes: (0..network.classes.len() as u32).collect(),
         network,
+        lineage: false,
     })
 }
 
