@@ -771,6 +771,7 @@ fn job(preset: Preset, seeds: &[u64]) -> Job {
         encoding: config.encoding(),
         classes: (0..10).collect(),
         network,
+        lineage: false,
     }
 }
 

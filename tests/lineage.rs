@@ -119,7 +119,7 @@ fn every_candidate_comes_out_of_the_replay_with_its_true_parents() {
         let lived = Lived::of(&config, 3);
         let case = format!("{:?} {:?}", config.preset, config.flavour);
         assert!(lived.insertions == lived.changes(), "{case}: what is kept is what the archives show");
-        let replay = Replay::new(&lived.job, &lived.insertions, Simd::detect());
+        let replay = Replay::new(&lived.job, Arc::default(), &lived.insertions, Simd::detect());
         let (mut crossed, mut exchanged) = (0, 0);
         for generation in 1..=GENERATIONS {
             let before = &lived.archives[generation as usize - 1];
@@ -505,6 +505,26 @@ fn pixels_with_two_parents_and_networks_that_judge_together_have_lineages_too() 
     // The networks are those of the run, without a word.
     assert_eq!(report(&together, &[])["elites"].as_array().unwrap().len(), 10);
     fails(lineage(&together, &["--weights", second]), 1, "name the run's own with --weights");
+}
+
+#[test]
+fn lines_of_a_run_that_started_from_genomes_end_at_those() {
+    let scratch = TempDir::new().unwrap();
+    let first = a_run(&scratch);
+    let folder = scratch.path().join("second");
+    run(evolve(&folder, &["--lineage", "--generations", "10", "--seed", "9", "--start", first.to_str().unwrap()]), 0);
+    let told = report(&folder, &[]);
+    let start = folder.join("start_genomes");
+    let n_start = fs::read_to_string(&start).unwrap().lines().count() as u64 - 2;
+    let roots: Vec<u64> = told["elites"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|elite| elite["line"][0]["candidate"].as_u64().unwrap())
+        .collect();
+    assert!(roots.iter().any(|&root| root < n_start), "{roots:?} of {n_start}");
+    fs::remove_file(&start).unwrap();
+    fails(lineage(&folder, &[]), 1, "start_genomes: cannot read");
 }
 
 #[test]

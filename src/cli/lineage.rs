@@ -93,7 +93,7 @@ fn text(report: &Report, out: Option<&Path>) -> String {
         let through: Vec<String> = through.iter().map(u32::to_string).collect();
         text += &format!(
             "{class:>5}  {:<16} {:>10} {:>6} {depth:>7} {goal_switches:>8} {:>9}  {}\n",
-            super::evolve::cut(name, 16),
+            crate::output::cut(name, 16),
             confidence_text(*confidence),
             born.0,
             format!("#{}", line[0].candidate),

@@ -12,6 +12,7 @@ use super::classify::probabilities_on;
 use super::config::{Config, parse_classes};
 use super::device::{Asked, Chosen};
 use super::evolve::{file_of_run, job};
+use super::start::Start;
 use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::backend::{Insertion, Job};
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::network::Network;
 use crate::network::weights::Files;
 use crate::output::lineage::{Identity, Log};
 use crate::output::phylogeny::{self, Strip};
-use crate::output::{Checkpoint, Manifest, archive_file, run_folder, series};
+use crate::output::{Checkpoint, Manifest, archive_file, run_folder, series, start_file};
 use crate::simd::Simd;
 use lines::{Ancestor, line, niches_won};
 use rayon::prelude::*;
@@ -204,7 +205,11 @@ pub fn run_on_pool(request: &LineageRequest) -> Result<Report> {
             format!("this lineage is damaged: {reason}; restore it from a copy, or make the run again"),
         )
     };
-    let replay = Replay::new(&job, &kept.insertions, request.simd);
+    let start = match &kept.config.start {
+        Some(record) => Start::read_file(&request.run.join(start_file::NAME), record)?.genomes(),
+        None => Arc::default(),
+    };
+    let replay = Replay::new(&job, start, &kept.insertions, request.simd);
     let (nearer, replayed) = replay.verify(&kept.archive).map_err(broken)?;
     tracing::info!("{replayed} individuals made again; every elite is what the archive has");
     let generation = kept.archive.generation;

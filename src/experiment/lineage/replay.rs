@@ -1,7 +1,7 @@
 //! Every genome that ever lived, made again.
 //!
 //! Births follow from (seed, generation, candidate) and from who held the niches: `select` draws two niches for a pair of candidates, the
-//! lineage says who held them, and so on, back to generation 0, whose genomes follow from their numbers alone.
+//! lineage says who held them, and so on, back to generation 0, whose genomes follow from their numbers alone, or are those that the run started from.
 
 use crate::archive::Archive;
 use crate::backend::cpu::select::{Pair, select};
@@ -64,18 +64,20 @@ pub struct Replay<'a> {
     history: Vec<Vec<Insertion>>,
     /// What each individual won.
     won: HashMap<Birth, Vec<Insertion>>,
+    /// The first candidates of generation 0, if they are not random.
+    start: Arc<[Genome]>,
 }
 
 impl<'a> Replay<'a> {
-    /// Of the first run of `job`, which had these `insertions`: those of its lineage, checked.
-    pub fn new(job: &'a Job, insertions: &[Insertion], simd: Simd) -> Replay<'a> {
+    /// Of the first run of `job`, which had these `insertions`: those of its lineage, checked; and which started from the genomes `start`.
+    pub fn new(job: &'a Job, start: Arc<[Genome]>, insertions: &[Insertion], simd: Simd) -> Replay<'a> {
         let mut history = vec![Vec::new(); job.classes.len()];
         let mut won: HashMap<Birth, Vec<Insertion>> = HashMap::new();
         for insertion in insertions {
             history[insertion.niche as usize].push(*insertion);
             won.entry((insertion.generation, insertion.candidate)).or_default().push(*insertion);
         }
-        Replay { job, simd, philox: Philox::new(job.seeds[0]), history, won }
+        Replay { job, simd, philox: Philox::new(job.seeds[0]), history, won, start }
     }
 
     /// Who held a niche after a generation.
@@ -128,6 +130,9 @@ impl<'a> Replay<'a> {
 
     /// The genome of a candidate of generation 0.
     fn first(&self, candidate: u32) -> Genome {
+        if let Some(genome) = self.start.get(candidate as usize) {
+            return genome.clone();
+        }
         match &self.job.encoding {
             Encoding::Direct(_) => {
                 let mut genes = vec![0.0; self.job.canvas.len()];
