@@ -11,6 +11,7 @@ use pareidolia::experiment::lineage::replay::{Birth, Painter, Parents, Replay};
 use pareidolia::experiment::selftest::runs::{RECORDED, job};
 use pareidolia::genome::cppn::Scratch;
 use pareidolia::genome::{Encoding, Genome, direct};
+use pareidolia::output::lineage::{Identity, Log};
 use pareidolia::output::{Checkpoint, Manifest, archive_file};
 use pareidolia::rng::Philox;
 use pareidolia::simd::Simd;
@@ -335,7 +336,10 @@ fn runs_of_a_series_have_the_lineages_of_the_runs_by_themselves() {
     run(resume(&series, &["--generations", "30"]), 0);
     assert!(bytes(&series.join("seed5")) == bytes(&alone));
     let sixth = scratch.path().join("sixth");
-    run(evolve(&sixth, &["--lineage", "--generations", "30", "--seed", "6"]), 0);
+    let mut command =
+        pareidolia(&["evolve", "--no-pictures", "--device", "cpu", "--batch", "20", "--seed", "6", "--lineage"]);
+    command.args(["--generations", "30", "--out"]).arg(&sixth);
+    run(command, 0);
     assert!(bytes(&series.join("seed6")) == bytes(&sixth));
     assert_eq!(report(&series.join("seed7"), &[])["seed"], 7);
     fails(lineage(&series, &[]), 1, "name the folder of one, such as");
@@ -544,7 +548,7 @@ fn archive_or_checkpoint_is_enough_and_neither_is_not() {
     aside("archive.safetensors");
     fails(lineage(&folder, &[]), 1, "neither run.json with archive.safetensors nor a checkpoint");
     aside("run.json");
-    fails(lineage(&folder, &[]), 1, "the run keeps no lineage");
+    fails(lineage(&folder, &[]), 1, "neither run.json with archive.safetensors nor a checkpoint");
 }
 
 #[test]
@@ -610,7 +614,7 @@ fn damage_is_refused_in_a_line_that_says_what_is_wrong() {
     refused(&folder, &with(20, [generation, candidate, niche, 0.0_f32.to_bits()]), "a confidence of 0 did not win");
     refused(&folder, &sealed(json, &records[1..]), "did not win niche 0");
     // A winner that was another: its children are not those of the archive, or its confidence is not what the network says.
-    let ancestor = report_of_ancestor(&folder, &whole);
+    let ancestor = an_ancestor(&folder, &whole);
     let at = records.iter().position(|record| (record[0], record[1]) == ancestor).unwrap();
     let mut changed = records.clone();
     changed.iter_mut().filter(|record| (record[0], record[1]) == ancestor).for_each(|record| record[1] ^= 1);
@@ -622,12 +626,39 @@ fn damage_is_refused_in_a_line_that_says_what_is_wrong() {
     run(lineage(&folder, &[]), 0);
 }
 
-/// Who stands second in the line of the elite of class 0, of the folder whose lineage is to be `whole`.
-fn report_of_ancestor(folder: &Path, whole: &[u8]) -> Birth {
+/// An individual of a line that is no elite any more, of the folder whose lineage is to be `whole`.
+fn an_ancestor(folder: &Path, whole: &[u8]) -> Birth {
     fs::write(log(folder), whole).unwrap();
-    let entry = report(folder, &[])["elites"][0]["line"][1].clone();
-    let number = |key: &str| entry[key].as_u64().unwrap() as u32;
-    (number("generation"), number("candidate"))
+    let elites: Vec<Birth> = manifest(folder).classes.iter().map(|class| class.born).collect();
+    let json = report(folder, &[]);
+    let lines = json["elites"].as_array().unwrap().iter().flat_map(|elite| elite["line"].as_array().unwrap());
+    let number = |entry: &Value, key: &str| entry[key].as_u64().unwrap() as u32;
+    let births = lines.map(|entry| (number(entry, "generation"), number(entry, "candidate")));
+    births.filter(|birth| birth.0 > 0).find(|birth| !elites.contains(birth)).unwrap()
+}
+
+#[test]
+fn no_cut_and_no_flipped_bit_goes_unnoticed() {
+    let scratch = TempDir::new().unwrap();
+    let folder = a_run(&scratch);
+    let Checkpoint { config, weights_sha256, canvas, archive, .. } =
+        Checkpoint::read(&folder.join("checkpoint")).unwrap();
+    let identity = Identity::new(&config, &weights_sha256, canvas);
+    let (whole, path) = (bytes(&folder), scratch.path().join("log"));
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Log::read(&path, &identity, config.batch, &archive)
+    };
+    let insertions = read(&whole).unwrap().insertions;
+    assert_eq!(insertions.len(), parse(&whole).1.len());
+    for length in 0..whole.len() {
+        assert!(read(&whole[..length]).is_err(), "cut to {length} of {} bytes", whole.len());
+    }
+    for bit in (0..8 * whole.len()).step_by(3) {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(read(&flipped).is_err(), "bit {bit} of {}", 8 * whole.len());
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn log_is_fetched_before_it_is_full_and_goes_round() {
     let [job, _] = jobs(20, &[4]);
     let Some(mut got) = cuda(&job, 20) else { return };
     let (mut want, mut all): (_, Vec<Insertion>) = (cpu(&job), Vec::new());
-    while all.len() < insertions::capacity(job.classes.len()) + 500 {
+    while all.len() < insertions::capacity(job.classes.len()) + 60 {
         // Nobody asks for counters, and nobody takes insertions.
         got.generation().unwrap();
         want.generation().unwrap();

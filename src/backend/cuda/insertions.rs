@@ -31,8 +31,8 @@ pub fn capacity(n_niches: usize) -> usize {
     /// Generations of insertions: half of the ring may be full before it is read, then come those that had begun, and those of the
     /// generation beside which it is read.
     const FULL: usize = 4;
-    /// 16 KiB: with few niches the host need not look often.
-    const LEAST: usize = 1024;
+    /// 4 KiB: with few niches the host need not look often.
+    const LEAST: usize = 256;
     (FULL * n_niches).next_power_of_two().max(LEAST)
 }
 
