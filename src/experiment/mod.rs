@@ -1,5 +1,6 @@
 //! Experiments: what a user runs.
 
+pub mod analyse;
 pub mod ascend;
 pub mod bench;
 pub mod classify;
@@ -15,6 +16,7 @@ pub mod request;
 pub mod retrain;
 mod run;
 pub mod selftest;
+pub mod statistics;
 pub mod train;
 pub mod transfer;
 mod writer;

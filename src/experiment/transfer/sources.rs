@@ -1,6 +1,7 @@
 //! Where images come from: runs, series of runs, ascents, pictures. They are found first, which finds most of what is wrong, and read
 //! when their turn comes.
 
+use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::experiment::classify::read_pictures;
 use crate::experiment::render::Drawing;
@@ -209,6 +210,25 @@ impl Source {
 
 /// The images of the archive in the folder `path`, that of a run which came to what `manifest` says.
 fn read_archive(path: &Path, manifest: Option<&Manifest>, simd: Simd) -> Result<Read> {
+    let (archive, about) = checked_archive(path, manifest, simd)?;
+    let About { canvas, crops, class_names, .. } = about;
+    let found = archive.classes.iter().zip(archive.elites).map(|(&class, elite)| Found {
+        name: class.to_string(),
+        seed: manifest.map(|manifest| manifest.seed),
+        class: Some(class),
+        image: Image { canvas, pixels: elite.image.clone() },
+        crops,
+        recorded: Some(elite.probabilities.clone()),
+    });
+    Ok(Read { images: found.collect(), class_names: Some(class_names), crops })
+}
+
+/// The archive in the folder `path`, which must have the hash that `manifest` says, and whose genomes must draw the images beside them.
+pub(in crate::experiment) fn checked_archive(
+    path: &Path,
+    manifest: Option<&Manifest>,
+    simd: Simd,
+) -> Result<(Archive, About)> {
     let file = run_folder::archive_of(path);
     let (archive, about) = archive_file::read(&file)?;
     let hash = archive.hash();
@@ -226,16 +246,7 @@ fn read_archive(path: &Path, manifest: Option<&Manifest>, simd: Simd) -> Result<
         let text = format!("the genome of class {class} draws another image than the one that stands beside it");
         Err(Error::file(&file, text))
     })?;
-    let About { canvas, crops, class_names, .. } = about;
-    let found = archive.classes.iter().zip(archive.elites).map(|(&class, elite)| Found {
-        name: class.to_string(),
-        seed: manifest.map(|manifest| manifest.seed),
-        class: Some(class),
-        image: Image { canvas, pixels: elite.image.clone() },
-        crops,
-        recorded: Some(elite.probabilities.clone()),
-    });
-    Ok(Read { images: found.collect(), class_names: Some(class_names), crops })
+    Ok((archive, about))
 }
 
 /// What the genome of `elite` draws, at its own size.

@@ -1,0 +1,222 @@
+//! Statistics that several experiments use: rank tests, permutations, quantiles. All of it is deterministic.
+
+use crate::rng::{Philox, below};
+use serde::{Deserialize, Serialize};
+use statrs::stats_tests::Alternative;
+use statrs::stats_tests::mannwhitneyu::{MannWhitneyUMethod, mannwhitneyu};
+
+/// A Mann-Whitney U test, two-sided, by its normal approximation with the corrections for ties and continuity: U of `a`, and p. `None` if a
+/// sample is empty or has a NaN; p is NaN where all values are equal.
+pub fn mann_whitney_u(a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
+    mannwhitneyu(a, b, MannWhitneyUMethod::AsymptoticInclContinuityCorrection, Alternative::TwoSided).ok()
+}
+
+/// The median, least and greatest of some numbers, and what lies between.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    pub n: usize,
+    pub mean: f64,
+    pub min: f64,
+    pub lower_quartile: f64,
+    pub median: f64,
+    pub upper_quartile: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    /// `None` of no numbers. Quantiles lie between the two neighbours, in proportion; the mean is summed in ascending order.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (&min, &max) = (sorted.first()?, sorted.last()?);
+        let n = sorted.len();
+        let quantile = |share: f64| {
+            let place = share * (n - 1) as f64;
+            let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
+        Some(Spread {
+            n,
+            mean: sorted.iter().sum::<f64>() / n as f64,
+            min,
+            lower_quartile: quantile(0.25),
+            median: quantile(0.5),
+            upper_quartile: quantile(0.75),
+            max,
+        })
+    }
+}
+
+/// The median; the mean of the two middle values where the count is even.
+///
+/// # Panics
+/// If there is no value.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    Spread::of(values).expect("a value").median
+}
+
+/// Ranks from 1, the mean rank for equal values.
+pub fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    for tied in order.chunk_by(|&a, &b| values[a] == values[b]).scan(0, |start, tied| {
+        let first = *start;
+        *start += tied.len();
+        Some((first, tied))
+    }) {
+        let (first, tied) = tied;
+        tied.iter().for_each(|&at| ranks[at] = first as f64 + (tied.len() as f64 + 1.0) / 2.0);
+    }
+    ranks
+}
+
+/// Spearman's rank correlation: Pearson's of the [`ranks`]. `None` where one of them is all ties, or there are fewer than three values.
+pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
+    assert_eq!(a.len(), b.len(), "pairs");
+    if a.len() < 3 {
+        return None;
+    }
+    correlation(&ranks(a), &ranks(b))
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let mut sums = [0.0; 3];
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a - mean_a, b - mean_b);
+        sums[0] += a * b;
+        sums[1] += a * a;
+        sums[2] += b * b;
+    }
+    (sums[1] > 0.0 && sums[2] > 0.0).then(|| sums[0] / (sums[1] * sums[2]).sqrt())
+}
+
+/// Random numbers of tests, of a stream of their own: the counter's second word is none of [`Purpose`](crate::rng::Purpose).
+#[derive(Clone, Copy, Debug)]
+pub struct Chance {
+    philox: Philox,
+    stream: u32,
+}
+
+/// "anly" in ASCII: the second word of the counter.
+const STREAM: u32 = 0x616e_6c79;
+
+impl Chance {
+    /// Numbers of `seed` for the use `stream`.
+    pub fn new(seed: u64, stream: u32) -> Chance {
+        Chance { philox: Philox::new(seed), stream }
+    }
+
+    /// Word `draw` of `round`.
+    pub fn word(&self, round: u32, draw: u32) -> u32 {
+        self.philox.block([draw / 4, STREAM, self.stream, round])[draw as usize % 4]
+    }
+
+    /// Shuffles `items` (Fisher-Yates, from the last down: item i changes places with one of `0..=i`, chosen by the word `first + i`).
+    pub fn shuffle<T>(&self, round: u32, first: u32, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            let j = below(self.word(round, first + i as u32), i as u32 + 1);
+            items.swap(i, j as usize);
+        }
+    }
+}
+
+/// What a permutation test came to. p is `(1 + permutations at least as extreme) / (1 + permutations)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Permutation {
+    /// What is compared, and what is shuffled.
+    pub rule: String,
+    pub observed: f64,
+    /// The mean over the permutations.
+    pub expected: f64,
+    pub permutations: u32,
+    pub p: f64,
+}
+
+impl Permutation {
+    /// Compares `observed` with what `shuffled` gives in the rounds `0..permutations`, in parallel; as extreme is as low, or with
+    /// `upper` as high. Sums of the same numbers in another order are equal to one part in 10^12.
+    pub fn test(
+        rule: String,
+        observed: f64,
+        permutations: u32,
+        upper: bool,
+        shuffled: impl Fn(u32) -> f64 + Sync,
+    ) -> Permutation {
+        use rayon::prelude::*;
+        let values: Vec<f64> = (0..permutations).into_par_iter().map(|round| shuffled(round)).collect();
+        let slack = 1e-12 * observed.abs();
+        let is_extreme = |value: &&f64| if upper { **value >= observed - slack } else { **value <= observed + slack };
+        let extreme = values.iter().filter(is_extreme).count();
+        Permutation {
+            rule,
+            observed,
+            expected: values.iter().sum::<f64>() / f64::from(permutations.max(1)),
+            permutations,
+            p: (1 + extreme) as f64 / (1.0 + f64::from(permutations)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// scipy.stats.mannwhitneyu(a, b, method="asymptotic"), SciPy 1.17.1.
+    #[test]
+    fn u_test_is_scipys() {
+        let (u, p) = mann_whitney_u(&[19.0, 22.0, 16.0, 29.0, 24.0], &[20.0, 11.0, 17.0, 12.0]).unwrap();
+        assert_eq!(u, 17.0);
+        assert!((p - 0.111_346_886_533_140_41).abs() < 1e-6, "{p}");
+    }
+
+    #[test]
+    fn ranks_share_ties_and_correlations_are_those_of_ranks() {
+        assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
+        assert_eq!(spearman(&[1.0, 2.0, 30.0], &[5.0, 6.0, 7.0]), Some(1.0));
+        // IQ and hours of television, the worked example of the article on Spearman's rank correlation: -29/165.
+        let iq = [106.0, 100.0, 86.0, 101.0, 99.0, 103.0, 97.0, 113.0, 112.0, 110.0];
+        let hours = [7.0, 27.0, 2.0, 50.0, 28.0, 29.0, 20.0, 12.0, 6.0, 17.0];
+        assert!((spearman(&iq, &hours).unwrap() + 29.0 / 165.0).abs() < 1e-12);
+        assert_eq!(spearman(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]), None);
+    }
+
+    #[test]
+    fn spreads_have_quantiles_between_neighbours() {
+        let spread = Spread::of([4.0, 1.0, 2.0, 3.0]).unwrap();
+        assert_eq!((spread.lower_quartile, spread.median, spread.upper_quartile), (1.75, 2.5, 3.25));
+        assert_eq!((spread.min, spread.max, spread.mean, spread.n), (1.0, 4.0, 2.5, 4));
+        assert!(Spread::of([]).is_none());
+    }
+
+    #[test]
+    fn shuffles_are_permutations_and_each_order_comes_about_as_often() {
+        let chance = Chance::new(7, 3);
+        let mut counts = std::collections::BTreeMap::new();
+        for round in 0..6000 {
+            let mut items = [0, 1, 2];
+            chance.shuffle(round, 0, &mut items);
+            *counts.entry(items).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 6);
+        assert!(counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+
+    /// The exact distribution over the 6 orders of three values: the share of sums that are as low.
+    #[test]
+    fn permutation_p_is_the_share_of_shuffles_that_are_as_extreme() {
+        let chance = Chance::new(1, 0);
+        let statistic = |order: &[usize]| (order[0] + 3 * order[1]) as f64;
+        let shuffled = |round: u32| {
+            let mut order = [0, 1, 2];
+            chance.shuffle(round, 0, &mut order);
+            statistic(&order)
+        };
+        let test = |order: &[usize], upper| Permutation::test(String::new(), statistic(order), 6000, upper, shuffled).p;
+        assert!((test(&[1, 0, 2], false) - 1.0 / 6.0).abs() < 0.02);
+        assert!((test(&[1, 0, 2], true) - 1.0).abs() < 1e-12);
+        assert!((test(&[0, 2, 1], true) - 2.0 / 6.0).abs() < 0.02);
+    }
+}
