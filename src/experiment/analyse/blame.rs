@@ -8,8 +8,8 @@
 use super::runs::{Easel, Judges, Run, Runs};
 use super::{AnalyseRequest, ElitePlace};
 use crate::error::Result;
-use crate::genome::cppn::{Activation, Graph, N_INPUTS};
 use crate::experiment::statistics::Spread;
+use crate::genome::cppn::{Activation, Graph, N_INPUTS};
 use serde::{Deserialize, Serialize};
 
 /// What can be removed.
@@ -123,9 +123,8 @@ pub fn blame(request: &AnalyseRequest, runs: &Runs, judges: &Judges) -> Result<B
         let distinct = run.distinct(&request.classes);
         let graphs: Vec<&Graph> =
             distinct.iter().map(|(elite, _)| elite.genome.graph().expect("a run of CPPNs")).collect();
-        let jobs: Vec<(usize, Element)> = (0..graphs.len())
-            .flat_map(|at| elements(graphs[at]).map(move |element| (at, element)))
-            .collect();
+        let jobs: Vec<(usize, Element)> =
+            (0..graphs.len()).flat_map(|at| elements(graphs[at]).map(move |element| (at, element))).collect();
         let mut worths: Vec<Vec<(Element, Option<Vec<f32>>)>> = vec![Vec::new(); distinct.len()];
         judges.of(runs, number).each(
             jobs.len(),

@@ -2,7 +2,12 @@
 //!
 //! Each part is a function of the runs, their networks and the settings, and of nothing else; images are scored as evolution scores them.
 
+pub mod ablation;
 pub mod blame;
+pub mod groups;
+pub mod likeness;
+pub mod minimal;
+pub mod resistance;
 pub mod runs;
 pub mod thresholds;
 
@@ -15,8 +20,13 @@ use crate::output::analyse::{AnalyseFolder, AnalyseManifest, default_path};
 use crate::output::hash_text;
 use crate::simd::Simd;
 use crate::version::{COMMIT, VERSION};
+use ablation::Ablation;
 use blame::Blame;
-use runs::{Judges, Runs};
+use groups::Groups;
+use likeness::Likeness;
+use minimal::{Goal, Minimal};
+use resistance::Resistance;
+use runs::{ALL, BEST, Judges, Runs};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
@@ -30,28 +40,46 @@ pub enum Part {
     Blame,
     /// How far runs came, and in how many evaluations; maps of classes by runs; sets of runs compared
     Thresholds,
+    /// How alike elites of related classes are within a run, and those of a class over runs
+    Likeness,
+    /// Which classes stay low, and what their elites are taken for
+    Resistance,
+    /// The smallest CPPN that still does what an elite does, and its formula
+    Minimal,
+    /// Repeated structure removed, and windows covered
+    Ablation,
 }
 
 impl Part {
     /// All, in the order in which they are done.
-    pub const ALL: [Part; 2] = [Part::Blame, Part::Thresholds];
+    pub const ALL: [Part; 6] =
+        [Part::Blame, Part::Thresholds, Part::Likeness, Part::Resistance, Part::Minimal, Part::Ablation];
 
     /// What it and its files are called.
     pub fn name(self) -> &'static str {
         match self {
             Part::Blame => "blame",
             Part::Thresholds => "thresholds",
+            Part::Likeness => "likeness",
+            Part::Resistance => "resistance",
+            Part::Minimal => "minimal",
+            Part::Ablation => "ablation",
         }
     }
 
     /// Whether it scores images.
     fn scores(self) -> bool {
-        !matches!(self, Part::Thresholds)
+        !matches!(self, Part::Thresholds | Part::Resistance)
     }
 
     /// Whether it takes CPPNs apart.
     fn is_of_cppns(self) -> bool {
-        matches!(self, Part::Blame)
+        matches!(self, Part::Blame | Part::Minimal)
+    }
+
+    /// Whether it takes single elites apart.
+    fn is_of_elites(self) -> bool {
+        matches!(self, Part::Blame | Part::Minimal | Part::Ablation)
     }
 }
 
@@ -64,6 +92,17 @@ pub struct AnalyseRequest {
     pub only: Vec<Part>,
     /// The classes whose elites are taken apart; all where there is none.
     pub classes: Vec<u32>,
+    /// A file of related classes.
+    pub groups: Option<PathBuf>,
+    /// Of each permutation test.
+    pub permutations: u32,
+    /// Of permutations and of random restarts.
+    pub seed: u64,
+    /// What a minimal genome must keep, and the random restarts of its search.
+    pub goal: Goal,
+    pub restarts: u32,
+    /// From which normalised cross-correlation on a place is a copy of a patch.
+    pub similarity: f32,
     /// Networks, in place of those that runs have recorded.
     pub networks: Vec<Files>,
     /// The folder, which must not hold anything; a new one in `runs` where there is none.
@@ -73,6 +112,18 @@ pub struct AnalyseRequest {
     pub threads: usize,
     pub simd: Simd,
     pub progress: ProgressMode,
+}
+
+impl AnalyseRequest {
+    /// Related classes of a network with these classes.
+    ///
+    /// # Errors
+    /// Those of [`Groups::read`].
+    fn groups_of(&self, class_names: &[String]) -> Result<Option<Groups>> {
+        self.groups
+            .as_ref()
+            .map_or_else(|| Ok(Groups::of(class_names)), |path| Groups::read(path, class_names).map(Some))
+    }
 }
 
 /// Which elite a line is of.
@@ -115,6 +166,14 @@ pub struct Report {
     pub blame: Option<Blame>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Thresholds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likeness: Option<Likeness>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resistance: Option<Resistance>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimal: Option<Minimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ablation: Option<Ablation>,
 }
 
 /// Makes the analyses, and the folder that holds them.
@@ -135,6 +194,10 @@ fn run_on_pool(request: &AnalyseRequest) -> Result<(Report, PathBuf)> {
         AnalyseFolder::refuse_occupied(out)?;
     }
     let runs = Runs::read(request)?;
+    // What is wrong with the groups is said before the work.
+    for run in &runs.runs {
+        request.groups_of(&run.about.class_names)?;
+    }
     let (parts, left_out) = parts(request, &runs)?;
     for line in &left_out {
         tracing::warn!("left out: {line}");
@@ -154,6 +217,10 @@ fn run_on_pool(request: &AnalyseRequest) -> Result<(Report, PathBuf)> {
         match part {
             Part::Blame => report.blame = Some(blame::blame(request, &runs, judged())?),
             Part::Thresholds => report.thresholds = Some(thresholds::thresholds(&runs)?),
+            Part::Likeness => report.likeness = Some(likeness::likeness(request, &runs, judged())?),
+            Part::Resistance => report.resistance = Some(resistance::resistance(request, &runs)?),
+            Part::Minimal => report.minimal = Some(minimal::minimal(request, &runs, judged())?),
+            Part::Ablation => report.ablation = Some(ablation::ablation(request, &runs, judged())?),
         }
         seconds.push((part.name().to_owned(), clock.elapsed().as_secs_f64()));
     }
@@ -166,6 +233,12 @@ fn run_on_pool(request: &AnalyseRequest) -> Result<(Report, PathBuf)> {
         parts: parts.iter().map(|part| part.name().to_owned()).collect(),
         left_out,
         classes: request.classes.clone(),
+        groups: request.groups.clone(),
+        permutations: request.permutations,
+        seed: request.seed,
+        goal: request.goal.to_string(),
+        restarts: request.restarts,
+        similarity: request.similarity,
         runs: inputs(&runs)?,
         device: judges.as_ref().map(|judges| judges.device.clone()),
         device_reason: judges.as_ref().map(|judges| judges.device_reason.clone()),
@@ -203,8 +276,20 @@ fn parts(request: &AnalyseRequest, runs: &Runs) -> Result<(Vec<Part>, Vec<String
             continue;
         }
         if part.is_of_cppns() && !direct.is_empty() {
-            let text = format!("{} of runs of the direct encoding, which have no graph: {}", part.name(), direct.join(", "));
+            let text =
+                format!("{} of runs of the direct encoding, which have no graph: {}", part.name(), direct.join(", "));
             left_out.push(text);
+        }
+        let is_large = |run: &&runs::Run| run.archive.classes.len() > ALL;
+        if part.is_of_elites() && request.classes.is_empty() && runs.runs.iter().any(|run| is_large(&run)) {
+            left_out.push(format!(
+                "{} of all but the {BEST} most confident elites of each run with more than {ALL} classes; --classes says which",
+                part.name()
+            ));
+        }
+        if part == Part::Likeness && runs.sets.iter().any(|set| set.runs.len() < 2) {
+            let alone = runs.sets.iter().filter(|set| set.runs.len() < 2).map(|set| &set.name[..]);
+            left_out.push(format!("likeness of single runs: {}", alone.collect::<Vec<_>>().join("; ")));
         }
         parts.push(part);
     }
@@ -218,6 +303,10 @@ fn parts(request: &AnalyseRequest, runs: &Runs) -> Result<(Vec<Part>, Vec<String
 fn impossible(part: Part, runs: &Runs) -> Option<String> {
     if part.is_of_cppns() && runs.runs.iter().all(|run| run.cppn().is_none()) {
         return Some("it takes the graphs of CPPNs apart, and all runs are of the direct encoding".to_owned());
+    }
+    if part == Part::Likeness && runs.sets.iter().all(|set| set.runs.len() < 2) {
+        let text = "it compares runs of the same preset, flavour and network that differ in their seeds, and there are no two of them";
+        return Some(text.to_owned());
     }
     None
 }

@@ -61,12 +61,26 @@ impl Run {
         found
     }
 
-    /// The niches of the classes `only`, or all where there is none.
-    pub fn niches<'a>(&'a self, only: &'a [u32]) -> impl Iterator<Item = usize> + 'a {
-        let is_asked = move |niche: &usize| only.is_empty() || only.contains(&self.archive.classes[*niche]);
-        (0..self.archive.classes.len()).filter(is_asked)
+    /// The niches of the classes `only`. Where there is none, all; of more than [`ALL`] the [`BEST`] with the most confident elites, of equals
+    /// those of the lower classes. Ascending.
+    pub fn niches(&self, only: &[u32]) -> Vec<usize> {
+        let all = 0..self.archive.classes.len();
+        if !only.is_empty() {
+            return all.filter(|&niche| only.contains(&self.archive.classes[niche])).collect();
+        }
+        let mut niches: Vec<usize> = all.collect();
+        if niches.len() > ALL {
+            niches.sort_by(|&a, &b| self.confidence(b).total_cmp(&self.confidence(a)));
+            niches.truncate(BEST);
+            niches.sort_unstable();
+        }
+        niches
     }
 }
+
+/// Elites that are taken apart without being asked for, at most; how many of a run that has more.
+pub const ALL: usize = 40;
+pub const BEST: usize = 20;
 
 /// Runs that differ in nothing but their seeds and how long they went on: of one encoding, one flavour, one network.
 #[derive(Clone, Debug)]

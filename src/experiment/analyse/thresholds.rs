@@ -100,16 +100,13 @@ pub fn thresholds(runs: &Runs) -> Result<Thresholds> {
     let of_runs = (0..runs.runs.len()).map(|run| of_run(runs, run)).collect::<Result<Vec<_>>>()?;
     let map = map(runs);
     let class_medians: Vec<Vec<f64>> = runs.sets.iter().map(|set| class_medians(set, &map)).collect();
-    let sets: Vec<SetThresholds> = runs
-        .sets
-        .iter()
-        .zip(&class_medians)
-        .map(|(set, class_medians)| of_set(set, &of_runs, class_medians))
-        .collect();
+    let sets: Vec<SetThresholds> =
+        runs.sets.iter().zip(&class_medians).map(|(set, class_medians)| of_set(set, &of_runs, class_medians)).collect();
     let mut comparisons = Vec::new();
     for a in 0..sets.len() {
         for b in a + 1..sets.len() {
-            let medians = [a, b].map(|set| runs.sets[set].runs.iter().map(|&run| of_runs[run].median).collect::<Vec<_>>());
+            let medians =
+                [a, b].map(|set| runs.sets[set].runs.iter().map(|&run| of_runs[run].median).collect::<Vec<_>>());
             let names = [a, b].map(|set| &sets[set].set[..]);
             comparisons.extend(compared(names, "medians of runs", &medians[0], &medians[1]));
             comparisons.extend(compared(names, "medians of classes", &class_medians[a], &class_medians[b]));

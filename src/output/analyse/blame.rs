@@ -1,7 +1,7 @@
 //! Blame as a table and as a figure: a row an elite, its edges and nodes from the most to the least important.
 
 use super::csv::{Csv, maybe};
-use super::figure::{HEADING, LABEL, MARGIN, HEADER, NONE, SMALL, cell, key, page, right_aligned, thumbnail};
+use super::figure::{HEADER, HEADING, LABEL, MARGIN, NONE, SMALL, cell, key, page, right_aligned, thumbnail};
 use crate::experiment::analyse::blame::{Blame, Element, EliteBlame, Worth};
 use crate::experiment::analyse::runs::Runs;
 use crate::output::{Image, confidence_text};

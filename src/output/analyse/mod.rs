@@ -1,8 +1,12 @@
 //! What an analysis leaves behind: a folder with a JSON, a CSV and a PNG file a part, and last of all `analyse.json`.
 
+mod ablation;
 mod blame;
 mod csv;
 mod figure;
+mod likeness;
+mod minimal;
+mod resistance;
 mod thresholds;
 
 use crate::error::Result;
@@ -33,6 +37,13 @@ pub struct AnalyseManifest {
     pub left_out: Vec<String>,
     /// The classes whose elites were taken apart; all where there is none.
     pub classes: Vec<u32>,
+    pub groups: Option<PathBuf>,
+    pub permutations: u32,
+    /// Of permutations and of random restarts.
+    pub seed: u64,
+    pub goal: String,
+    pub restarts: u32,
+    pub similarity: f32,
     pub runs: Vec<AnalyseInput>,
     /// What images were scored on, and why on that; `None` if none were.
     pub device: Option<String>,
@@ -114,6 +125,19 @@ impl AnalyseFolder {
         }
         if let Some(part) = &report.thresholds {
             self.part("thresholds", part, thresholds::csv(part), &thresholds::figure(part))?;
+        }
+        if let Some(part) = &report.likeness {
+            self.part("likeness", part, likeness::csv(part), &likeness::figure(part, runs))?;
+        }
+        if let Some(part) = &report.resistance {
+            self.part("resistance", part, resistance::csv(part), &resistance::figure(part))?;
+        }
+        if let Some(part) = &report.minimal {
+            self.part("minimal", part, minimal::csv(part), &minimal::figure(part, runs))?;
+            self.write("minimal.txt", minimal::text(part).as_bytes())?;
+        }
+        if let Some(part) = &report.ablation {
+            self.part("ablation", part, ablation::csv(part), &ablation::figure(part, runs))?;
         }
         self.write(MANIFEST, json(manifest).as_bytes())
     }
