@@ -65,9 +65,6 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
 
-    #[command(flatten)]
-    networks: Sources,
-
     /// The folder for the result, which must not exist yet [default: a new one in `runs`]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -83,6 +80,9 @@ pub struct Args {
     /// How progress is shown: a bar on a terminal, lines, or nothing
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     progress: ProgressMode,
+
+    #[command(flatten)]
+    networks: Sources,
 
     #[command(flatten)]
     speed: Speed,

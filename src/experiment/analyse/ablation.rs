@@ -1,8 +1,8 @@
 //! Ablation (the paper's Figure 10, which did it by hand): repeated structure is found and removed, and windows are covered.
 //!
 //! *Repeats.* The image, grey by the mean of its channels and where a side has more than [`SIDE`] pixels as means of k x k blocks, is searched for
-//! a patch that is there again elsewhere. Patches are squares with sides of 1/8, 1/6, 1/4 and 1/3 of the shorter side, at places half a side
-//! apart; a place is a copy of a patch if the normalised cross-correlation of the two is at least the similarity asked for, and neither is flat
+//! a patch that is there again elsewhere. Patches are squares with sides of 1/8, 1/6, 1/4 and 1/3 of the shorter side, [`LEAST_SIDE`] at least, at
+//! places half a side apart; a place is a copy of a patch if the normalised cross-correlation of the two is at least the similarity asked for, and neither is flat
 //! (standard deviation below [`FLAT`]). Copies are taken by similarity, the patch itself first, none that overlaps one taken before, at most
 //! [`MOST_COPIES`]. The patch whose copies cover the most pixels counts; of equals the larger, then the first by row and column.
 //!
@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 pub const SIDE: usize = 64;
 /// The least standard deviation of a patch, in steps of a byte.
 pub const FLAT: f32 = 8.0;
+/// The least side of a patch: smaller squares of noise are alike by chance.
+pub const LEAST_SIDE: usize = 5;
 /// Of a patch, the patch itself counted.
 pub const MOST_COPIES: usize = 64;
 
@@ -314,7 +316,8 @@ pub fn repeats(image: &[u8], canvas: Canvas, sides: Option<&[usize]>, similarity
     let k = canvas.height.max(canvas.width).div_ceil(SIDE);
     let plane = Plane::of(image, canvas, k);
     let shorter = plane.height.min(plane.width);
-    let usual: Vec<usize> = [8, 6, 4, 3].iter().map(|part| shorter / part).filter(|&side| side >= 2).collect();
+    let mut usual = [8, 6, 4, 3].map(|part| (shorter / part).max(LEAST_SIDE)).to_vec();
+    usual.dedup();
     let mut best: Vec<Copy> = Vec::new();
     let area = |copies: &[Copy]| copies.len() * copies.first().map_or(0, |copy| copy.square.side.pow(2));
     // The largest first: of equals it counts.

@@ -194,11 +194,12 @@ fn run_on_pool(request: &AnalyseRequest) -> Result<(Report, PathBuf)> {
         AnalyseFolder::refuse_occupied(out)?;
     }
     let runs = Runs::read(request)?;
+    let (parts, left_out) = parts(request, &runs)?;
+    refuse_idle(request, &parts)?;
     // What is wrong with the groups is said before the work.
     for run in &runs.runs {
         request.groups_of(&run.about.class_names)?;
     }
-    let (parts, left_out) = parts(request, &runs)?;
     for line in &left_out {
         tracing::warn!("left out: {line}");
     }
@@ -297,6 +298,22 @@ fn parts(request: &AnalyseRequest, runs: &Runs) -> Result<(Vec<Part>, Vec<String
         return Err(Error::Refused(format!("nothing is left to do: {}", left_out.join("; "))));
     }
     Ok((parts, left_out))
+}
+
+/// Refuses what is asked for to no effect.
+fn refuse_idle(request: &AnalyseRequest, parts: &[Part]) -> Result<()> {
+    let any = |is: fn(&Part) -> bool| parts.iter().any(is);
+    let idle = |text: &str| Err(Error::Usage(text.to_owned()));
+    if !request.networks.is_empty() && !any(|part| part.scores()) {
+        return idle("--weights: no part that is done shows images to a network");
+    }
+    if !request.classes.is_empty() && !any(|part| part.is_of_elites()) {
+        return idle("--classes: no part that is done takes elites apart");
+    }
+    if request.groups.is_some() && !any(|part| matches!(part, Part::Likeness | Part::Resistance)) {
+        return idle("--groups: no part that is done asks for related classes");
+    }
+    Ok(())
 }
 
 /// Why `part` cannot be done of these runs at all.
