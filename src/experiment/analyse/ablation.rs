@@ -26,7 +26,7 @@ pub const SIDE: usize = 64;
 /// The least standard deviation of a patch, in steps of a byte.
 pub const FLAT: f32 = 8.0;
 /// The least side of a patch: smaller squares of noise are alike by chance.
-pub const LEAST_SIDE: usize = 5;
+pub const LEAST_SIDE: usize = 7;
 /// Of a patch, the patch itself counted.
 pub const MOST_COPIES: usize = 64;
 

@@ -98,7 +98,7 @@ fn of_set(request: &AnalyseRequest, runs: &Runs, set: &Set, judge: &Judge) -> Re
     let in_all = |class: &u32| its.iter().all(|run| run.archive.classes.binary_search(class).is_ok());
     let classes: Vec<u32> = its[0].archive.classes.iter().copied().filter(in_all).collect();
     let mut groups = request.groups_of(names)?.unwrap_or_else(|| Groups {
-        source: "no groups: every two classes are compared as if they were related".to_owned(),
+        source: "no groups, so every two classes".to_owned(),
         groups: vec![Group { name: "all classes".to_owned(), classes: classes.clone() }],
     });
     for group in &mut groups.groups {

@@ -58,7 +58,7 @@ pub(super) fn csv(ablation: &Ablation) -> Csv {
 
 pub(super) fn figure(ablation: &Ablation, runs: &Runs) -> Image {
     let shown = &ablation.elites[..ablation.elites.len().min(SHOWN)];
-    const HEADS: [&str; 5] = ["copies of a patch", "only the patch", "none left", "confidence", "window covered"];
+    const HEADS: [&str; 5] = ["patch, copies", "only the patch", "none left", "confidence", "window covered"];
     let xs = [0, 1, 2].map(|at| MARGIN + LABELS + at * (PICTURE + 16));
     let curve = xs[2] + PICTURE + 60;
     let map = curve + CURVE + 24;
@@ -113,8 +113,9 @@ pub(super) fn figure(ablation: &Ablation, runs: &Runs) -> Image {
         occlusion(&mut image, [map, top], canvas, elite);
         top += ROW;
     }
-    let words = "confidence lost where a window is covered    frames: the patch blue, its copies orange";
-    key(&mut image, MARGIN, top + 16, ["0", "all"], words);
+    let words =
+        "lost where a window is covered, to the most that the elite loses    frames: the patch blue, its copies orange";
+    key(&mut image, MARGIN, top + 16, ["0", "most"], words);
     image
 }
 
@@ -155,7 +156,7 @@ fn curve_of(image: &mut Image, [left, top]: [usize; 2], elite: &EliteAblation) {
 
 fn occlusion(image: &mut Image, [left, top]: [usize; 2], canvas: Canvas, elite: &EliteAblation) {
     let map = &elite.occlusion;
-    let own = f64::from(elite.confidences[0]).max(f64::MIN_POSITIVE);
+    let most = map.most_lost.max(f64::MIN_POSITIVE);
     let (scale, [dx, dy]) = scale(canvas);
     let (width, height) = ((canvas.width as f64 * scale) as usize, (canvas.height as f64 * scale) as usize);
     // Each pixel shows the window whose middle is nearest.
@@ -168,5 +169,5 @@ fn occlusion(image: &mut Image, [left, top]: [usize; 2], canvas: Canvas, elite: 
     let rows: Vec<usize> = (0..height).map(|y| nearest(&map.rows, y)).collect();
     let (left, top) = (left + dx as usize, top + dy as usize);
     image.fill(left - 1, top - 1, width + 2, height + 2, |_, _| FRAME);
-    image.fill(left, top, width, height, |x, y| colour(map.lost[rows[y]][columns[x]].max(0.0) / own));
+    image.fill(left, top, width, height, |x, y| colour(map.lost[rows[y]][columns[x]].max(0.0) / most));
 }

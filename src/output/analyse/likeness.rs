@@ -41,10 +41,15 @@ pub(super) fn csv(likeness: &Likeness) -> Csv {
 
 /// The kinds of pairs, with their distances.
 fn kinds(space: &Space) -> Vec<(&'static str, &Spread)> {
-    let mut kinds = vec![("related classes, same run", &space.related_same_run)];
+    // Where no class is unrelated to another, all are in one group, and that says nothing of them.
+    let [same, other] = match space.unrelated_same_run {
+        Some(_) => ["related classes, same run", "related classes, two runs"],
+        None => ["two classes, same run", "two classes, two runs"],
+    };
+    let mut kinds = vec![(same, &space.related_same_run)];
     kinds.extend(space.unrelated_same_run.as_ref().map(|spread| ("unrelated classes, same run", spread)));
     kinds.push(("same class, two runs", &space.same_class_other_run));
-    kinds.push(("related classes, two runs", &space.related_other_run));
+    kinds.push((other, &space.related_other_run));
     kinds
 }
 

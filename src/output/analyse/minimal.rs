@@ -14,7 +14,7 @@ const COLUMNS: usize = 5;
 
 /// Lengths in pixels: of a picture, of the gap between two, of what stands below, of a cell.
 const PICTURE: usize = 140;
-const GAP: usize = 8;
+const GAP: usize = 22;
 const CAPTION: usize = 68;
 const CELL: [usize; 2] = [2 * PICTURE + GAP + 32, PICTURE + CAPTION + 24];
 
