@@ -164,6 +164,12 @@ fn mean_text(value: f64) -> String {
     confidence_text(round_down(value))
 }
 
+/// p of a test by the normal distribution, in double precision.
+fn p_text(p: f64) -> String {
+    const LEAST: f64 = 1e-15;
+    if p < LEAST { format!("< {LEAST:.0e}") } else { format!("{p:.2e}") }
+}
+
 /// `median (least .. greatest)`.
 fn spread_text(spread: &Spread, of: impl Fn(f64) -> String) -> String {
     format!("{} ({} .. {})", of(spread.median), of(spread.min), of(spread.max))
@@ -249,7 +255,7 @@ fn thresholds_text(thresholds: &Thresholds) -> String {
                 format!("{} / {}", compared.n[0], compared.n[1]),
                 format!("{} / {}", mean_text(compared.medians[0]), mean_text(compared.medians[1])),
                 compared.u.to_string(),
-                compared.p.map_or("all equal".to_owned(), |p| format!("{p:.2e}")),
+                compared.p.map_or("all equal".to_owned(), p_text),
             ]);
         }
         text.push_str(&table.text());
@@ -312,7 +318,7 @@ fn resistance_text(resistance: &Resistance) -> String {
                     maybe(group.even_share),
                     group.runner_up_in_group.map_or("-".to_owned(), percent),
                     group.u.map_or("-".to_owned(), |u| u.to_string()),
-                    group.p.map_or("-".to_owned(), |p| format!("{p:.2e}")),
+                    group.p.map_or("-".to_owned(), p_text),
                     maybe(group.confidence_and_share),
                     group.test.as_ref().map_or("-".to_owned(), |test| format!("{:.4}", test.p)),
                 ]);

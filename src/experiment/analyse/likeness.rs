@@ -249,8 +249,8 @@ pub fn root_mean_square(a: &[f32], b: &[f32]) -> f64 {
     let rest = a_whole.remainder().iter().zip(b_whole.remainder());
     let rest: f32 = rest.map(|(a, b)| (a - b) * (a - b)).sum();
     for (a, b) in a_whole.zip(b_whole) {
-        for lane in 0..LANES {
-            sums[lane] += (a[lane] - b[lane]) * (a[lane] - b[lane]);
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += (a - b) * (a - b);
         }
     }
     (f64::from(sums.iter().sum::<f32>() + rest) / a.len() as f64).sqrt()

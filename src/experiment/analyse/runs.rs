@@ -219,8 +219,9 @@ impl Judges {
     /// # Errors
     /// [`Error::File`] if there is no such network, [`Error::Refused`] if one that is named is no run's; those of the device.
     pub fn open(request: &AnalyseRequest, runs: &Runs) -> Result<Judges> {
-        let mut named = request.networks.iter().map(|files| files.load().map(|network| (network, false)));
-        let mut named = named.by_ref().collect::<Result<Vec<_>>>()?;
+        // Each with whether a run was made against it.
+        let load = |files: &Files| files.load().map(|network| (network, false));
+        let mut named = request.networks.iter().map(load).collect::<Result<Vec<_>>>()?;
         let mut judges: Vec<Judge> = Vec::new();
         let (mut of_set, mut device) = (Vec::new(), None);
         for set in &runs.sets {

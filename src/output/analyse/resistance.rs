@@ -113,10 +113,11 @@ fn plots(image: &mut Image, top: usize, set: &SetResistance) {
     let most = set.classes.iter().map(|class| class.class).max().unwrap_or(0).max(1);
     let points =
         set.classes.iter().map(|class| (f64::from(class.class) / f64::from(most), class.confidence, colour(class)));
-    let ticks: Vec<(f64, String)> = (0..=most)
-        .step_by((most as usize / 10).max(1))
-        .map(|n| (f64::from(n) / f64::from(most), n.to_string()))
-        .collect();
+    // A round number of which there are ten at most.
+    let mut steps = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_usize.pow(power)));
+    let step = steps.find(|step| most as usize / step <= 10).expect("most has 32 bits");
+    let ticks: Vec<(f64, String)> =
+        (0..=most).step_by(step).map(|n| (f64::from(n) / f64::from(most), n.to_string())).collect();
     let heading = "median confidence by class; orange: in a group";
     // Those of groups last, on top.
     let mut points: Vec<(f64, f64, Colour)> = points.collect();
