@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. What the user gives is checked here, once.
 
+pub mod analyse;
 pub mod ascend;
 pub mod bench;
 pub mod classify;
@@ -65,6 +66,7 @@ enum Command {
     Retrain(Box<retrain::Args>),
     Reproduce(reproduce::Args),
     Transfer(transfer::Args),
+    Analyse(Box<analyse::Args>),
     Watch(watch::Args),
     Import(import::Args),
     Weights(weights::Args),
@@ -95,6 +97,7 @@ impl Cli {
             Command::Retrain(args) => args.run(self.quiet),
             Command::Reproduce(args) => args.run(self.quiet),
             Command::Transfer(args) => args.run(self.quiet),
+            Command::Analyse(args) => args.run(self.quiet),
             Command::Watch(args) => args.run(),
             Command::Import(args) => args.run(),
             Command::Weights(args) => args.run(),

@@ -205,7 +205,7 @@ fn pictures_text(rows: &[PicturesRow]) -> String {
 }
 
 /// Columns of text.
-struct Table {
+pub(super) struct Table {
     /// Whether each column is aligned to the right.
     right: Vec<bool>,
     rows: Vec<Vec<String>>,
@@ -213,17 +213,17 @@ struct Table {
 
 impl Table {
     /// With the heads of columns in `heads`, separated by `|`; one of a column aligned to the right begins with `>`.
-    fn new(heads: &str) -> Table {
+    pub(super) fn new(heads: &str) -> Table {
         let heads: Vec<&str> = heads.split('|').map(str::trim).collect();
         let right = heads.iter().map(|head| head.starts_with('>')).collect();
         Table { right, rows: vec![heads.iter().map(|head| head.trim_start_matches('>').to_owned()).collect()] }
     }
 
-    fn row(&mut self, cells: Vec<String>) {
+    pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.right.len()).map(width).collect();
         let mut text = String::new();

@@ -1,5 +1,6 @@
 //! Experiments: what a user runs.
 
+pub mod analyse;
 pub mod ascend;
 pub mod bench;
 pub mod classify;
@@ -19,6 +20,7 @@ mod run;
 pub mod selftest;
 pub mod specimens;
 pub mod start;
+pub mod statistics;
 pub mod train;
 pub mod transfer;
 pub mod watch;

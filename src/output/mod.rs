@@ -1,5 +1,6 @@
 //! What a run leaves behind: its folder, manifest, metrics, checkpoint, archive and pictures.
 
+pub mod analyse;
 pub mod archive_file;
 pub mod ascent;
 pub mod atomic;

@@ -243,6 +243,14 @@ pub fn has_lineage(path: &Path) -> bool {
     path.join(LINEAGE).is_file()
 }
 
+/// The checkpoint of the run in the folder `path`; for those who only read.
+///
+/// # Errors
+/// As [`Checkpoint::read`].
+pub fn read_checkpoint(path: &Path) -> Result<Checkpoint> {
+    Checkpoint::read(&path.join(CHECKPOINT))
+}
+
 /// Bytes of the pictures of `n_niches` elites on the disk, estimated: elites, sheet, convergence plot. Those of CPPNs take less.
 pub fn pictures_bytes(canvas: Canvas, n_niches: usize) -> [u64; 3] {
     /// A PNG of noise is larger than the noise.

@@ -439,7 +439,7 @@ fn draw_cell(
 }
 
 /// The colour of a value in [0, 1].
-fn colour(value: f64) -> Colour {
+pub(super) fn colour(value: f64) -> Colour {
     let value = value.clamp(0.0, 1.0);
     std::array::from_fn(|c| (COLD[c] + (WARM[c] - COLD[c]) * value).round() as u8)
 }

@@ -6,13 +6,12 @@ use crate::archive::ARITHMETIC_VERSION;
 use crate::experiment::ascend::config::Preset as Setting;
 use crate::experiment::config::name_of;
 use crate::experiment::retrain::confidence;
+use crate::experiment::statistics::mann_whitney_u;
 use crate::experiment::transfer::matrix::{Cell, Method};
 use crate::network::shipped::SHIPPED;
 use crate::output::retrain::Spread;
 use crate::version::{COMMIT, VERSION};
 use serde::{Deserialize, Serialize};
-use statrs::stats_tests::Alternative;
-use statrs::stats_tests::mannwhitneyu::{MannWhitneyUMethod, mannwhitneyu};
 use std::fmt::Write;
 
 /// How sure it is that the paper says so.
@@ -469,15 +468,10 @@ fn retraining(protocol: &Protocol, evidence: &Evidence) -> Vec<Claim> {
     ]
 }
 
-/// A Mann-Whitney U test, two-sided, by its normal approximation with the corrections for ties and continuity.
-fn u_test(a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
-    mannwhitneyu(a, b, MannWhitneyUMethod::AsymptoticInclContinuityCorrection, Alternative::TwoSided).ok()
-}
-
 /// Compares two samples of medians of runs.
 fn compared(name: String, [what_a, what_b]: [&str; 2], a: &[f64], b: &[f64]) -> Finding {
     let mut text = format!("{what_a} {}, {what_b} {}", confidences(a.iter().copied()), confidences(b.iter().copied()));
-    let test = u_test(a, b).filter(|(_, p)| p.is_finite());
+    let test = mann_whitney_u(a, b).filter(|(_, p)| p.is_finite());
     match test {
         Some((u, p)) => {
             write!(text, "; Mann-Whitney U {u} of {}, p {p:.2e}, two-sided", a.len() * b.len()).expect("a string")
@@ -527,14 +521,6 @@ fn findings(evidence: &Evidence) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// scipy.stats.mannwhitneyu(a, b, method="asymptotic"), SciPy 1.17.1.
-    #[test]
-    fn u_test_is_scipys() {
-        let (u, p) = u_test(&[19.0, 22.0, 16.0, 29.0, 24.0], &[20.0, 11.0, 17.0, 12.0]).unwrap();
-        assert_eq!(u, 17.0);
-        assert!((p - 0.111_346_886_533_140_41).abs() < 1e-6, "{p}");
-    }
 
     #[test]
     fn first_generations_are_those_of_runs_that_have_one() {

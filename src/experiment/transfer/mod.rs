@@ -331,7 +331,7 @@ fn label(name: &str, weights: Option<&Path>) -> String {
 }
 
 /// The same of a network, or of several that judged together, by what run.json says of `weights`.
-fn label_of_run(name: &str, weights: &str) -> String {
+pub(super) fn label_of_run(name: &str, weights: &str) -> String {
     const BETWEEN: &str = " + ";
     let one = |weights: &str| label(name, (weights != "built in").then_some(Path::new(weights)));
     if !weights.contains(BETWEEN) {
