@@ -146,7 +146,7 @@ impl Permutation {
         shuffled: impl Fn(u32) -> f64 + Sync,
     ) -> Permutation {
         use rayon::prelude::*;
-        let values: Vec<f64> = (0..permutations).into_par_iter().map(|round| shuffled(round)).collect();
+        let values: Vec<f64> = (0..permutations).into_par_iter().map(&shuffled).collect();
         let slack = 1e-12 * observed.abs();
         let is_extreme = |value: &&f64| if upper { **value >= observed - slack } else { **value <= observed + slack };
         let extreme = values.iter().filter(is_extreme).count();
