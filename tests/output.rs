@@ -113,6 +113,7 @@ fn manifest(archive: &Archive) -> Manifest {
         statistics: Statistics::of(&archive.fitness()),
         distinct_genomes: archive.distinct(),
         operators_skipped_at_capacity: 3,
+        lineage_insertions: None,
         planned_memory_bytes: 60_000_000,
         planned_device_memory_bytes: None,
         peak_memory_bytes: None,
