@@ -67,6 +67,10 @@ fn ascents_in_weights_know_nothing_of_parts_and_rooms_and_stop_where_they_are() 
             }
         }
     }
+    // By themselves, without a term on the device.
+    let (lenet, images) = (Arc::new(Network::embedded_lenet(None).unwrap()), [(3, ascent_cppn::bare(1))]);
+    let rules = Rules::modern();
+    passes_alone(|gpu, tally| ascent_cppn::compare(gpu, tally, &lenet, &rules, &images, (1, 0), 3));
     assert!(
         n_stopped > 4 && n_up > 20 && n_back > 20,
         "{n_stopped} stopped, {n_up} steps up, {n_back} back or stopped"
