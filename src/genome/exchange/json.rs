@@ -207,7 +207,7 @@ pub fn parse(text: &[u8]) -> Result<Specimen, String> {
     if text.len() as u64 > MAX_BYTES {
         return Err(format!("{} bytes, a genome takes at most {MAX_BYTES}", text.len()));
     }
-    if !text.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|&first| first == b'{') {
+    if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err("not a genome in JSON: it does not begin with {".to_owned());
     }
     let head: Head = serde_json::from_slice(text).map_err(|source| format!("not a genome in JSON: {source}"))?;

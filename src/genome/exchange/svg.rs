@@ -103,9 +103,9 @@ pub fn text(specimen: &Specimen) -> Result<String, String> {
         let dashes = if *weight < 0.0 { " stroke-dasharray=\"7 3\"" } else { "" };
         let opacity = if used[usize::from(*target)] { 0.85 } else { 0.15 };
         let [from, to] = [source, target].map(|node| node_name(graph, usize::from(*node)));
-        // Parallel edges swing out one beside the other.
+        // Parallel edges between neighbouring layers swing out one beside the other; others bend at points of their own.
         let parallel = seen.entry((*source, *target)).or_insert(0_u32);
-        let swing = 9.0 * f64::from(*parallel);
+        let swing = if way.len() == 2 { 9.0 * f64::from(*parallel) } else { 0.0 };
         *parallel += 1;
         let mut path = String::new();
         for (at, pair) in way.windows(2).enumerate() {
