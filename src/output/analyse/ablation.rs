@@ -113,8 +113,7 @@ pub(super) fn figure(ablation: &Ablation, runs: &Runs) -> Image {
         occlusion(&mut image, [map, top], canvas, elite);
         top += ROW;
     }
-    let words =
-        "lost where a window is covered, to the most that the elite loses    frames: the patch blue, its copies orange";
+    let words = "lost with a window, of the most that the elite loses    frames: patch blue, copies orange";
     key(&mut image, MARGIN, top + 16, ["0", "most"], words);
     image
 }
