@@ -138,7 +138,7 @@ impl Launcher {
         Ok(free as u64)
     }
 
-    /// Bytes of shared memory that a block may have at most, where it was [allowed](Launcher::set_shared).
+    /// Bytes of shared memory that a block may have at most, where it was allowed (`Launcher::set_shared`).
     ///
     /// # Errors
     /// [`Error::Driver`].

@@ -1,6 +1,6 @@
 //! A line for each change, where there is no terminal.
 
-use super::follow::{Follower, Place};
+use super::follow::{Follower, Place, RunState};
 use super::{EVERY, line_text, look};
 use crate::error::{Error, Result};
 use crate::output::{confidence_text, cut, hash_text};
@@ -34,9 +34,12 @@ pub fn print_lines(place: &Place, once: bool, print: &mut dyn FnMut(&str) -> Res
             said = line;
         }
         if state.is_finished() {
-            let hashes = state.runs.iter().filter_map(|run| run.manifest.as_ref());
-            let last = hashes.last().filter(|_| state.runs.len() == 1);
-            let hash = last.map_or(String::new(), |last| format!("  archive hash {}", hash_text(last.archive_hash)));
+            let hash = match &state.runs[..] {
+                [RunState { manifest: Some(manifest), .. }] => {
+                    format!("  archive hash {}", hash_text(manifest.archive_hash))
+                }
+                _ => String::new(),
+            };
             return print(&format!("{}{hash}\n", state.standing()));
         }
         // In short naps: a signal is to end it at once.

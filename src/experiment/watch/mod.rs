@@ -100,7 +100,7 @@ fn rate_text(rate: f64) -> String {
 /// What the device says of itself, of the runs that share it; of a processor how much waits for it.
 fn device_text(state: &State) -> String {
     let lines = state.runs.iter().filter_map(|run| run.last.as_ref());
-    let Some(gpu) = lines.filter_map(|line| line.gpu.as_ref()).last() else {
+    let Some(gpu) = lines.filter_map(|line| line.gpu.as_ref()).next_back() else {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         return crate::telemetry::load_average()
             .map_or(String::new(), |load| format!("load here {load:.1} of {cores} cores"));
