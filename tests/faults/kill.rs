@@ -2,7 +2,7 @@
 
 use crate::{CPPN, Job, Left, Process, SERIES, ended, evolve, is_exhaustive, resume, undisturbed};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
