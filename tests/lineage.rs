@@ -517,7 +517,7 @@ fn lines_of_a_run_that_started_from_genomes_end_at_those() {
     let scratch = TempDir::new().unwrap();
     let first = a_run(&scratch);
     let folder = scratch.path().join("second");
-    run(evolve(&folder, &["--lineage", "--generations", "10", "--seed", "9", "--start", first.to_str().unwrap()]), 0);
+    run(evolve(&folder, &["--lineage", "--generations", "10", "--start", first.to_str().unwrap()]), 0);
     let told = report(&folder, &[]);
     let start = folder.join("start_genomes");
     let n_start = fs::read_to_string(&start).unwrap().lines().count() as u64 - 2;

@@ -111,6 +111,11 @@ impl LockedFolder {
             self.path.display()
         )))
     }
+
+    /// What to say of `error`, which came in writing one of its files: where the folder went away meanwhile, that.
+    pub fn explain(&self, error: Error) -> Error {
+        self.own(LOCK).err().unwrap_or(error)
+    }
 }
 
 /// Refuses `path` where [`LockedFolder::create`] would find anything there, before the work whose result is to go to it. It makes nothing.

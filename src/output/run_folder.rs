@@ -138,7 +138,8 @@ impl RunFolder {
     /// [`Error::Io`]; [`Error::Refused`] if the folder was removed or replaced, here and below.
     pub fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
         self.unfinish()?;
-        checkpoint.write(&self.folder.own(CHECKPOINT)?)
+        let path = self.folder.own(CHECKPOINT)?;
+        checkpoint.write(&path).map_err(|error| self.folder.explain(error))
     }
 
     /// Starts `metrics.jsonl`, or goes on with it after the generation of a checkpoint: lines of later generations, and
