@@ -1,0 +1,135 @@
+// Elements, and how numbers are written.
+
+/** An element of `tag` with attributes (functions are event listeners; null, undefined and false are left out) and children. */
+function h(tag, attributes = {}, ...children) {
+    return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same in SVG. */
+function svg(tag, attributes = {}, ...children) {
+    return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+    for (const [name, value] of Object.entries(attributes)) {
+        if (typeof value === "function") {
+            element.addEventListener(name, value);
+        } else if (value !== null && value !== undefined && value !== false) {
+            element.setAttribute(name, value === true ? "" : value);
+        }
+    }
+    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+    return element;
+}
+
+/** A confidence with five digits, rounded down: only what is 1 says 1.00000. */
+function confidenceText(value) {
+    return (Math.floor(value * 1e5 + 1e-6) / 1e5).toFixed(5);
+}
+
+/** A whole number with thousands marked. */
+function wholeText(value) {
+    return Math.round(value).toLocaleString("en-US");
+}
+
+/** A number as short as it is told apart from its neighbours, or a dash where there is none. */
+function numberText(value, digits = 4) {
+    if (value === null || value === undefined || Number.isNaN(value)) {
+        return "–";
+    }
+    return Number.isInteger(value) ? wholeText(value) : String(Number(value.toPrecision(digits)));
+}
+
+/** What share of the scale to five nines a confidence reaches: .9 is one fifth, .99 two, .99999 the whole. */
+function nines(confidence) {
+    return Math.min(5, Math.max(0, -Math.log10(Math.max(1 - confidence, 1e-9)))) / 5;
+}
+
+/** Shows RGBA bytes on a canvas. */
+function paint(canvas, pixels, width, height) {
+    canvas.width = width;
+    canvas.height = height;
+    canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+}
+
+/** The largest size within `most` that has the shape of `canvas`; not more points than it has pixels. */
+function sizeWithin({ width, height }, most) {
+    const scale = Math.min(1, most / Math.max(width, height));
+    return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
+}
+
+/** Work that is done in slices, so that the page stays smooth meanwhile. */
+class Slices {
+    static #SLICE_MS = 8;
+    #waiting = [];
+    #isScheduled = false;
+
+    add(work) {
+        this.#waiting.push(work);
+        this.#schedule();
+    }
+
+    #schedule() {
+        if (!this.#isScheduled && this.#waiting.length > 0) {
+            this.#isScheduled = true;
+            requestAnimationFrame(() => setTimeout(() => this.#run()));
+        }
+    }
+
+    #run() {
+        this.#isScheduled = false;
+        const end = performance.now() + Slices.#SLICE_MS;
+        while (this.#waiting.length > 0 && performance.now() < end) {
+            this.#waiting.shift()();
+        }
+        this.#schedule();
+    }
+}
+
+const slices = new Slices();
+
+/** Calls `work` once `element` comes near the visible part of the page. */
+const whenNear = (() => {
+    const works = new WeakMap();
+    const seen = (entries) => {
+        for (const { target, isIntersecting } of entries) {
+            if (isIntersecting) {
+                observer.unobserve(target);
+                slices.add(works.get(target));
+            }
+        }
+    };
+    const observer = new IntersectionObserver(seen, { rootMargin: "400px" });
+    return (element, work) => {
+        works.set(element, work);
+        observer.observe(element);
+    };
+})();
+
+/** A canvas that shows the picture of `genome`, drawn when it comes into view. */
+function drawnPicture(genome, most) {
+    const [width, height] = sizeWithin(genome.canvas, most);
+    const canvas = h("canvas", { width, height, class: width < 64 ? "pixelated" : null, "aria-hidden": "true" });
+    whenNear(canvas, () => paint(canvas, new Cppn(genome).draw(width, height), width, height));
+    return canvas;
+}
+
+/** Lets the reader save `blob` as a file. */
+function save(blob, name) {
+    const url = URL.createObjectURL(blob);
+    h("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
+/** Redraws what depends on the width of `element` whenever that changes; `draw` gets the width and returns the new content. */
+function drawnToWidth(element, draw) {
+    let drawn = 0;
+    new ResizeObserver(() => {
+        const width = Math.floor(element.clientWidth);
+        if (width > 0 && width !== drawn) {
+            drawn = width;
+            element.replaceChildren(draw(width));
+        }
+    }).observe(element);
+    return element;
+}
