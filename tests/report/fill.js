@@ -1,9 +1,10 @@
 // Fills the page of a report with the data of runs, by the contract in src/output/report/README.md.
 //
-//   node fill.js --out report.html [--program PAREIDOLIA] [--analyses FOLDER] [--transfer FOLDER] [--lineage FOLDER]... RUN...
+//   node fill.js --out report.html [--program PAREIDOLIA] [--analyses FOLDER] [--transfer FOLDER] [--lineage FOLDER]... [--earlier RUN]...
+//       [--sheets] RUN...
 //
 // A run's genomes are read by `pareidolia export`. FOLDERs are what `analyse`, `transfer` and `lineage` write; a lineage is that of the run
-// whose path it names.
+// whose path it names. Genomes of ancestors are looked for among the elites of `--earlier` runs: the same run, stopped sooner.
 
 "use strict";
 
@@ -14,7 +15,8 @@ const path = require("path");
 const png = require("./png.js");
 
 const PAGE = path.join(__dirname, "../../src/output/report");
-const SCRIPTS = ["arithmetic", "genome", "layout", "elements", "charts", "tables", "graph", "elites", "detail", "page"];
+const DRAWING = ["arithmetic", "genome"];
+const SCRIPTS = ["layout", "elements", "painter", "charts", "tables", "graph", "elites", "detail", "page"];
 const PARTS = ["blame", "thresholds", "likeness", "resistance", "minimal", "ablation"];
 
 /** Side of a small picture, and how many stand on a sheet. */
@@ -33,12 +35,13 @@ function fillPage(data) {
         title: `${data.runs.map(({ name }) => name).join(", ")}: pareidolia`.replace(/[&<>"]/g, (found) => `&#${found.charCodeAt(0)};`),
         style: read("page.css"),
         data: JSON.stringify(data).replace(/</g, "\\u003c"),
+        drawing: DRAWING.map((name) => read(`${name}.js`)).join("\n"),
         script: SCRIPTS.map((name) => read(`${name}.js`)).join("\n"),
     };
     return read("page.html").replace(/\{\{(\w+)\}\}/g, (_, key) => content[key]);
 }
 
-function readRun(folder, program) {
+function readRun(folder, { program, sheets: wantsSheets }) {
     const { classes, ...manifest } = readJson(folder, "run.json");
     const pictures = classes.map(({ file }) => fs.readFileSync(path.join(folder, file)));
     const { width, height, channels } = png.decode(pictures[0]);
@@ -52,7 +55,7 @@ function readRun(folder, program) {
         canvas: { width, height, channels },
         class_names: classes.map(({ name }) => name),
         elites,
-        sheets: isSmall ? undefined : sheets(pictures.map(png.decode)),
+        sheets: wantsSheets ? sheets(pictures.map(png.decode)) : undefined,
         curve: curve(folder),
     };
 }
@@ -141,14 +144,28 @@ function readTransfer(folder, folders) {
     return { networks, answers };
 }
 
+/** Genomes of elites of earlier archives, by their birth. */
+function bornOf({ program, earlier }) {
+    const born = new Map();
+    for (const folder of earlier) {
+        const { classes } = readJson(folder, "run.json");
+        exportGenomes(folder, program, classes).forEach((genome, at) => born.set(classes[at].born.join(" "), genome));
+    }
+    return born;
+}
+
 /** The data of `folders`, by the contract. */
-function dataOf(folders, { program, analyses, transfer, lineages = [] }) {
-    const runs = folders.map((folder) => readRun(folder, program));
+function dataOf(folders, options) {
+    const { analyses, transfer, lineages } = options;
+    const runs = folders.map((folder) => readRun(folder, options));
+    const born = bornOf(options);
     for (const { run, elites } of lineages.map((folder) => readJson(folder, "lineage.json"))) {
         const at = folders.findIndex((folder) => path.resolve(folder) === path.resolve(run));
         elites.forEach(({ class: number, depth, goal_switches, line }) => {
             const elite = runs[at]?.elites.find((other) => other.class === number);
-            Object.assign(elite ?? {}, { lineage: { depth, goal_switches }, ancestors: line });
+            const ancestors = line.map((ancestor) => ({ ...ancestor, genome: born.get(`${ancestor.generation} ${ancestor.candidate}`) }));
+            ancestors[ancestors.length - 1].genome = elite?.genome;
+            Object.assign(elite ?? {}, { lineage: { depth, goal_switches }, ancestors });
         });
     }
     const { version, commit } = runs[0].manifest;
@@ -163,12 +180,16 @@ function dataOf(folders, { program, analyses, transfer, lineages = [] }) {
 }
 
 function main(words) {
-    const options = { program: "pareidolia", lineages: [] };
+    const options = { program: "pareidolia", lineages: [], earlier: [] };
     const folders = [];
     while (words.length > 0) {
         const word = words.shift();
         if (word === "--lineage") {
             options.lineages.push(words.shift());
+        } else if (word === "--earlier") {
+            options.earlier.push(words.shift());
+        } else if (word === "--sheets") {
+            options.sheets = true;
         } else if (word.startsWith("--")) {
             options[word.slice(2)] = words.shift();
         } else {

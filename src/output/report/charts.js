@@ -11,17 +11,10 @@ const CURVES = [
     { key: "min", name: "worst class", dashes: "2 3" },
 ];
 
-/** Confidences marked on the axis, which counts nines: what is left to 1 gets ten times less from mark to mark. */
-const NINES = [
-    [0, "0"],
-    [0.9, "0.9"],
-    [0.99, "0.99"],
-    [0.999, "0.999"],
-    [0.9999, "0.9999"],
-    [0.99999, "0.99999"],
-];
+/** Confidences marked on the axis, which is one of log odds. */
+const MARKS = [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999];
 
-/** The chart of a run's curve: confidence, in nines, by generation, on a logarithmic scale. */
+/** The chart of a run's curve: confidence, by its log odds, by generation, on a logarithmic scale. */
 function convergenceChart(curve) {
     const readout = h("p", { class: "readout", "aria-live": "off" }, curveReadout(curve, curve.generation.length - 1));
     const chart = h("div", { class: "chart" });
@@ -44,7 +37,12 @@ function convergenceSvg(curve, width, readout) {
     const n = curve.generation.length;
     const most = Math.log10(curve.generation[n - 1] + 1) || 1;
     const x = (generation) => left + (Math.log10(generation + 1) / most) * (width - left - right);
-    const y = (confidence) => top + (1 - nines(confidence)) * (CHART_HEIGHT - top - bottom);
+    const marks = marksFor(curve);
+    const [least, greatest] = [scaled(marks[0]), scaled(marks[marks.length - 1])];
+    const y = (confidence) => {
+        const share = (scaled(confidence) - least) / (greatest - least);
+        return top + (1 - Math.min(1, Math.max(0, share))) * (CHART_HEIGHT - top - bottom);
+    };
     const xs = curve.generation.map(x);
     const cursor = svg("line", { class: "cursor", y1: top, y2: CHART_HEIGHT - bottom, visibility: "hidden" });
     const point = (event) => {
@@ -63,7 +61,7 @@ function convergenceSvg(curve, width, readout) {
     const picture = svg(
         "svg",
         { width, height: CHART_HEIGHT, viewBox: `0 0 ${width} ${CHART_HEIGHT}`, role: "img", "aria-label": label, pointermove: point, pointerleave: leave },
-        chartAxes(width, x, y, curve.generation[n - 1]),
+        chartAxes(width, x, y, marks, curve.generation[n - 1]),
         svg("path", { class: "band", d: bandPath(xs, curve.min.map(y), curve.max.map(y)) }),
         CURVES.map(({ key, dashes }) => svg("path", { class: `curve ${key}`, d: linePath(xs, curve[key].map(y)), "stroke-dasharray": dashes })),
         curveNames(curve, n - 1, width - right + 6, y),
@@ -72,7 +70,14 @@ function convergenceSvg(curve, width, readout) {
     return picture;
 }
 
-function chartAxes(width, x, y, last) {
+/** The marks from the one below all values to the one above them. */
+function marksFor(curve) {
+    const lowest = MARKS.findLastIndex((mark) => mark <= curve.min[0]);
+    const highest = MARKS.findIndex((mark) => mark >= curve.max[curve.max.length - 1]);
+    return MARKS.slice(Math.max(0, lowest), highest < 0 ? MARKS.length : Math.max(highest, 1) + 1);
+}
+
+function chartAxes(width, x, y, marks, last) {
     const { left, right, top, bottom } = CHART_MARGINS;
     const floor = CHART_HEIGHT - bottom;
     const ticks = [];
@@ -86,9 +91,9 @@ function chartAxes(width, x, y, last) {
     return svg(
         "g",
         { class: "axes", "aria-hidden": "true" },
-        NINES.map(([value, text]) => [
+        marks.map((value) => [
             svg("line", { x1: left, x2: width - right, y1: y(value), y2: y(value) }),
-            svg("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, text),
+            svg("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, String(value)),
         ]),
         ticks.map((tick) => [
             svg("line", { x1: x(tick), x2: x(tick), y1: top, y2: floor }),

@@ -96,14 +96,15 @@ class Detail {
         if (!elite.ancestors || elite.ancestors.length === 0) {
             return null;
         }
-        const line = thin(elite.ancestors, MOST_ANCESTORS);
+        const seen = elite.ancestors.filter(({ genome, picture }) => genome || picture);
+        const line = thin(seen.length > 0 ? seen : elite.ancestors, MOST_ANCESTORS);
         const named = (number) => run.class_names?.[number] ?? `class ${number}`;
         const left = elite.ancestors.length - line.length;
         const mark = (button) => strip.querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
         const item = (ancestor, at) => {
             const isLast = at === line.length - 1;
             const caption = isLast ? null : `Ancestor of generation ${wholeText(ancestor.generation)}, when it was ${named(ancestor.goal)}`;
-            const picture = ancestor.genome ? drawnPicture(ancestor.genome, 96) : ancestor.picture ? h("img", { src: ancestor.picture, alt: "" }) : null;
+            const picture = ancestor.genome ? painter.canvas(ancestor.genome, 96) : ancestor.picture ? h("img", { src: ancestor.picture, alt: "" }) : null;
             const choose = () => {
                 mark(button);
                 show(ancestor.genome, ancestor.picture, caption, isLast ? this.#blame(elite) : null);
@@ -237,10 +238,11 @@ class Workbench {
     }
 
     #graphSection() {
-        const steps = this.cppn.steps;
+        const { steps, canvas } = this.cppn;
+        const sampled = Math.max(canvas.width, canvas.height) > NODE_POINTS ? `, at ${NODE_POINTS} points a side` : "";
         return h("section", { class: "graph-section" }, h("h3", {}, "Genome"),
             h("p", { class: "rule" },
-                `${this.cppn.nNodes} nodes, ${this.cppn.nEdges} edges, ${steps} synchronous ${steps === 1 ? "step" : "steps"}. Each node shows its own picture, black for −1 and white for 1. `,
+                `${this.cppn.nNodes} nodes, ${this.cppn.nEdges} edges, ${steps} synchronous ${steps === 1 ? "step" : "steps"}. Each node shows its own picture, black for −1 and white for 1${sampled}. `,
                 "Lines: ", h("span", { class: "key above" }, "weight above 0"), ", ", h("span", { class: "key below" }, "below 0"),
                 ", the wider the larger; pale: the picture does not depend on it. Choose a node or a line to find its weights."),
             this.graph.element);
@@ -286,7 +288,7 @@ class Workbench {
 
     #draw() {
         const { width, height } = this.cppn.canvas;
-        paint(this.canvas, this.cppn.draw(), width, height);
+        paint(this.canvas, { width, height, pixels: this.cppn.draw() });
         const isChanged = this.cppn.genes.some((gene, edge) => gene !== this.start[edge]);
         this.reset.disabled = !isChanged;
         const drawn = this.caption ?? `Drawn from the genome, ${width} × ${height} pixels: what the network was shown.`;

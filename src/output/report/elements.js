@@ -40,13 +40,20 @@ function numberText(value, digits = 4) {
     return Number.isInteger(value) ? wholeText(value) : String(Number(value.toPrecision(digits)));
 }
 
-/** What share of the scale to five nines a confidence reaches: .9 is one fifth, .99 two, .99999 the whole. */
-function nines(confidence) {
-    return Math.min(5, Math.max(0, -Math.log10(Math.max(1 - confidence, 1e-9)))) / 5;
+/** Where a confidence stands on a scale of log odds, from .0001 at 0 to .99999 at 1: it tells apart what is nearly 0 and what is nearly 1. */
+function scaled(confidence) {
+    return Math.min(1, Math.max(0, (logOdds(confidence) + 4) / 9));
 }
 
-/** Shows RGBA bytes on a canvas. */
-function paint(canvas, pixels, width, height) {
+function logOdds(confidence) {
+    return Math.log10(Math.max(confidence, 1e-9)) - Math.log10(Math.max(1 - confidence, 1e-9));
+}
+
+/** The ends of that scale, for people. */
+const SCALE_ENDS = [".0001", ".99999"];
+
+/** Shows RGBA `pixels` on a canvas. */
+function paint(canvas, { width, height, pixels }) {
     canvas.width = width;
     canvas.height = height;
     canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
@@ -56,62 +63,6 @@ function paint(canvas, pixels, width, height) {
 function sizeWithin({ width, height }, most) {
     const scale = Math.min(1, most / Math.max(width, height));
     return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
-}
-
-/** Work that is done in slices, so that the page stays smooth meanwhile. */
-class Slices {
-    static #SLICE_MS = 8;
-    #waiting = [];
-    #isScheduled = false;
-
-    add(work) {
-        this.#waiting.push(work);
-        this.#schedule();
-    }
-
-    #schedule() {
-        if (!this.#isScheduled && this.#waiting.length > 0) {
-            this.#isScheduled = true;
-            requestAnimationFrame(() => setTimeout(() => this.#run()));
-        }
-    }
-
-    #run() {
-        this.#isScheduled = false;
-        const end = performance.now() + Slices.#SLICE_MS;
-        while (this.#waiting.length > 0 && performance.now() < end) {
-            this.#waiting.shift()();
-        }
-        this.#schedule();
-    }
-}
-
-const slices = new Slices();
-
-/** Calls `work` once `element` comes near the visible part of the page. */
-const whenNear = (() => {
-    const works = new WeakMap();
-    const seen = (entries) => {
-        for (const { target, isIntersecting } of entries) {
-            if (isIntersecting) {
-                observer.unobserve(target);
-                slices.add(works.get(target));
-            }
-        }
-    };
-    const observer = new IntersectionObserver(seen, { rootMargin: "400px" });
-    return (element, work) => {
-        works.set(element, work);
-        observer.observe(element);
-    };
-})();
-
-/** A canvas that shows the picture of `genome`, drawn when it comes into view. */
-function drawnPicture(genome, most) {
-    const [width, height] = sizeWithin(genome.canvas, most);
-    const canvas = h("canvas", { width, height, class: width < 64 ? "pixelated" : null, "aria-hidden": "true" });
-    whenNear(canvas, () => paint(canvas, new Cppn(genome).draw(width, height), width, height));
-    return canvas;
 }
 
 /** Lets the reader save `blob` as a file. */

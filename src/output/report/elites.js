@@ -49,7 +49,7 @@ class EliteGrid {
 
     #card(run, elite, index) {
         const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("span"));
-        bar.firstChild.style.width = `${100 * nines(elite.confidence)}%`;
+        bar.firstChild.style.width = `${100 * scaled(elite.confidence)}%`;
         const label = `${elite.name}, class ${elite.class}, confidence ${confidenceText(elite.confidence)}, born in generation ${elite.born[0]}`;
         const named = elite.name === String(elite.class) ? elite.name : [h("span", { class: "class" }, elite.class), " ", elite.name];
         const button = h("button", { type: "button", tabindex: "-1", "aria-label": label, title: elite.name, click: () => this.open(elite.class) },
@@ -117,7 +117,7 @@ function elitePicture(run, elite, index) {
         const isSmall = run.canvas.width < 64;
         return h("img", { src: elite.picture, alt: "", class: isSmall ? "pixelated" : null, loading: "lazy", decoding: "async", draggable: "false" });
     }
-    return elite.genome ? drawnPicture(elite.genome, 128) : null;
+    return elite.genome ? painter.canvas(elite.genome, 128) : null;
 }
 
 /** A tile of a sheet, as a background in percent: so it grows and shrinks with the card. */

@@ -175,6 +175,32 @@ function activate(sums, activation) {
     }
 }
 
+/**
+ * `width`, `height` and RGBA `pixels` of a genome's picture, at most `most` pixels a side: the whole picture, of which each pixel is the mean of
+ * those under it. To draw fewer points would be faster, but fine stripes would become other stripes.
+ */
+function smallPicture(genome, most) {
+    const { canvas } = genome;
+    const pixels = new Cppn(genome).draw();
+    const factor = Math.ceil(Math.max(canvas.width, canvas.height) / most);
+    const [width, height] = [canvas.width, canvas.height].map((side) => Math.max(1, Math.floor(side / factor)));
+    if (factor === 1) {
+        return { width, height, pixels };
+    }
+    const small = new Uint8ClampedArray(4 * width * height);
+    for (let at = 0; at < small.length; at++) {
+        const [channel, x, y] = [at % 4, (at >> 2) % width, Math.floor((at >> 2) / width)];
+        let sum = 0;
+        for (let j = y * factor; j < Math.min((y + 1) * factor, canvas.height); j++) {
+            for (let i = x * factor; i < Math.min((x + 1) * factor, canvas.width); i++) {
+                sum += pixels[4 * (j * canvas.width + i) + channel];
+            }
+        }
+        small[at] = sum / (Math.min(factor, canvas.width) * Math.min(factor, canvas.height));
+    }
+    return { width, height, pixels: small };
+}
+
 /** The four inputs at points spread evenly over the canvas, corner pixel to corner pixel. */
 function inputPlanes({ height: canvasHeight, width: canvasWidth }, width, height, normalise) {
     const planes = Array.from({ length: N_INPUTS }, () => new Float32Array(width * height));

@@ -74,7 +74,7 @@ class GraphView {
         const planes = cppn.evaluate(program, width, height);
         const canvas = document.createElement("canvas");
         this.pictures.forEach((image, node) => {
-            paint(canvas, nodePixels(cppn, planes[program.slots[node]], node), width, height);
+            paint(canvas, { width, height, pixels: nodePixels(cppn, planes[program.slots[node]], node) });
             image.setAttribute("href", canvas.toDataURL());
         });
     }

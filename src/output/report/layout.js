@@ -4,9 +4,12 @@
 // one; an edge over several layers bends at a point in each; within layers, nodes and bends are ordered by the means of their neighbours'
 // places, sweep after sweep, and the order with the fewest crossings is kept. The same genome gives the same picture.
 
-const NODE_WIDTH = 118;
+const NODE_WIDTH = 134;
 const NODE_HEIGHT = 48;
-const LAYER_GAP = 76;
+/** Of graphs of many layers less is left between them. */
+const LAYER_GAP = 72;
+const NARROW_GAP = 44;
+const MANY_LAYERS = 8;
 const ROW = 60;
 const BEND_ROW = 20;
 const MARGIN = 8;
@@ -23,7 +26,8 @@ function layOut(cppn) {
     }
     const layers = orderLayers(items, nLayers);
     const height = placeItems(items, layers);
-    const left = (layer) => MARGIN + layer * (NODE_WIDTH + LAYER_GAP);
+    const gap = nLayers > MANY_LAYERS ? NARROW_GAP : LAYER_GAP;
+    const left = (layer) => MARGIN + layer * (NODE_WIDTH + gap);
     const nodes = items.slice(0, cppn.nNodes).map(({ layer, y }) => ({ x: left(layer), y: y - NODE_HEIGHT / 2 }));
     const parallel = new Map();
     const edges = ways.map((way, edge) => {

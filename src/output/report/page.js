@@ -76,20 +76,20 @@ function classMaps() {
     const names = runs[0].elites.map(({ name }) => name);
     const isSame = runs.every(({ elites }) => elites.length === names.length && elites.every(({ name }, at) => name === names[at]));
     const cell = (run, elite) => ({
-        share: nines(elite.confidence),
+        share: scaled(elite.confidence),
         text: confidenceText(elite.confidence),
         title: `${elite.name}, ${runs[run].name}: ${confidenceText(elite.confidence)}`,
         open: () => openElite(run, elite.class),
     });
     if (isSame && names.length <= 24) {
         const value = (row, column) => cell(row, runs[row].elites[column]);
-        return [heatTable(runs.map(({ name }) => name), names, value, "Confidence by class and run"), heatKey(["0", ".99999"])];
+        return [heatTable(runs.map(({ name }) => name), names, value, "Confidence by class and run"), heatKey(SCALE_ENDS)];
     }
     const tiles = runs.map(({ name, elites }, run) => {
         const cells = elites.map((elite) => cell(run, elite)).map((tile) => ({ ...tile, text: tile.title }));
         return heatTiles(cells, `${name}: ${wholeText(elites.length)} classes by number, row by row`);
     });
-    return [tiles, heatKey(["0", ".99999"])];
+    return [tiles, heatKey(SCALE_ENDS)];
 }
 
 /** The theme: what the system says, until the reader says otherwise. Where the browser keeps nothing for files it lasts as long as the page. */
