@@ -3,6 +3,11 @@
 /** Ancestors on the strip: of a longer line the first, the last, and some between. */
 const MOST_ANCESTORS = 40;
 
+/** What the address of the page ends with while an elite is shown. */
+function eliteAddress(run, number) {
+    return `#elite-${run}-${number}`;
+}
+
 class Detail {
     /** `report` is the data; `classes()` says what is before and after the elite shown; `closed(run, class)` is called when it is left. */
     constructor(report, classes, closed) {
@@ -34,7 +39,7 @@ class Detail {
             return false;
         }
         [this.run, this.number] = [run, number];
-        history.replaceState(null, "", `#elite-${run}-${number}`);
+        history.replaceState(null, "", eliteAddress(run, number));
         this.title.textContent = elite.name === String(number) ? `Class ${elite.name}` : `${elite.name} (class ${number})`;
         this.body.replaceChildren(...this.#content(this.report.runs[run], elite));
         if (!this.element.open) {
@@ -206,7 +211,7 @@ class Workbench {
         const name = `${cppn.nodeName(cppn.from[edge])} → ${cppn.nodeName(cppn.to[edge])}`;
         const slider = h("input", { type: "range", min: 0, max: 1, step: "any", value: this.start[edge], "aria-label": `Weight of ${name}` });
         const value = h("output");
-        const lost = this.blame ? h("span", { class: "lost", title: "what its removal costs" }, numberText(this.blame[edge], 2)) : null;
+        const lost = this.blame ? h("span", { class: "lost" }, loss(this.blame[edge])) : null;
         slider.addEventListener("input", () => this.#change(edge, Number(slider.value)));
         const element = h("li", { class: isUsed ? null : "pale" }, h("label", {}, h("span", { class: "edge-name" }, name), slider), value, lost);
         const row = { element, slider, value, edge };
@@ -216,8 +221,8 @@ class Workbench {
 
     #say({ slider, value, edge }) {
         const weight = this.cppn.weight(edge);
-        value.textContent = weight.toFixed(3);
-        slider.setAttribute("aria-valuetext", weight.toFixed(3));
+        value.textContent = signText(weight.toFixed(3));
+        slider.setAttribute("aria-valuetext", value.textContent);
     }
 
     #sliders() {
@@ -227,7 +232,9 @@ class Workbench {
         this.chosen = h("button", { type: "button", class: "chosen", hidden: true, click: () => this.#choose({ node: null }) });
         this.#arrange();
         return h("section", { class: "weights" },
-            h("div", { class: "weights-head" }, h("h3", {}, "Weights"), this.chosen, h("label", {}, "Sort ", this.order)), this.list);
+            h("div", { class: "weights-head" }, h("h3", {}, "Weights"), this.chosen, h("label", {}, "Sort ", this.order)),
+            h("p", { class: "weights-columns", "aria-hidden": "true" }, h("span", {}, "weight"), this.blame && h("span", { class: "lost" }, "removal costs")),
+            this.list);
     }
 
     #arrange() {

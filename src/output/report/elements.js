@@ -27,6 +27,11 @@ function confidenceText(value) {
     return (Math.floor(value * 1e5 + 1e-6) / 1e5).toFixed(5);
 }
 
+/** A number's text with a real minus. */
+function signText(digits) {
+    return digits.replace(/^-/, "−");
+}
+
 /** A whole number with thousands marked. */
 function wholeText(value) {
     return Math.round(value).toLocaleString("en-US");

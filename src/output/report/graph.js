@@ -73,6 +73,7 @@ class GraphView {
         const [width, height] = sizeWithin(cppn.canvas, NODE_POINTS);
         const planes = cppn.evaluate(program, width, height);
         const canvas = document.createElement("canvas");
+        canvas.getContext("2d", { willReadFrequently: true });
         this.pictures.forEach((image, node) => {
             paint(canvas, { width, height, pixels: nodePixels(cppn, planes[program.slots[node]], node) });
             image.setAttribute("href", canvas.toDataURL());

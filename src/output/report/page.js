@@ -16,7 +16,10 @@ function openElite(run, number) {
 }
 
 function leaveElite(run, number) {
-    history.replaceState(null, "", location.href.split("#")[0]);
+    // Unless the address leads to another one meanwhile.
+    if (location.hash === eliteAddress(run, number)) {
+        history.replaceState(null, "", location.href.split("#")[0]);
+    }
     grid.focus(number);
 }
 

@@ -1,7 +1,7 @@
 // Configuration and analyses, as tables.
 
 /** Rows of a table that are shown at first. */
-const SHOWN_ROWS = 25;
+const SHOWN_ROWS = 10;
 
 /**
  * A table. Columns have `name`, `of(row)`, and `isNumber`; `open(row)`, if given, is null or what a click on the row's first cell does.
@@ -54,6 +54,9 @@ const percent = (value) => `${(100 * value).toFixed(1)} %`;
 const spread = (value) => (value ? `${numberText(value.median)} (${numberText(value.min)} to ${numberText(value.max)})` : "–");
 const probability = (value) => (value === null || value === undefined ? "–" : value < 1e-3 ? value.toExponential(1) : value.toFixed(3));
 
+/** What is lost of a confidence: with as many digits as those have. */
+const loss = (value) => (value === null || value === undefined ? "–" : signText(value.toFixed(5)));
+
 /** The parts of an analysis, in the order of the page: its heading, what it says, and its tables. */
 const ANALYSES = {
     blame: ["What each node and edge is worth", (part) => part.rule, blameTables],
@@ -63,6 +66,11 @@ const ANALYSES = {
     likeness: ["How alike the pictures are", likenessRule, likenessTables],
     resistance: ["Which classes stay low", () => "Medians over runs, and what the network takes these elites for besides.", resistanceTables],
 };
+
+/** A text as a sentence: what files say begins small and ends without a point. */
+function sentence(words) {
+    return `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
+}
 
 function likenessRule({ permutations }) {
     return `Mean distances between elites of related classes in a run, and between a class's elites of two runs; p by ${wholeText(permutations)} permutations.`;
@@ -77,7 +85,7 @@ function analysisSections(analyses, open) {
     return Object.entries(ANALYSES)
         .filter(([key]) => analyses[key])
         .map(([key, [heading, rule, tables]]) =>
-            h("section", { class: "analysis", id: `analysis-${key}` }, h("h3", {}, heading), h("p", { class: "rule" }, rule(analyses[key])), tables(analyses[key], openPlace)));
+            h("section", { class: "analysis", id: `analysis-${key}` }, h("h3", {}, heading), h("p", { class: "rule" }, sentence(rule(analyses[key]))), tables(analyses[key], openPlace)));
 }
 
 /** What identifies an elite in a table. */
@@ -92,8 +100,8 @@ function blameTables(part, open) {
         number("edges", (row) => numberText(row.edges)),
         number("of them silent", (row) => percent(row.silent_edge_share)),
         number("vital", (row) => numberText(row.vital_edges)),
-        text("most important edge", (row) => first(row)?.what ?? "–"),
-        number("its removal costs", (row) => numberText(first(row)?.lost)),
+        text("most important edge", (row) => first(row)?.what.replace(/^edge /, "").replace("->", "→") ?? "–"),
+        number("its removal costs", (row) => loss(first(row)?.lost)),
     ], part.elites, open);
 }
 
@@ -104,8 +112,13 @@ function minimalTables(part, open) {
         number("edges left", (row) => numberText(row.after.edges)),
         number("hidden nodes left", (row) => numberText(row.after.hidden_nodes)),
         confidence("confidence", (row) => row.minimal_confidence),
-        text("formula", (row) => h("code", {}, row.formula.join("; "))),
+        text("what it draws", (row) => formula(row.formula)),
     ], part.elites, open);
+}
+
+function formula(lines) {
+    const says = lines.length === 1 ? lines[0] : `${lines.length} assignments`;
+    return h("details", {}, h("summary", {}, says), h("code", {}, lines.map((line) => [line, h("br")])));
 }
 
 function ablationTables(part, open) {
@@ -113,10 +126,10 @@ function ablationTables(part, open) {
     return dataTable(`${repeated.length} of ${part.elites.length} elites repeat something (similarity ${numberText(part.similarity)} or more)`, [
         ...PLACE,
         number("copies", (row) => numberText(row.copies.length)),
-        number("lost with one", (row) => numberText(row.lost_with_one)),
-        number("lost with all but one", (row) => numberText(row.lost_with_all_but_one)),
+        number("lost with one", (row) => loss(row.lost_with_one)),
+        number("lost with all but one", (row) => loss(row.lost_with_all_but_one)),
         confidence("none left", (row) => row.confidences[row.confidences.length - 1]),
-        number("lost by a covered window, at most", (row) => numberText(row.occlusion.most_lost)),
+        number("lost by a covered window, at most", (row) => loss(row.occlusion.most_lost)),
     ], repeated, open);
 }
 
