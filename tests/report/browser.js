@@ -2,8 +2,8 @@
 //
 //   node browser.js --program PAREIDOLIA [--shots FOLDER] [--browser /usr/bin/chromium]
 //
-// It wants playwright-core, which NODE_PATH may say where to find, and a Chromium. It makes small runs, fills the page with them (fill.js), and
-// opens it from the disk. Every check that fails is said, and the exit status is then 1.
+// It wants playwright-core, which NODE_PATH may say where to find, and a Chromium. It makes small runs, has the program report on them, and
+// opens the pages from the disk. Every check that fails is said, and the exit status is then 1.
 
 "use strict";
 
@@ -13,7 +13,6 @@ const os = require("os");
 const path = require("path");
 const { pathToFileURL } = require("url");
 const { chromium } = require("playwright-core");
-const { dataOf, fillPage } = require("./fill.js");
 const png = require("./png.js");
 
 /** Chromium as root, and without asking the network anything of its own. */
@@ -49,14 +48,18 @@ function optionsOf(words) {
     for (let at = 0; at < words.length; at += 2) {
         options[words[at].replace(/^--/, "")] = words[at + 1];
     }
-    return options;
+    // Calls are made in another folder.
+    return { ...options, program: options.program.includes("/") ? path.resolve(options.program) : options.program };
 }
 
 /** The runs that are looked at: grey, and colour of two sizes. */
 function makeRuns(program, folder) {
     const run = (...words) => execFileSync(program, [...words, "--quiet"], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
-    run("evolve", "mnist-cppn", "--generations", "60", "--threads", "1", "--out", "grey");
+    run("evolve", "mnist-cppn", "--generations", "60", "--lineage", "--threads", "1", "--out", "grey");
     run("evolve", "mnist-cppn", "--generations", "40", "--seed", "2", "--threads", "1", "--out", "other");
+    run("evolve", "mnist-direct", "--generations", "4", "--threads", "1", "--out", "direct");
+    run("analyse", "grey", "other", "--out", "analysis");
+    run("transfer", "grey", "other", "--out", "transfer");
     for (const [name, image, classes, generations] of [["small", 15, 4, 60], ["large", 256, 12, 12], ["thousand", 256, 1000, 10]]) {
         fs.writeFileSync(path.join(folder, `${name}.toml`), network(image, classes));
         run("weights", "random", `${name}.toml`, "--out", `${name}.safetensors`);
@@ -65,12 +68,12 @@ function makeRuns(program, folder) {
     }
 }
 
-/** A page filled with `runs`, and what it is filled with. */
-function makePage(program, folder, name, runs, more = {}) {
-    const data = dataOf(runs.map((run) => path.join(folder, run)), { program, lineages: [], earlier: [], ...more });
+/** The page of `runs`, and the data in it. */
+function makePage(program, folder, name, runs, more = []) {
     const file = path.join(folder, `${name}.html`);
-    fs.writeFileSync(file, fillPage(data));
-    return { file, data };
+    execFileSync(program, ["report", ...runs, ...more, "--out", file, "--quiet"], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+    const [, text] = /id="report-data">([^<]*)</.exec(fs.readFileSync(file, "utf8"));
+    return { file, data: JSON.parse(text) };
 }
 
 /** Opens a page, and notes what it says and asks for. */
@@ -196,6 +199,22 @@ async function checkSlider(page, { program, folder, place, number }) {
     await page.keyboard.press("Escape");
 }
 
+/** An ancestor chosen is taken apart in place of the elite; analyses and other networks have their say. */
+async function checkAncestors(page, data) {
+    await page.evaluate(() => (location.hash = "#elite-0-3"));
+    await page.waitForSelector(".strip button");
+    const { ancestors } = data.runs[0].elites.find((elite) => elite.class === 3);
+    check("there is a picture for each ancestor", (await page.locator(".strip button").count()) === ancestors.length, ancestors.length);
+    await page.locator(".strip button").first().click();
+    const caption = await page.textContent(".large figcaption");
+    check("an ancestor chosen is shown large", caption.startsWith("Ancestor of generation 0"), caption);
+    check("other networks have their say", (await page.locator(".others li").count()) === 1);
+    await page.locator(".strip button").last().click();
+    check("what removal costs stands beside the weights", (await page.locator(".sliders .lost").count()) === (await page.locator(".sliders li").count()));
+    await page.keyboard.press("Escape");
+    check("there is a section for each analysis", (await page.locator(".analysis").count()) === Object.keys(data.analyses).length - 1);
+}
+
 async function checkTheme(page) {
     const colour = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
     const light = await colour();
@@ -230,7 +249,7 @@ async function scrollThrough(page) {
 async function main() {
     const options = optionsOf(process.argv.slice(2));
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "report-browser-"));
-    makeRuns(path.resolve(options.program), folder);
+    makeRuns(options.program, folder);
     const browser = await chromium.launch({ executablePath: options.browser, args: FLAGS });
     try {
         await checkAll(browser, options, folder);
@@ -246,7 +265,7 @@ async function checkAll(browser, options, folder) {
     const { program } = options;
     const shot = async (page, name) => options.shots && page.screenshot({ path: path.join(options.shots, `${name}.png`) });
 
-    const grey = makePage(program, folder, "grey", ["grey", "other"]);
+    const grey = makePage(program, folder, "grey", ["grey", "other"], ["--analyses", "analysis", "--transfer", "transfer"]);
     const { page, noted, context } = await open(browser, grey.file);
     await checkGrid(page, grey.data);
     await checkKeys(page);
@@ -254,6 +273,7 @@ async function checkAll(browser, options, folder) {
     await checkPictures(page, folder, "grey", 0);
     await checkPictures(page, folder, "other", 1);
     await checkSlider(page, { program, folder, place: 0, number: 3 });
+    await checkAncestors(page, grey.data);
     await checkWidth(page, "wide window");
     const shifts = await page.evaluate(() => window.shifts);
     check("the layout does not jump", shifts < 0.02, `${shifts} ${await page.evaluate(() => window.shifted.join(" "))}`);
@@ -268,11 +288,20 @@ async function checkAll(browser, options, folder) {
     await shot(second.page, "colour-dark");
     await second.context.close();
 
+    const direct = makePage(program, folder, "direct", ["direct"]);
+    const fourth = await open(browser, direct.file);
+    await fourth.page.locator(".cards button").nth(3).click();
+    check("a direct elite is shown by its picture", await fourth.page.$eval(".large img", (image) => image.complete && image.naturalWidth === 28));
+    await fourth.context.close();
+
     const narrow = await open(browser, grey.file, { viewport: { width: 360, height: 760 } });
     await checkWidth(narrow.page, "360 pixels");
     await narrow.page.locator(".cards button").first().click();
-    const inside = await narrow.page.evaluate(() => [document.querySelector("dialog").scrollWidth, document.querySelector("dialog").clientWidth]);
-    check("360 pixels: nothing sticks out of an elite", inside[0] <= inside[1], inside.join(" of "));
+    const inside = await narrow.page.evaluate(() => {
+        const dialog = document.querySelector("dialog");
+        return [dialog.scrollWidth, dialog.clientWidth, dialog.getBoundingClientRect().right, document.documentElement.clientWidth];
+    });
+    check("360 pixels: nothing sticks out of an elite", inside[0] <= inside[1] && inside[2] <= inside[3], inside.join(" "));
     await shot(narrow.page, "narrow");
     await narrow.context.close();
 
@@ -284,13 +313,14 @@ async function checkAll(browser, options, folder) {
     const pace = await scrollThrough(third.page);
     // What is smooth on an idle machine; a busy one is given some room.
     check("a thousand classes scroll", pace.median < 50, `a frame takes ${pace.median.toFixed(1)} ms, 95 % less than ${pace.late.toFixed(1)} ms`);
+    await third.page.evaluate(() => window.scrollTo(0, 0));
     await third.page.waitForTimeout(3000);
     const drawn = await third.page.$$eval(".cards canvas", (canvases) => canvases.filter(({ width }) => width > 1).length);
     check("what is in view gets drawn", drawn >= 40, `${drawn} pictures`);
     await shot(third.page, "thousand");
     await third.context.close();
 
-    const all = [noted, second.noted, narrow.noted, third.noted];
+    const all = [noted, second.noted, fourth.noted, narrow.noted, third.noted];
     check("nothing on the console", all.every(({ errors }) => errors.length === 0), all.flatMap(({ errors }) => errors).join(" | "));
     check("no request", all.every(({ requests }) => requests.length === 0), all.flatMap(({ requests }) => requests).join(" | "));
 }

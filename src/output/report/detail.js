@@ -104,7 +104,8 @@ class Detail {
         const seen = elite.ancestors.filter(({ genome, picture }) => genome || picture);
         const line = thin(seen.length > 0 ? seen : elite.ancestors, MOST_ANCESTORS);
         const named = (number) => run.class_names?.[number] ?? `class ${number}`;
-        const left = elite.ancestors.length - line.length;
+        const total = (elite.lineage?.depth ?? elite.ancestors.length - 1) + 1;
+        const left = total - line.length;
         const mark = (button) => strip.querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
         const item = (ancestor, at) => {
             const isLast = at === line.length - 1;
@@ -124,19 +125,20 @@ class Detail {
         const strip = h("ol", { class: "strip", tabindex: "0", "aria-label": "Ancestors" }, line.map(item));
         return h("section", { class: "ancestors" }, h("h3", {}, "Ancestors"),
             h("p", { class: "rule" }, "The oldest first, with their confidence in this elite's class, and the class as whose elite each had the child that led here (⤳ where that class was new to the line). Choose one to take it apart above.",
-                left > 0 ? ` ${wholeText(left)} of ${wholeText(elite.ancestors.length)} are left out.` : ""),
+                left > 0 ? ` ${wholeText(left)} of ${wholeText(total)} are left out.` : ""),
             strip);
     }
 
     #others(elite) {
-        const rows = (this.report.transfers ?? []).flatMap(({ networks, answers, class_names: names }) => {
+        const rows = (this.report.transfers ?? []).flatMap(({ networks, answers }) => {
             const found = answers.find((answer) => answer.run === this.run && answer.class === elite.class);
-            return found ? found.answers.map((answer, at) => ({ network: networks[at], names, answer })).filter(({ answer }) => answer) : [];
+            return found ? found.answers.map((answer, at) => ({ network: networks[at], answer })).filter(({ answer }) => answer) : [];
         });
         if (rows.length === 0) {
             return null;
         }
-        const item = ({ network, names, answer }) => {
+        const names = this.report.runs[this.run].class_names;
+        const item = ({ network, answer }) => {
             const share = answer.class_probability ?? (answer.label === elite.class ? answer.confidence : 0);
             const bar = h("span", { class: "bar", "aria-hidden": "true" }, h("span"));
             bar.firstChild.style.width = `${100 * share}%`;
