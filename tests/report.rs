@@ -142,7 +142,9 @@ fn page_works_in_a_browser() {
     let node = |words: &[&str]| Command::new("node").args(words).output().is_ok_and(|output| output.status.success());
     let chromium = std::env::var("PAREIDOLIA_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
     if !node(&["-e", "require('playwright-core')"]) || !Path::new(&chromium).is_file() {
-        left_out("the page in a browser: it takes Node.js, playwright-core (NODE_PATH says where) and /usr/bin/chromium (or PAREIDOLIA_CHROMIUM)");
+        left_out(
+            "the page in a browser: it takes Node.js, playwright-core (NODE_PATH says where) and /usr/bin/chromium (or PAREIDOLIA_CHROMIUM)",
+        );
         return;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/browser.js");

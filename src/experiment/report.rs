@@ -5,6 +5,7 @@ use super::lineage::replay::{Birth, Replay};
 use super::lineage::report::EliteLine;
 use super::lineage::{self, Kept, LineageRequest};
 use super::specimens::{Contents, Elites};
+use super::transfer::sources::Input;
 use crate::archive::ARITHMETIC_VERSION;
 use crate::error::{Error, Result, one_line};
 use crate::genome::exchange::{Specimen, json};
@@ -25,7 +26,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// One call of `report`, checked.
 #[derive(Clone, Debug)]
@@ -136,13 +137,16 @@ fn read_run(request: &ReportRequest, path: &Path) -> Result<(RunData, u64)> {
         let text = "is not the archive that run.json tells of; restore both from a copy";
         return Err(Error::file(&path.join(run_folder::ARCHIVE), text));
     }
-    let mut lines = if request.lineage && run_folder::has_lineage(path) { read_lines(request, path)? } else { HashMap::new() };
+    let mut lines =
+        if request.lineage && run_folder::has_lineage(path) { read_lines(request, path)? } else { HashMap::new() };
     let canvas = elites.about.canvas;
     let n_niches = elites.archive.classes.len();
     let is_cppn = matches!(elites.about.encoding, Encoding::Cppn(_));
     let has_pictures = n_niches * canvas.len() <= if is_cppn { SMALL } else { PICTURES };
-    let each: Vec<EliteData> =
-        (0..n_niches).into_par_iter().map(|niche| elite(&elites, niche, is_cppn, has_pictures)).collect::<Result<_>>()?;
+    let each: Vec<EliteData> = (0..n_niches)
+        .into_par_iter()
+        .map(|niche| elite(&elites, niche, is_cppn, has_pictures))
+        .collect::<Result<_>>()?;
     let images: Vec<&[u8]> = elites.archive.elites.iter().map(|elite| &elite.image[..]).collect();
     let each = each.into_iter().map(|elite| with_line(elite, &mut lines)).collect();
     let mut value = serde_json::to_value(&manifest).expect("a manifest has a JSON form");
@@ -324,27 +328,32 @@ fn read_analyses(folder: &Path, place: impl Fn(&str) -> Option<usize>) -> Result
 /// What `transfer` wrote into `folder` of the runs of the report.
 fn read_transfer(folder: &Path, place: impl Fn(&str) -> Option<usize>) -> Result<Transfer> {
     let manifest = TransferManifest::read(&folder.join("run.json"))?;
-    let places: HashMap<String, usize> = manifest
-        .inputs
-        .iter()
-        .filter_map(|input| Some((input.path.display().to_string(), place(input.hash.as_deref()?)?)))
-        .collect();
     let file = folder.join("images.jsonl");
     let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
-    let mut answers = Vec::new();
+    let (mut answers, mut places) = (Vec::new(), HashMap::new());
     for (at, line) in text.lines().enumerate() {
         let line: ImageLine = serde_json::from_str(line).map_err(|source| {
-            Error::file(&file, format!("line {}: not what is said of an image: {}", at + 1, one_line(&source.to_string())))
+            Error::file(
+                &file,
+                format!("line {}: not what is said of an image: {}", at + 1, one_line(&source.to_string())),
+            )
         })?;
-        if let (Some(&run), Some(class)) = (places.get(&line.input), line.class) {
+        let input = places.entry(line.input.clone()).or_insert_with(|| place(input_of(&manifest.inputs, &line.input)?));
+        if let (&mut Some(run), Some(class)) = (input, line.class) {
             let said = serde_json::to_value(&line.answers).expect("answers have a JSON form");
             answers.push(Answers { run, class, answers: said });
         }
     }
-    Ok(Transfer {
-        networks: manifest.networks.into_iter().map(|network| network.label).collect(),
-        answers,
-    })
+    Ok(Transfer { networks: manifest.networks.into_iter().map(|network| network.label).collect(), answers })
+}
+
+/// The archive's hash of the input that was called `name`, which its record names absolutely. Of several that end so the shortest is meant: it
+/// is the one that was named from where the others were.
+fn input_of<'a>(inputs: &'a [Input], name: &str) -> Option<&'a str> {
+    let is_up = |part: &Component| matches!(part, Component::CurDir | Component::ParentDir);
+    let end: PathBuf = Path::new(name).components().skip_while(is_up).collect();
+    let ending = inputs.iter().filter(|input| input.path.ends_with(&end));
+    ending.min_by_key(|input| input.path.components().count())?.hash.as_deref()
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T> {

@@ -81,7 +81,7 @@ class Detail {
         const facts = [
             ["confidence", h("strong", {}, confidenceText(elite.confidence))],
             ["born", `generation ${wholeText(elite.born[0])}, candidate ${wholeText(elite.born[1])}`],
-            elite.runner_up && ["next", `${named(elite.runner_up.class)}, ${probability(elite.runner_up.confidence)}`],
+            elite.runner_up && ["runner-up", `${named(elite.runner_up.class)}, ${probability(elite.runner_up.confidence)}`],
             elite.lineage && ["line", `${elite.lineage.depth} births from generation 0, ${elite.lineage.goal_switches} goal switches`],
             ["run", `${run.name}, seed ${run.manifest.seed}`],
             ["network", run.manifest.network],

@@ -250,9 +250,10 @@ mod tests {
     #[test]
     fn base64_is_that_of_the_standard() {
         let of = |text: &str| base64(text.as_bytes());
-        assert_eq!(["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(of), [
-            "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"
-        ]);
+        assert_eq!(
+            ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(of),
+            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]
+        );
     }
 
     #[test]
@@ -272,8 +273,14 @@ mod tests {
             curve: None,
         };
         let program = Program { version: "0", commit: "0" };
-        let data =
-            Data { format: "pareidolia report", version: 1, program, runs: vec![run], analyses: None, transfers: Vec::new() };
+        let data = Data {
+            format: "pareidolia report",
+            version: 1,
+            program,
+            runs: vec![run],
+            analyses: None,
+            transfers: Vec::new(),
+        };
         let page = page(&data);
         assert!(!page.contains("<img src=x"), "a name became an element");
         assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
