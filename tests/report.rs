@@ -117,7 +117,7 @@ fn what_cannot_be_shown_is_refused() {
     fails(report(&["nowhere", "--out", "page.html"]), 1, "it has no run.json");
     fails(report(&["run", "--out", "page.html", "--analyses", "run"]), 1, "analyse.json");
     fails(report(&["run", "--out", "page.html", "--transfer", "run"]), 1, "not a manifest of a transfer");
-    fails(report(&["--out", "page.html"]), 2, "RUN");
+    fails(report(&["--out", "page.html"]), 2, "required arguments were not provided");
 
     let file = scratch.path().join("run/run.json");
     let manifest = fs::read_to_string(&file).unwrap();

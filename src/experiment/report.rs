@@ -149,8 +149,9 @@ fn read_run(request: &ReportRequest, path: &Path) -> Result<(RunData, u64)> {
         .collect::<Result<_>>()?;
     let images: Vec<&[u8]> = elites.archive.elites.iter().map(|elite| &elite.image[..]).collect();
     let each = each.into_iter().map(|elite| with_line(elite, &mut lines)).collect();
-    let mut value = serde_json::to_value(&manifest).expect("a manifest has a JSON form");
-    value.as_object_mut().expect("it is an object").shift_remove("classes");
+    // As the file has it: an f32 that became a JSON value on its way would be one of f64, with all its digits.
+    let mut value: Value = read_json(&file, "a manifest of a run")?;
+    value.as_object_mut().expect("a manifest is an object").shift_remove("classes");
     let data = RunData {
         name: name_of_folder(path),
         manifest: value,
@@ -340,8 +341,7 @@ fn read_transfer(folder: &Path, place: impl Fn(&str) -> Option<usize>) -> Result
         })?;
         let input = places.entry(line.input.clone()).or_insert_with(|| place(input_of(&manifest.inputs, &line.input)?));
         if let (&mut Some(run), Some(class)) = (input, line.class) {
-            let said = serde_json::to_value(&line.answers).expect("answers have a JSON form");
-            answers.push(Answers { run, class, answers: said });
+            answers.push(Answers { run, class, answers: line.answers });
         }
     }
     Ok(Transfer { networks: manifest.networks.into_iter().map(|network| network.label).collect(), answers })

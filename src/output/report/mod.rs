@@ -5,6 +5,7 @@ mod sheets;
 pub use sheets::Sheets;
 
 use crate::genome::Canvas;
+use crate::output::transfer::AnswerLine;
 use crate::output::{Metrics, pictures};
 use png::Compression;
 use serde::Serialize;
@@ -188,7 +189,7 @@ pub struct Transfer {
 pub struct Answers {
     pub run: usize,
     pub class: usize,
-    pub answers: Value,
+    pub answers: Vec<AnswerLine>,
 }
 
 /// The page that shows `data`.

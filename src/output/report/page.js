@@ -140,6 +140,7 @@ function start() {
     document.getElementById("program").textContent = `${report.program.version} (${report.program.commit})`;
     document.body.append(detail.element);
     showRun(0);
+    document.body.classList.add("ready");
     document.addEventListener("keydown", onKey);
     window.addEventListener("hashchange", followAddress);
     followAddress();
