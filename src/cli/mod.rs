@@ -13,6 +13,7 @@ pub mod lineage;
 pub mod merge;
 pub mod plan;
 pub mod render;
+pub mod report;
 pub mod reproduce;
 pub mod retrain;
 pub mod selftest;
@@ -67,6 +68,7 @@ enum Command {
     Reproduce(reproduce::Args),
     Transfer(transfer::Args),
     Analyse(Box<analyse::Args>),
+    Report(report::Args),
     Watch(watch::Args),
     Import(import::Args),
     Weights(weights::Args),
@@ -98,6 +100,7 @@ impl Cli {
             Command::Reproduce(args) => args.run(self.quiet),
             Command::Transfer(args) => args.run(self.quiet),
             Command::Analyse(args) => args.run(self.quiet),
+            Command::Report(args) => args.run(),
             Command::Watch(args) => args.run(),
             Command::Import(args) => args.run(),
             Command::Weights(args) => args.run(),

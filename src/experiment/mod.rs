@@ -13,6 +13,7 @@ mod meter;
 pub mod plan;
 pub mod progress;
 pub mod render;
+pub mod report;
 pub mod reproduce;
 pub mod request;
 pub mod retrain;

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod phylogeny;
 pub mod pictures;
+pub mod report;
 pub mod reproduce;
 pub mod retrain;
 pub mod run_folder;

@@ -16,7 +16,7 @@ use super::start::Start;
 use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::backend::{Insertion, Job};
 use crate::error::{Error, Result};
-use crate::genome::Canvas;
+use crate::genome::{Canvas, Genome};
 use crate::network::Network;
 use crate::network::weights::Files;
 use crate::output::lineage::{Identity, Log};
@@ -167,6 +167,17 @@ impl Kept {
         Ok(Arc::new(network))
     }
 
+    /// The genomes that the run, in the folder `path`, started from; none where it started from random ones.
+    ///
+    /// # Errors
+    /// Those of [`Start::read_file`].
+    pub fn start(&self, path: &Path) -> Result<Arc<[Genome]>> {
+        match &self.config.start {
+            Some(record) => Ok(Start::read_file(&path.join(start_file::NAME), record)?.genomes()),
+            None => Ok(Arc::default()),
+        }
+    }
+
     /// The run as work for a backend.
     ///
     /// # Errors
@@ -205,11 +216,7 @@ pub fn run_on_pool(request: &LineageRequest) -> Result<Report> {
             format!("this lineage is damaged: {reason}; restore it from a copy, or make the run again"),
         )
     };
-    let start = match &kept.config.start {
-        Some(record) => Start::read_file(&request.run.join(start_file::NAME), record)?.genomes(),
-        None => Arc::default(),
-    };
-    let replay = Replay::new(&job, start, &kept.insertions, request.simd);
+    let replay = Replay::new(&job, kept.start(&request.run)?, &kept.insertions, request.simd);
     let (nearer, replayed) = replay.verify(&kept.archive).map_err(broken)?;
     tracing::info!("{replayed} individuals made again; every elite is what the archive has");
     let generation = kept.archive.generation;
