@@ -21,6 +21,7 @@ const TINY: Protocol = Protocol {
     generations: 3,
     ascent_seeds: 1,
     rounds: 2,
+    retrain_runs_first: 3,
     retrain_runs: 2,
     retrain_generations: 2,
     images_first: 20,

@@ -38,7 +38,11 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "What to do", allow_negative_numbers = true)]
     rounds: Option<String>,
 
-    /// Evolutions against each network [default: the preset's]
+    /// Evolutions against the first network [default: the preset's]
+    #[arg(long, value_name = "N", help_heading = "What to do", allow_negative_numbers = true)]
+    runs_first: Option<String>,
+
+    /// The same against each later network [default: the preset's]
     #[arg(long, value_name = "N", help_heading = "What to do", allow_negative_numbers = true)]
     runs: Option<String>,
 
@@ -112,7 +116,7 @@ pub struct Args {
         value_name = "DIR",
         help_heading = "Where it goes",
         conflicts_with_all = [
-            "preset", "seed", "runs", "generations", "images_first", "images", "iterations", "fooling_class", "config", "set", "network",
+            "preset", "seed", "runs_first", "runs", "generations", "images_first", "images", "iterations", "fooling_class", "config", "set", "network",
             "weights", "class_names", "broken", "out", "dry_run"
         ]
     )]
@@ -217,6 +221,7 @@ impl Args {
         let options = [
             ("seed", "--seed", &seed),
             ("rounds", "--rounds", &self.rounds),
+            ("runs_first", "--runs-first", &self.runs_first),
             ("runs", "--runs", &self.runs),
             ("generations", "--generations", &self.generations),
             ("images_first", "--images-first", &self.images_first),

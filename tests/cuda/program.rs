@@ -105,7 +105,20 @@ fn retrain_on_the_gpu_gives_the_files_of_the_cpu() {
     // LeNet, whose eleventh output is no niche; a network that judges ten crops.
     let lenet = ["mnist", "--data", "digits"];
     let tiny = ["imagenet", "--network", "tiny.toml", "--data", "set", "--set", "train.rate=0.001"];
-    let numbers = ["--rounds", "2", "--runs", "2", "--generations", "2", "--images-first", "9", "--images", "6"];
+    let numbers = [
+        "--rounds",
+        "2",
+        "--runs-first",
+        "3",
+        "--runs",
+        "2",
+        "--generations",
+        "2",
+        "--images-first",
+        "9",
+        "--images",
+        "6",
+    ];
     let small = ["--iterations", "3", "--set", "batch=10", "--set", "train.batch=6"];
     for (what, name) in [(&lenet[..], "lenet"), (&tiny, "tiny")] {
         let mut rounds = Vec::new();

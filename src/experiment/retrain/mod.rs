@@ -2,8 +2,8 @@
 //! their own, train the next network with it, and again. One job, of which each step lands whole: [`crate::output::retrain`] says where.
 //!
 //! A job is a function of configuration, seed and data. Round i: the network `DNN_i` is trained from scratch with seed `seed + i - 1` on
-//! the data and all images sampled so far (the first one may be given); then the runs of the seeds from `seed + (i - 1) runs` on evolve
-//! against it, for the classes of the data alone; then images are sampled ([`sample`]).
+//! the data and all images sampled so far (the first one may be given); then the runs of the seeds that follow on those of the network before it
+//! evolve against it, for the classes of the data alone; then images are sampled ([`sample`]).
 
 pub mod config;
 mod round;
@@ -190,13 +190,13 @@ impl<'a> Job<'a> {
             check_first(first, &list, n_classes)?;
         }
         let per_run = 2 * n_classes as u64;
-        for (key, images) in [("images_first", config.images_first), ("images", config.images)] {
-            let most = per_run * u64::from(config.runs);
+        for (key, round) in [("images_first", 1), ("images", 2)] {
+            let (images, runs) = (config.sampled(round), config.runs(round));
+            let most = per_run * u64::from(runs);
             if u64::from(images) > most {
                 return Err(Error::Usage(format!(
-                    "{key}: got {images}, wanted at most {most}: {} runs have {n_classes} images each of the first generation and of the \
-                     last",
-                    config.runs
+                    "{key}: got {images}, wanted at most {most}: {runs} runs have {n_classes} images each of the first generation and of the \
+                     last"
                 )));
             }
         }

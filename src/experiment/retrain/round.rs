@@ -228,7 +228,7 @@ impl Job<'_> {
     /// and a function of seed and network.
     fn evolve(&self, round: u32, folder: &RoundFolder, network: &Arc<Network>) -> Result<Evolved> {
         let config = self.record.configuration.evolution(round, self.data.classes.len() as u32);
-        let runs = self.record.configuration.runs;
+        let runs = self.record.configuration.runs(round);
         let path = folder.evolution();
         let weights = file_of_run(&folder.weights())?;
         let layers = self.folder.layers().map(|path| file_of_run(&path)).transpose()?;
@@ -336,7 +336,7 @@ impl Job<'_> {
         });
         EvolutionRow {
             first_seed: config.evolution_seed(round),
-            runs: config.runs,
+            runs: config.runs(round),
             generations: config.generations,
             evaluations: evolved.evaluations,
             seconds: evolved.seconds,

@@ -1,6 +1,6 @@
 //! What people look at: the confidences of each round (the paper's Figure 11), and what a run of each came to.
 
-use super::{Part, Round, SheetRow, Spread};
+use super::{EvolutionRow, Part, Round, SheetRow, Spread};
 use crate::genome::Canvas;
 use crate::output::contact_sheet::{SUBTITLE, TITLE};
 use crate::output::convergence::{
@@ -55,10 +55,15 @@ pub fn confidences(title: &str, rounds: &[Round]) -> Image {
     let mut image = Image { canvas, pixels: average(&fine) };
     TITLE.draw(&mut image, Panel::LEFT as f32, 58.0, title);
     let subtitle = rounds.last().map_or(String::new(), |Round { evolution, .. }| {
-        format!(
-            "{} runs of {} generations against each network, {} confidences",
-            evolution.runs, evolution.generations, evolution.confidences
-        )
+        let EvolutionRow { runs, generations, confidences, .. } = evolution;
+        match rounds[0].evolution.runs {
+            first if first == *runs => {
+                format!("{runs} runs of {generations} generations against each network, {confidences} confidences")
+            }
+            first => format!(
+                "{first} runs of {generations} generations against the first network, {runs} against each later one"
+            ),
+        }
     });
     SUBTITLE.draw(&mut image, Panel::LEFT as f32, 90.0, &subtitle);
     upper.label(&mut image, &[], &y_ticks);
