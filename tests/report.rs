@@ -1,5 +1,5 @@
-//! `report`: the page of runs, by its data; in a browser, `tests/report/browser.js`, which is run where there are Node.js, playwright-core and
-//! a Chromium.
+//! `report`: the page of runs, by its data; in a browser, `tests/report/browser.js`, which is run where there are Node.js, playwright-core and a
+//! Chromium (`scripts/get-browser`).
 
 #[path = "common/left_out.rs"]
 mod left_out;
@@ -139,16 +139,16 @@ fn what_cannot_be_shown_is_refused() {
 /// The page itself, in Chromium: it opens from the disk without an error or a request, sorts, filters, draws what the run drew.
 #[test]
 fn page_works_in_a_browser() {
-    let node = |words: &[&str]| Command::new("node").args(words).output().is_ok_and(|output| output.status.success());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report");
     let chromium = std::env::var("PAREIDOLIA_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
-    if !node(&["-e", "require('playwright-core')"]) || !Path::new(&chromium).is_file() {
-        left_out(
-            "the page in a browser: it takes Node.js, playwright-core (NODE_PATH says where) and /usr/bin/chromium (or PAREIDOLIA_CHROMIUM)",
-        );
+    let probe = Command::new("node").args(["-e", "require('playwright-core')"]).current_dir(&folder).output();
+    if !probe.is_ok_and(|output| output.status.success()) || !Path::new(&chromium).is_file() {
+        let wanted = "it takes Node.js, and playwright-core and /usr/bin/chromium (or PAREIDOLIA_CHROMIUM), as `scripts/get-browser` installs them";
+        assert!(std::env::var_os("PAREIDOLIA_REQUIRE_BROWSER").is_none(), "{wanted}");
+        left_out(&format!("the page in a browser: {wanted}"));
         return;
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/browser.js");
     let mut command = Command::new("node");
-    command.arg(script).args(["--program", env!("CARGO_BIN_EXE_pareidolia"), "--browser", &chromium]);
+    command.arg(folder.join("browser.js")).args(["--program", env!("CARGO_BIN_EXE_pareidolia"), "--browser", &chromium]);
     run(command, 0);
 }

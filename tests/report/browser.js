@@ -2,7 +2,7 @@
 //
 //   node browser.js --program PAREIDOLIA [--shots FOLDER] [--browser /usr/bin/chromium]
 //
-// It wants playwright-core, which NODE_PATH may say where to find, and a Chromium. It makes small runs, has the program report on them, and
+// It wants playwright-core and a Chromium: scripts/get-browser. It makes small runs, has the program report on them, and
 // opens the pages from the disk. Every check that fails is said, and the exit status is then 1.
 
 "use strict";
