@@ -179,6 +179,13 @@ impl<'a> Sheet<'a> {
     }
 }
 
+/// A line below an elite on `canvas`: `before`, `name`, `after`, where the name alone is made shorter if it is too long.
+pub fn caption(canvas: Canvas, before: &str, name: &str, after: &str) -> String {
+    // A pixel for the kerning between the three.
+    let rest = NAME.width(before) + NAME.width(after) + 1.0;
+    format!("{before}{}{after}", NAME.fit(name, Scale::of(canvas).width as f32 - rest))
+}
+
 /// Elites in a row of a sheet of `n_cells`.
 pub(super) fn columns(n_cells: usize) -> usize {
     if n_cells <= 10 { n_cells.min(5) } else { 10 }
@@ -324,6 +331,17 @@ mod tests {
         // A tall one is as high as others.
         let tall = Scale::of(Canvas { height: 1024, width: 16, channels: 1 });
         assert_eq!((tall.height, tall.width), (160, 3));
+    }
+
+    #[test]
+    fn of_a_caption_the_name_alone_is_shortened() {
+        let canvas = Canvas { height: 256, width: 256, channels: 3 };
+        assert_eq!(caption(canvas, "→ ", "tench", ": 0.99999 +3"), "→ tench: 0.99999 +3");
+        for length in 1..60 {
+            let text = caption(canvas, "→ ", &"AVAToj".repeat(10)[..length], ": 0.99999 +3");
+            assert!(text.starts_with("→ ") && text.ends_with(": 0.99999 +3"), "{text}");
+            assert_eq!(NAME.fit(&text, THUMBNAIL as f32), text, "it fits as it is");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::archive::{ARITHMETIC_VERSION, Archive};
 use crate::experiment::config::{Config, name_of};
 use crate::genome::Canvas;
 use crate::network::Network;
-use crate::output::contact_sheet::{Cell, Sheet};
+use crate::output::contact_sheet::{Cell, Sheet, caption};
 use crate::output::phylogeny::{Node, Strip, Tip, Tree};
 use crate::output::{confidence_text, hash_text};
 use crate::version::{COMMIT, VERSION};
@@ -155,12 +155,9 @@ impl Facts<'_> {
                 let goal_class = self.class(ancestor.goal);
                 let goal_confidence = confidence_text(goal.map_or(0.0, |held| held.fitness));
                 let others = ancestor.held.len().saturating_sub(1);
-                let caption = format!(
-                    "{}{}: {goal_confidence}{}",
-                    if ancestor.switched { "→ " } else { "" },
-                    self.name(goal_class),
-                    if others > 0 { format!(" +{others}") } else { String::new() }
-                );
+                let others = if others > 0 { format!(" +{others}") } else { String::new() };
+                let arrow = if ancestor.switched { "→ " } else { "" };
+                let caption = caption(canvas, arrow, self.name(goal_class), &format!(": {goal_confidence}{others}"));
                 (Cell { class: ancestor.birth.0, name: "", confidence, image }, caption)
             })
             .collect();
