@@ -11,7 +11,7 @@ const ARCHITECTURES: &str = "sm_80,sm_90a,compute_80";
 /// Kernels that may spill or have a stack frame, and why.
 const ALLOWED: &str = "kernels/allowed_spills.txt";
 
-const HOW_TO_GET_IT: &str = "scripts/get-nvcc installs one without root (README.md, Building the kernels)";
+const HOW_TO_GET_IT: &str = "scripts/get-nvcc installs one without root (docs/gpu.md, Building the kernels)";
 
 /// The oldest drivers for Linux that load what an nvcc of CUDA 12 or 13 makes, as `cuDriverGetVersion` and as people name them
 /// (CUDA Toolkit Release Notes, minor version compatibility).

@@ -43,7 +43,7 @@ pub struct Compiled {
 }
 
 impl Nvcc {
-    /// Looks in the order of README.md. Where there is none that can be used, why not.
+    /// Looks in the order of docs/gpu.md. Where there is none that can be used, why not.
     ///
     /// # Errors
     /// If `NVCC` names what is no nvcc: whoever set it wants that one.
