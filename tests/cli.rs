@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use pareidolia::cli::Cli;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -78,6 +78,56 @@ fn help_describes_every_option() {
     let evolve = done(&folder, &["evolve", "--help"]);
     for key in pareidolia::experiment::config::KEYS {
         assert!(evolve.contains(key.name) && evolve.contains(key.meaning), "{}", key.name);
+    }
+}
+
+/// Long options of `command` and of the commands below it.
+fn long_options(command: &clap::Command) -> Vec<String> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_long()).map(String::from);
+    own.chain(command.get_subcommands().flat_map(long_options)).collect()
+}
+
+#[test]
+fn documents_lead_somewhere_and_show_what_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).filter(is_page);
+    let others = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "benches/README.md",
+        "weights/README.md",
+        "emulator/README.md",
+    ];
+    let pages: Vec<PathBuf> = others.iter().map(|name| root.join(name)).chain(docs).collect();
+    let mut program = Cli::command();
+    program.build();
+    let mut calls = 0;
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        let page_name = page.strip_prefix(root).unwrap().display();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let is_there =
+                target.is_empty() || target.starts_with("http") || page.parent().unwrap().join(target).exists();
+            assert!(is_there, "{page_name}: a link to {target}, which is not there");
+        }
+        // A call ends with its line or its quotation; what a backslash or a loop leaves for the next line is not looked at.
+        for call in text.split("pareidolia ").skip(1).filter_map(|rest| rest.split(['\n', '`', '#']).next()) {
+            let mut words = call.split_whitespace();
+            let Some(command) = words.next().and_then(|name| program.find_subcommand(name)) else { continue };
+            calls += 1;
+            let known = long_options(command);
+            for option in words.filter_map(|word| word.strip_prefix("--")).filter(|option| !option.is_empty()) {
+                let name = option.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
+                assert!(known.iter().any(|known| known == name), "{page_name}: {} has no --{name}", command.get_name());
+            }
+        }
+    }
+    assert!(calls > 60, "{calls} calls were found");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+        assert!(readme.contains(&format!("`{}", command.get_name())), "README.md: nothing of {}", command.get_name());
     }
 }
 

@@ -149,6 +149,11 @@ fn page_works_in_a_browser() {
         return;
     }
     let mut command = Command::new("node");
-    command.arg(folder.join("browser.js")).args(["--program", env!("CARGO_BIN_EXE_pareidolia"), "--browser", &chromium]);
+    command.arg(folder.join("browser.js")).args([
+        "--program",
+        env!("CARGO_BIN_EXE_pareidolia"),
+        "--browser",
+        &chromium,
+    ]);
     run(command, 0);
 }

@@ -66,6 +66,8 @@ function makeRuns(program, folder) {
         run("evolve", "imagenet-cppn", "--network", `${name}.toml`, "--weights", `${name}.safetensors`, "--set", "crops=1", "--batch", "60",
             "--generations", String(generations), "--threads", "1", "--out", name);
     }
+    run("evolve", "imagenet-direct", "--network", "large.toml", "--weights", "large.safetensors", "--set", "crops=1", "--batch", "24", "--generations", "2",
+        "--threads", "1", "--out", "noise");
 }
 
 /** The page of `runs`, and the data in it. */
@@ -126,6 +128,38 @@ async function checkPictures(page, folder, run, place) {
     }
     check(`${run}: the pictures drawn by the page are those of the run`, Math.max(...differences) <= 1, `largest differences ${differences.join(" ")}`);
     await page.keyboard.press("Escape");
+}
+
+/** Brightness of `side` by `side` parts of a picture, less their mean; of its edge, where a card has round corners, nothing. */
+function parts({ width, height, channels, pixels }, side) {
+    const [sums, counts] = [new Float64Array(side * side), new Float64Array(side * side)];
+    for (let y = 0; y < height; y++) {
+        for (let x = 0; x < width; x++) {
+            const at = Math.floor((y * side) / height) * side + Math.floor((x * side) / width);
+            for (let channel = 0; channel < channels; channel++) {
+                sums[at] += pixels[(y * width + x) * channels + channel];
+                counts[at]++;
+            }
+        }
+    }
+    const means = sums.map((sum, at) => sum / counts[at]);
+    const isInside = (at) => [at % side, Math.floor(at / side)].every((place) => place > 0 && place < side - 1);
+    const mean = means.reduce((sum, part, at) => sum + (isInside(at) ? part : 0), 0) / (side - 2) ** 2;
+    return means.map((part, at) => (isInside(at) ? part - mean : 0));
+}
+
+/** Pictures too large to be stored one by one come from sheets: each card shows the one that is most like its elite's. */
+async function checkSheets(page, folder, run) {
+    const alike = (a, b) => a.reduce((sum, part, i) => sum + part * b[i], 0) / Math.sqrt(a.reduce((sum, part) => sum + part * part, 0) * b.reduce((sum, part) => sum + part * part, 0));
+    const { classes } = JSON.parse(fs.readFileSync(path.join(folder, run, "run.json"), "utf8"));
+    const elites = classes.map(({ file }) => parts(png.decode(fs.readFileSync(path.join(folder, run, file))), 24));
+    const found = [];
+    for (const card of await page.locator(".cards .tile").all()) {
+        const shown = parts(png.decode(await card.screenshot()), 24);
+        const likeness = elites.map((elite) => alike(elite, shown));
+        found.push([likeness.indexOf(Math.max(...likeness)), Math.max(...likeness).toFixed(2)]);
+    }
+    check("each card shows its elite, from a sheet", found.length === classes.length && found.every(([best, likeness], at) => best === at && likeness > 0.5), found.join(" "));
 }
 
 async function checkGrid(page, data) {
@@ -295,6 +329,12 @@ async function checkAll(browser, options, folder) {
     check("a direct elite is shown by its picture", await fourth.page.$eval(".large img", (image) => image.complete && image.naturalWidth === 28));
     await fourth.context.close();
 
+    const noise = makePage(program, folder, "noise", ["noise"]);
+    const fifth = await open(browser, noise.file);
+    await checkSheets(fifth.page, folder, "noise");
+    await shot(fifth.page, "noise");
+    await fifth.context.close();
+
     const narrow = await open(browser, grey.file, { viewport: { width: 360, height: 760 } });
     await checkWidth(narrow.page, "360 pixels");
     await narrow.page.locator(".cards button").first().click();
@@ -320,7 +360,7 @@ async function checkAll(browser, options, folder) {
     await shot(third.page, "thousand");
     await third.context.close();
 
-    const all = [noted, second.noted, fourth.noted, narrow.noted, third.noted];
+    const all = [noted, second.noted, fourth.noted, fifth.noted, narrow.noted, third.noted];
     check("nothing on the console", all.every(({ errors }) => errors.length === 0), all.flatMap(({ errors }) => errors).join(" | "));
     check("no request", all.every(({ requests }) => requests.length === 0), all.flatMap(({ requests }) => requests).join(" | "));
 }
