@@ -61,6 +61,7 @@ fn page_has_what_run_analysis_and_transfer_say() {
     assert_eq!((&kept["name"], &kept["manifest"]["archive_hash"]), (&Value::from("kept"), &manifest["archive_hash"]));
     assert_eq!(kept["manifest"].get("classes"), None);
     assert_eq!(kept["curve"]["generation"].as_array().unwrap().last(), Some(&Value::from(25)));
+    let mut named = Vec::new();
     for (elite, class) in kept["elites"].as_array().unwrap().iter().zip(manifest["classes"].as_array().unwrap()) {
         for key in ["class", "name", "confidence", "born"] {
             assert_eq!(elite[key], class[key], "{key}");
@@ -75,12 +76,20 @@ fn page_has_what_run_analysis_and_transfer_say() {
 
         let line = elite["ancestors"].as_array().unwrap();
         let (first, last) = (&line[0], &line[line.len() - 1]);
+        let individuals = kept["individuals"].as_array().unwrap();
         assert_eq!((&first["generation"], &first["goal_switch"]), (&Value::from(0), &Value::from(false)));
         assert_eq!(last["confidence"], elite["confidence"]);
-        assert_eq!(genes(&last["genome"]), genes(&genome), "a line ends with its elite");
-        assert!(line.iter().all(|ancestor| ancestor["genome"].is_object()));
+        assert_eq!(last.get("individual"), None, "a line ends with its elite");
+        let of = |ancestor: &Value| &individuals[ancestor["individual"].as_u64().unwrap() as usize]["genome"];
+        assert!(line[..line.len() - 1].iter().all(|ancestor| of(ancestor).is_object()));
+        named.extend(line.iter().filter_map(|ancestor| ancestor.get("individual")).cloned());
     }
     assert_eq!(data["runs"][1]["elites"][0].get("ancestors"), None, "it keeps no lineage");
+    // Nobody is there twice, or for nothing, though many are on several lines.
+    let (n_named, n) = (named.len(), kept["individuals"].as_array().unwrap().len());
+    named.sort_by_key(|individual| individual.as_u64());
+    named.dedup();
+    assert!(named == (0..n).map(Value::from).collect::<Vec<_>>() && n < n_named, "{n} individuals, {n_named} named");
     assert_eq!(data["analyses"]["runs"], serde_json::json!({"0": 0, "1": 1}));
     assert_eq!(data["analyses"]["blame"]["elites"].as_array().unwrap().len(), 20);
     let answers = data["transfers"][0]["answers"].as_array().unwrap();
@@ -101,7 +110,8 @@ fn direct_genomes_are_pictures_and_a_series_is_its_runs() {
     let elite = &data["runs"][1]["elites"][7];
     assert_eq!(elite.get("genome"), None);
     assert!(elite["picture"].is_string());
-    assert!(elite["ancestors"][0]["picture"].is_string());
+    let first = elite["ancestors"][0]["individual"].as_u64().unwrap() as usize;
+    assert!(data["runs"][1]["individuals"][first]["picture"].is_string());
 }
 
 #[test]

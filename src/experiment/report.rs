@@ -2,7 +2,7 @@
 
 use super::device::Asked;
 use super::lineage::replay::{Birth, Replay};
-use super::lineage::report::EliteLine;
+use super::lineage::report::LineEntry;
 use super::lineage::{self, Kept, LineageRequest};
 use super::specimens::{Contents, Elites};
 use super::transfer::sources::Input;
@@ -14,8 +14,8 @@ use crate::network::weights::Files;
 use crate::output::analyse::AnalyseManifest;
 use crate::output::convergence::Thinned;
 use crate::output::report::{
-    Analyses, AncestorData, Answers, Curve, Data, EliteData, LineData, Program, RunData, RunnerUp, Sheets, Transfer,
-    page, picture,
+    Analyses, AncestorData, Answers, Curve, Data, EliteData, Individual, LineData, Program, RunData, RunnerUp, Sheets,
+    Transfer, page, picture,
 };
 use crate::output::transfer::{ImageLine, TransferManifest};
 use crate::output::{Manifest, atomic, hash_text, metrics, run_folder, series};
@@ -23,7 +23,8 @@ use crate::simd::Simd;
 use crate::version::{COMMIT, VERSION};
 use rayon::prelude::*;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -61,9 +62,8 @@ const PICTURES: usize = 2 << 20;
 /// CPPNs of so many bytes of images in all also come as pictures, which are there before any is drawn.
 const SMALL: usize = 64 << 10;
 
-/// Genomes of ancestors of a run, at most; but of each elite as many as [`FEWEST`], and no more than [`MOST`].
+/// Individuals of a run between those of generation 0 and the elites that are shown, at most; and of a line.
 const ANCESTORS: usize = 2000;
-const FEWEST: usize = 2;
 const MOST: usize = 40;
 
 /// Writes the page.
@@ -137,11 +137,11 @@ fn read_run(request: &ReportRequest, path: &Path) -> Result<(RunData, u64)> {
         let text = "is not the archive that run.json tells of; restore both from a copy";
         return Err(Error::file(&path.join(run_folder::ARCHIVE), text));
     }
-    let mut lines =
-        if request.lineage && run_folder::has_lineage(path) { read_lines(request, path)? } else { HashMap::new() };
     let canvas = elites.about.canvas;
     let n_niches = elites.archive.classes.len();
     let is_cppn = matches!(elites.about.encoding, Encoding::Cppn(_));
+    let has_lines = request.lineage && run_folder::has_lineage(path);
+    let (mut lines, individuals) = if has_lines { read_lines(request, path, is_cppn)? } else { Lines::default() };
     let has_pictures = n_niches * canvas.len() <= if is_cppn { SMALL } else { PICTURES };
     let each: Vec<EliteData> = (0..n_niches)
         .into_par_iter()
@@ -158,6 +158,7 @@ fn read_run(request: &ReportRequest, path: &Path) -> Result<(RunData, u64)> {
         canvas: canvas.into(),
         class_names: elites.about.class_names.clone(),
         elites: each,
+        individuals,
         sheets: (!is_cppn && !has_pictures).then(|| Sheets::of(canvas, &images)),
         curve: read_curve(path, manifest.generation)?,
     };
@@ -221,18 +222,18 @@ fn read_curve(path: &Path, generation: u32) -> Result<Option<Curve>> {
     Ok(Curve::of(thinned.lines()))
 }
 
-/// By class, how an elite's line went.
-type Lines = HashMap<u32, (LineData, Vec<AncestorData>)>;
+/// By class, how an elite's line went; and those who are on the lines.
+type Lines = (HashMap<u32, (LineData, Vec<AncestorData>)>, Vec<Individual>);
 
-fn with_line(mut elite: EliteData, lines: &mut Lines) -> EliteData {
+fn with_line(mut elite: EliteData, lines: &mut HashMap<u32, (LineData, Vec<AncestorData>)>) -> EliteData {
     if let Some((line, ancestors)) = lines.remove(&elite.class) {
         (elite.lineage, elite.ancestors) = (Some(line), ancestors);
     }
     elite
 }
 
-/// The lines of all elites of the run in the folder `path`, those that are long thinned.
-fn read_lines(request: &ReportRequest, path: &Path) -> Result<Lines> {
+/// The lines of all elites of the run in the folder `path`, of which those are left that [`shown`] chooses.
+fn read_lines(request: &ReportRequest, path: &Path, is_cppn: bool) -> Result<Lines> {
     let asked = LineageRequest {
         run: path.to_path_buf(),
         classes: None,
@@ -242,42 +243,61 @@ fn read_lines(request: &ReportRequest, path: &Path) -> Result<Lines> {
         threads: request.threads,
         simd: request.simd,
     };
-    let told = lineage::run_on_pool(&asked)?;
-    let most = (ANCESTORS / told.elites.len().max(1)).clamp(FEWEST, MOST);
-    let shown: Vec<(EliteLine, Vec<usize>)> = told
-        .elites
-        .into_iter()
-        .map(|elite| {
-            let at = thin(elite.line.len(), most);
-            (elite, at)
-        })
-        .collect();
-    let wanted = shown.iter().flat_map(|(elite, at)| at.iter().map(|&at| birth(elite, at)));
-    let specimens = ancestors(path, request.simd, wanted)?;
-    let values = specimens.iter().map(|(&birth, specimen)| Ok((birth, drawn(specimen, request.simd)?)));
-    let values: HashMap<Birth, (Option<Value>, Option<String>)> = values.collect::<Result<_>>()?;
-    let line = |(elite, at): (EliteLine, Vec<usize>)| {
-        let of = |at: usize| {
+    let elites = lineage::run_on_pool(&asked)?.elites;
+    let births: Vec<Vec<Birth>> = elites.iter().map(|elite| elite.line.iter().map(birth).collect()).collect();
+    let shown = shown(&births, ANCESTORS, MOST);
+    // An elite's genome is there already; of a directly encoded one the page may have no more than a small picture.
+    let is_drawn = |line: usize, at: usize| !is_cppn || at + 1 < births[line].len();
+    let of_line = |line: usize| shown[line].iter().filter(move |&&at| is_drawn(line, at)).map(move |&at| (line, at));
+    let mut wanted: Vec<Birth> = (0..elites.len()).flat_map(of_line).map(|(line, at)| births[line][at]).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let specimens = ancestors(path, request.simd, &wanted)?;
+    let individual = |birth: &Birth| match specimens.get(birth) {
+        Some(specimen) => drawn(specimen, request.simd),
+        None => Ok(Individual { genome: None, picture: None }),
+    };
+    let individuals = wanted.par_iter().map(individual).collect::<Result<Vec<_>>>()?;
+    let lines = elites.iter().enumerate().map(|(line, elite)| {
+        let of = |&at: &usize| {
             let entry = &elite.line[at];
-            let (genome, picture) = values.get(&birth(&elite, at)).cloned().unwrap_or_default();
             AncestorData {
                 generation: entry.generation,
                 candidate: entry.candidate,
                 confidence: entry.confidence,
                 goal: entry.goal,
                 goal_switch: entry.goal_switch,
-                genome,
-                picture,
+                individual: is_drawn(line, at).then(|| wanted.binary_search(&births[line][at]).expect("it is wanted")),
             }
         };
         let data = LineData { depth: elite.depth, goal_switches: elite.goal_switches };
-        (elite.class, (data, at.into_iter().map(of).collect()))
-    };
-    Ok(shown.into_iter().map(line).collect())
+        (elite.class, (data, shown[line].iter().map(of).collect()))
+    });
+    Ok((lines.collect(), individuals))
 }
 
-fn birth(elite: &EliteLine, at: usize) -> Birth {
-    (elite.line[at].generation, elite.line[at].candidate)
+fn birth(of: &LineEntry) -> Birth {
+    (of.generation, of.candidate)
+}
+
+/// Of each line, which places are shown: both ends, and of what is between them at most `budget` individuals of all lines, first those that
+/// are on most lines; evenly no more than `most` of a line.
+fn shown(lines: &[Vec<Birth>], budget: usize, most: usize) -> Vec<Vec<usize>> {
+    let mut counts: HashMap<Birth, usize> = HashMap::new();
+    for line in lines {
+        line.iter().for_each(|&birth| *counts.entry(birth).or_default() += 1);
+    }
+    let mut births: Vec<Birth> = counts.keys().copied().collect();
+    births.sort_unstable_by_key(|birth| (Reverse(counts[birth]), *birth));
+    births.truncate(budget);
+    let chosen: HashSet<Birth> = births.into_iter().collect();
+    let of_line = |line: &Vec<Birth>| {
+        let last = line.len().saturating_sub(1);
+        let among: Vec<usize> =
+            (0..line.len()).filter(|&at| at == 0 || at == last || chosen.contains(&line[at])).collect();
+        thin(among.len(), most).into_iter().map(|at| among[at]).collect()
+    };
+    lines.iter().map(of_line).collect()
 }
 
 /// At most `most` of `n` places, evenly, the first and the last among them.
@@ -286,16 +306,17 @@ fn thin(n: usize, most: usize) -> Vec<usize> {
 }
 
 /// What the page shows an ancestor by: its genome, or of a directly encoded one its picture.
-fn drawn(specimen: &Specimen, simd: Simd) -> Result<(Option<Value>, Option<String>)> {
-    match specimen.genome {
-        Genome::Cppn(_) => Ok((Some(genome_value(specimen)?), None)),
-        Genome::Direct(_) => Ok((None, Some(picture(specimen.canvas, &specimen.image(simd))))),
-    }
+fn drawn(specimen: &Specimen, simd: Simd) -> Result<Individual> {
+    Ok(match specimen.genome {
+        Genome::Cppn(_) => Individual { genome: Some(genome_value(specimen)?), picture: None },
+        Genome::Direct(_) => {
+            Individual { genome: None, picture: Some(picture(specimen.canvas, &specimen.image(simd))) }
+        }
+    })
 }
 
 /// The genomes of `wanted` individuals of the run in the folder `path`, made again.
-fn ancestors(path: &Path, simd: Simd, wanted: impl Iterator<Item = Birth>) -> Result<HashMap<Birth, Specimen>> {
-    let wanted: std::collections::HashSet<Birth> = wanted.collect();
+fn ancestors(path: &Path, simd: Simd, wanted: &[Birth]) -> Result<HashMap<Birth, Specimen>> {
     let kept = Kept::read(path)?;
     let network = kept.network(&Files::default())?;
     let job = kept.job(&network)?;
@@ -306,7 +327,7 @@ fn ancestors(path: &Path, simd: Simd, wanted: impl Iterator<Item = Birth>) -> Re
     };
     let mut found = HashMap::new();
     replay.rebuild(wanted.iter().copied(), |born| -> Result<()> {
-        if wanted.contains(&born.birth) {
+        if wanted.binary_search(&born.birth).is_ok() {
             let genome = Genome::clone(&born.genome);
             found.insert(born.birth, Specimen { canvas: job.canvas, genome, settings, origin: None });
         }
@@ -360,4 +381,22 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
     serde_json::from_str(&text)
         .map_err(|source| Error::file(path, format!("not {what}: {}", one_line(&source.to_string()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_shown_and_between_them_those_on_most_lines() {
+        let line = |births: &[u32]| births.iter().map(|&generation| (generation, 0)).collect::<Vec<Birth>>();
+        let lines = [line(&[0, 1, 2, 3, 9]), line(&[0, 1, 2, 4, 5, 8]), line(&[0, 1, 6])];
+        assert_eq!(shown(&lines, 99, 40), [vec![0, 1, 2, 3, 4], vec![0, 1, 2, 3, 4, 5], vec![0, 1, 2]]);
+        // 0 and 1 are on three lines, 2 on two; of the others the earliest, 3.
+        assert_eq!(shown(&lines, 3, 40), [vec![0, 1, 2, 4], vec![0, 1, 2, 5], vec![0, 1, 2]]);
+        assert_eq!(shown(&lines, 4, 40), [vec![0, 1, 2, 3, 4], vec![0, 1, 2, 5], vec![0, 1, 2]]);
+        assert_eq!(shown(&lines, 0, 40), [vec![0, 4], vec![0, 5], vec![0, 2]]);
+        assert_eq!(shown(&lines, 99, 3), [vec![0, 2, 4], vec![0, 2, 5], vec![0, 1, 2]]);
+        assert_eq!(shown(&[line(&[7])], 9, 2), [vec![0]]);
+    }
 }

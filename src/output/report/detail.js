@@ -1,8 +1,5 @@
 // One elite, large: its picture drawn from the genome, the graph, weights to play with, ancestors, what other networks say.
 
-/** Ancestors on the strip: of a longer line the first, the last, and some between. */
-const MOST_ANCESTORS = 40;
-
 /** What the address of the page ends with while an elite is shown. */
 function eliteAddress(run, number) {
     return `#elite-${run}-${number}`;
@@ -71,7 +68,7 @@ class Detail {
         const place = h("div", { class: "bench-place" });
         const facts = this.#facts(run, elite);
         const show = (genome, picture, caption, blame) => place.replaceChildren(
-            genome ? new Workbench(genome, `${run.name}-${elite.class}`, caption, facts, blame).element : pictureOnly(picture, run, caption, facts));
+            genome ? new Workbench(genome, `${run.name}-${elite.class}`, caption, facts, blame).element : pictureOnly(picture, elitePicture(run, elite, run.elites.indexOf(elite)), run, caption, facts));
         show(elite.genome, elite.picture, null, this.#blame(elite));
         return [place, this.#ancestors(run, elite, show), this.#others(elite)].filter(Boolean);
     }
@@ -101,8 +98,7 @@ class Detail {
         if (!elite.ancestors || elite.ancestors.length === 0) {
             return null;
         }
-        const seen = elite.ancestors.filter(({ genome, picture }) => genome || picture);
-        const line = thin(seen.length > 0 ? seen : elite.ancestors, MOST_ANCESTORS);
+        const line = elite.ancestors.map((ancestor) => ({ ...ancestor, ...(run.individuals?.[ancestor.individual] ?? { genome: elite.genome, picture: elite.picture }) }));
         const named = (number) => run.class_names?.[number] ?? `class ${number}`;
         const total = (elite.lineage?.depth ?? elite.ancestors.length - 1) + 1;
         const left = total - line.length;
@@ -150,21 +146,16 @@ class Detail {
     }
 }
 
-/** At most `most` of a list, the first and the last among them. */
-function thin(list, most) {
-    if (list.length <= most) {
-        return list;
-    }
-    return Array.from({ length: most }, (_, i) => list[Math.round((i * (list.length - 1)) / (most - 1))]);
-}
-
 /** An elite of which there is only a picture. */
-function pictureOnly(picture, run, caption, facts) {
+function pictureOnly(picture, tile, run, caption, facts) {
     const isSmall = run.canvas.width < 64;
+    if (tile) {
+        tile.style.aspectRatio = `${run.canvas.width} / ${run.canvas.height}`;
+    }
     return h("div", { class: "bench" },
         h("figure", { class: "large" },
-            picture ? h("img", { src: picture, alt: caption ?? "The elite", class: isSmall ? "pixelated" : null }) : h("p", {}, "Its picture was left out to keep this file small."),
-            h("figcaption", {}, caption ?? `${run.canvas.width} × ${run.canvas.height} pixels, each a gene of its own.`)),
+            picture ? h("img", { src: picture, alt: caption ?? "The elite", class: isSmall ? "pixelated" : null }) : tile,
+            h("figcaption", {}, caption ?? `${run.canvas.width} × ${run.canvas.height} pixels, each a gene of its own.`, picture ? "" : " Shown from a small picture.")),
         h("div", { class: "side" }, facts));
 }
 

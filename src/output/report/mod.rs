@@ -66,6 +66,8 @@ pub struct RunData {
     /// Of all classes of the network.
     pub class_names: Vec<String>,
     pub elites: Vec<EliteData>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub individuals: Vec<Individual>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sheets: Option<Sheets>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +130,14 @@ pub struct AncestorData {
     pub confidence: f32,
     pub goal: u32,
     pub goal_switch: bool,
+    /// Its place in [`RunData::individuals`]; `None` of an elite whose genome is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub individual: Option<usize>,
+}
+
+/// What an ancestor is shown by, once for all lines that it is on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Individual {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub genome: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
