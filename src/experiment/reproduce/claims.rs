@@ -5,11 +5,12 @@ use super::evidence::{Evidence, RunEvidence};
 use crate::archive::ARITHMETIC_VERSION;
 use crate::experiment::ascend::config::Preset as Setting;
 use crate::experiment::config::name_of;
-use crate::experiment::retrain::confidence;
+use crate::experiment::retrain::{Manifest as Retraining, confidence};
 use crate::experiment::statistics::mann_whitney_u;
 use crate::experiment::transfer::matrix::{Cell, Method};
 use crate::network::shipped::SHIPPED;
 use crate::output::retrain::Spread;
+use crate::telemetry;
 use crate::version::{COMMIT, VERSION};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -76,6 +77,8 @@ pub struct Report {
     pub commit: String,
     pub arithmetic_version: u32,
     pub protocol: Protocol,
+    /// What the last part ran on: device, processor, threads, vector instructions.
+    pub machine: String,
     /// Of the last call.
     pub seconds: f64,
     pub claims: Vec<Claim>,
@@ -136,11 +139,14 @@ impl Report {
         claims.extend(ascent(evidence));
         claims.extend(transfer(evidence));
         claims.extend(retraining(protocol, evidence));
+        let Retraining { device, threads, simd, .. } = &evidence.retraining;
+        let processor = telemetry::processor().map_or(String::new(), |name| format!(" ({name})"));
         Report {
             version: VERSION.to_string(),
             commit: COMMIT.to_string(),
             arithmetic_version: ARITHMETIC_VERSION,
             protocol: *protocol,
+            machine: format!("{device}{processor}, {threads} threads, {simd}"),
             seconds,
             claims,
             findings: findings(evidence),
@@ -160,6 +166,9 @@ impl Report {
         for Finding { name, text: finding, .. } in &self.findings {
             writeln!(text, "- {name}: {finding}").expect("a string");
         }
+        let Report { version, commit, arithmetic_version, machine, .. } = self;
+        writeln!(text, "\npareidolia {version} ({commit}), arithmetic version {arithmetic_version}, on {machine}")
+            .expect("a string");
         text
     }
 
