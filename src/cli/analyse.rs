@@ -12,7 +12,7 @@ use crate::experiment::analyse::thresholds::{THRESHOLDS, Thresholds};
 use crate::experiment::analyse::{self, AnalyseRequest, Part, Report};
 use crate::experiment::device::Asked;
 use crate::experiment::progress::ProgressMode;
-use crate::experiment::statistics::{Permutation, Spread};
+use crate::experiment::statistics::{Permutation, Spread, p_text};
 use crate::output::confidence_text;
 use crate::output::contact_sheet::round_down;
 use crate::output::transfer::percent;
@@ -162,12 +162,6 @@ fn text(report: &Report, folder: &Path) -> String {
 
 fn mean_text(value: f64) -> String {
     confidence_text(round_down(value))
-}
-
-/// p of a test by the normal distribution, in double precision.
-fn p_text(p: f64) -> String {
-    const LEAST: f64 = 1e-15;
-    if p < LEAST { format!("< {LEAST:.0e}") } else { format!("{p:.2e}") }
 }
 
 /// `median (least .. greatest)`.

@@ -11,6 +11,12 @@ pub fn mann_whitney_u(a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
     mannwhitneyu(a, b, MannWhitneyUMethod::AsymptoticInclContinuityCorrection, Alternative::TwoSided).ok()
 }
 
+/// p of [`mann_whitney_u`], for people: the normal distribution's tail has no more digits in double precision.
+pub fn p_text(p: f64) -> String {
+    const LEAST: f64 = 1e-15;
+    if p < LEAST { format!("< {LEAST:.0e}") } else { format!("{p:.2e}") }
+}
+
 /// The median, least and greatest of some numbers, and what lies between.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {

@@ -6,7 +6,7 @@ use crate::archive::ARITHMETIC_VERSION;
 use crate::experiment::ascend::config::Preset as Setting;
 use crate::experiment::config::name_of;
 use crate::experiment::retrain::{Manifest as Retraining, confidence};
-use crate::experiment::statistics::mann_whitney_u;
+use crate::experiment::statistics::{mann_whitney_u, p_text};
 use crate::experiment::transfer::matrix::{Cell, Method};
 use crate::network::shipped::SHIPPED;
 use crate::output::retrain::Spread;
@@ -483,7 +483,8 @@ fn compared(name: String, [what_a, what_b]: [&str; 2], a: &[f64], b: &[f64]) -> 
     let test = mann_whitney_u(a, b).filter(|(_, p)| p.is_finite());
     match test {
         Some((u, p)) => {
-            write!(text, "; Mann-Whitney U {u} of {}, p {p:.2e}, two-sided", a.len() * b.len()).expect("a string")
+            let pairs = a.len() * b.len();
+            write!(text, "; Mann-Whitney U {u} of {pairs}, p {}, two-sided", p_text(p)).expect("a string")
         }
         None => text.push_str("; no Mann-Whitney U: all are equal"),
     }
