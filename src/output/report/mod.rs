@@ -279,6 +279,7 @@ mod tests {
             manifest: Value::Null,
             canvas: Canvas::MNIST.into(),
             class_names: vec![name],
+            individuals: Vec::new(),
             elites: Vec::new(),
             sheets: None,
             curve: None,
