@@ -179,11 +179,16 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// A line below an elite on `canvas`: `before`, `name`, `after`, where the name alone is made shorter if it is too long.
-pub fn caption(canvas: Canvas, before: &str, name: &str, after: &str) -> String {
+/// A line below an elite on `canvas`: `before`, `name`, `after`, `more`. What is too long loses `more`, and then the end of the name.
+pub fn caption(canvas: Canvas, before: &str, name: &str, after: &str, more: &str) -> String {
+    let width = Scale::of(canvas).width as f32;
+    let whole = format!("{before}{name}{after}{more}");
+    if NAME.width(&whole) <= width {
+        return whole;
+    }
     // A pixel for the kerning between the three.
     let rest = NAME.width(before) + NAME.width(after) + 1.0;
-    format!("{before}{}{after}", NAME.fit(name, Scale::of(canvas).width as f32 - rest))
+    format!("{before}{}{after}", NAME.fit(name, width - rest))
 }
 
 /// Elites in a row of a sheet of `n_cells`.
@@ -334,12 +339,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_caption_the_name_alone_is_shortened() {
+    fn a_caption_too_long_loses_what_matters_least() {
         let canvas = Canvas { height: 256, width: 256, channels: 3 };
-        assert_eq!(caption(canvas, "→ ", "tench", ": 0.99999 +3"), "→ tench: 0.99999 +3");
-        for length in 1..60 {
-            let text = caption(canvas, "→ ", &"AVAToj".repeat(10)[..length], ": 0.99999 +3");
-            assert!(text.starts_with("→ ") && text.ends_with(": 0.99999 +3"), "{text}");
+        let of = |name: &str| caption(canvas, "→ ", name, ": 0.99999", " +3");
+        assert_eq!(of("7"), "→ 7: 0.99999 +3");
+        assert_eq!(of("tench"), "→ tench: 0.99999");
+        for length in 6..60 {
+            let text = of(&"AVAToj".repeat(10)[..length]);
+            assert!(text.starts_with("→ AV") && text.ends_with(": 0.99999"), "{text}");
             assert_eq!(NAME.fit(&text, THUMBNAIL as f32), text, "it fits as it is");
         }
     }

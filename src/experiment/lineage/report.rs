@@ -157,7 +157,7 @@ impl Facts<'_> {
                 let others = ancestor.held.len().saturating_sub(1);
                 let others = if others > 0 { format!(" +{others}") } else { String::new() };
                 let arrow = if ancestor.switched { "→ " } else { "" };
-                let caption = caption(canvas, arrow, self.name(goal_class), &format!(": {goal_confidence}{others}"));
+                let caption = caption(canvas, arrow, self.name(goal_class), &format!(": {goal_confidence}"), &others);
                 (Cell { class: ancestor.birth.0, name: "", confidence, image }, caption)
             })
             .collect();
