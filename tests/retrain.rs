@@ -141,12 +141,13 @@ fn a_job_is_what_train_and_evolve_make_one_after_the_other() {
         assert_eq!(network["name"], format!("DNN_{}", i + 1));
         assert_eq!((&network["images"], &network["fooling_images"]), (&(600 + fooling).into(), &fooling.into()));
         assert_eq!((&network["outputs"], &network["seed"]), (&(10 + usize::from(i > 0)).into(), &(1 + i).into()));
-        assert_eq!(round["evolution"]["confidences"], 30);
+        let runs = if i == 0 { 4 } else { 3 };
+        assert_eq!(round["evolution"]["confidences"], 10 * runs);
         assert_eq!(round["taken"].is_null(), i == 0, "the first has no such class");
-        assert_eq!(round["images"]["of"], 60);
+        assert_eq!(round["images"]["of"], 20 * runs);
     }
     let held_out = |round: usize| rounds[round]["taken"]["held_out"]["of"].clone();
-    assert_eq!((held_out(1), held_out(2)), (20.into(), 40.into()));
+    assert_eq!((held_out(1), held_out(2)), (40.into(), 40.into()));
 
     // The first network is that of `train`.
     let args = ["train", "lenet", "--data", "digits", "--seed", "1", "--iterations", "30", "--batch", "16"];
@@ -276,12 +277,13 @@ fn a_signal_stops_it_and_says_how_it_goes_on() {
     digits(&root.join("digits"));
     // In a training that would not end, then in an evolution.
     for (out, change, seen) in [
-        ("train", [15, 100_000_000], "dnn-01/network/metrics.jsonl"),
-        ("evolve", [9, 1_000_000], "dnn-01/evolution/seed1/metrics.jsonl"),
+        ("train", ("--iterations", 100_000_000), "dnn-01/network/metrics.jsonl"),
+        ("evolve", ("--generations", 1_000_000), "dnn-01/evolution/seed1/metrics.jsonl"),
     ] {
         let mut args = job(out, &[]);
-        let text = change[1].to_string();
-        args[change[0]] = &text;
+        let (option, text) = (change.0, change.1.to_string());
+        let at = args.iter().position(|&word| word == option).unwrap();
+        args[at + 1] = &text;
         let child = command(root, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let begun = Instant::now();
         while fs::metadata(root.join(out).join(seen)).map_or(0, |file| file.len()) < 100 {
