@@ -62,7 +62,7 @@ const PICTURES: usize = 2 << 20;
 /// CPPNs of so many bytes of images in all also come as pictures, which are there before any is drawn.
 const SMALL: usize = 64 << 10;
 
-/// Individuals of a run between those of generation 0 and the elites that are shown, at most; and of a line.
+/// Individuals that are shown of a run, those that are on most lines, beside both ends of each line; and of a line, at most.
 const ANCESTORS: usize = 2000;
 const MOST: usize = 40;
 
@@ -280,8 +280,8 @@ fn birth(of: &LineEntry) -> Birth {
     (of.generation, of.candidate)
 }
 
-/// Of each line, which places are shown: both ends, and of what is between them at most `budget` individuals of all lines, first those that
-/// are on most lines; evenly no more than `most` of a line.
+/// Of each line, which places are shown: both ends, and those of the `budget` individuals that are on most lines, of equals the oldest;
+/// evenly no more than `most` of a line.
 fn shown(lines: &[Vec<Birth>], budget: usize, most: usize) -> Vec<Vec<usize>> {
     let mut counts: HashMap<Birth, usize> = HashMap::new();
     for line in lines {
